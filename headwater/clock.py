@@ -1,0 +1,92 @@
+"""The clock: the only way to read the time and to wait, so that tests can hold it still."""
+
+from __future__ import annotations
+
+import heapq
+import queue
+import threading
+import time
+from itertools import count
+from typing import Any, Protocol
+
+#: What `Clock.get` returns when its deadline came before an item.
+EXPIRED: Any = object()
+
+
+class Clock(Protocol):
+    """A source of time. Safe to use from any thread."""
+
+    def now_ms(self) -> int:
+        """Milliseconds since the epoch."""
+
+    def get(self, items: queue.SimpleQueue[Any], deadline_ms: int | None) -> Any:
+        """The next item of a queue, or `EXPIRED` once the deadline (None: never) has come without one."""
+
+
+class SystemClock:
+    """The machine's time."""
+
+    def now_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
+    def get(self, items: queue.SimpleQueue[Any], deadline_ms: int | None) -> Any:
+        if deadline_ms is None:
+            return items.get()
+        try:
+            return items.get(timeout=max(0.0, deadline_ms / 1000 - time.time()))
+        except queue.Empty:
+            return EXPIRED
+
+
+class ManualClock:
+    """A clock that stands still until it is told to move; for tests.
+
+    >>> clock = ManualClock()
+    >>> clock.advance(1500)
+    >>> clock.now_ms()
+    1500
+    """
+
+    def __init__(self, now_ms: int = 0) -> None:
+        self._lock = threading.Lock()  # guards both fields below
+        self._now_ms = now_ms
+        self._waiting: list[tuple[int, int, queue.SimpleQueue[Any], object]] = []  # a heap by deadline
+        self._order = count()
+
+    def now_ms(self) -> int:
+        with self._lock:
+            return self._now_ms
+
+    def advance(self, ms: int) -> None:
+        """Move the time on by `ms` milliseconds and wake whoever waited for an instant in between."""
+        with self._lock:
+            self._now_ms += ms
+            due = []
+            while self._waiting and self._waiting[0][0] <= self._now_ms:
+                due.append(heapq.heappop(self._waiting))
+        for _deadline, _order, items, ticket in due:
+            items.put(_Expiry(ticket))
+
+    def get(self, items: queue.SimpleQueue[Any], deadline_ms: int | None) -> Any:
+        ticket = object()
+        if deadline_ms is not None:
+            with self._lock:
+                if deadline_ms > self._now_ms:
+                    heapq.heappush(self._waiting, (deadline_ms, next(self._order), items, ticket))
+                else:
+                    items.put(_Expiry(ticket))
+        while True:
+            item = items.get()
+            if not isinstance(item, _Expiry):
+                return item
+            if item.ticket is ticket:
+                return EXPIRED  # a ticket of an earlier wait has no meaning any more
+
+
+class _Expiry:
+    """Put into a waiting queue when its deadline has come."""
+
+    __slots__ = ("ticket",)
+
+    def __init__(self, ticket: object) -> None:
+        self.ticket = ticket

@@ -1,0 +1,489 @@
+"""A running application: the scheduler's loop, the backend, and the doors through which the layers above use them.
+
+Actions are performed on the scheduler's thread; results are unpickled by whoever waits for them. Any thread may call
+any method.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+import threading
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from headwater.clock import Clock, SystemClock
+from headwater.engine.events import (
+    AddAccumulators,
+    CancelJobs,
+    CountMetrics,
+    DeliverResult,
+    EndJob,
+    ExecutorJoined,
+    ExecutorLeft,
+    ForgetDataset,
+    ForgetShuffle,
+    JobFailure,
+    KillTask,
+    Launch,
+    ReceiverLost,
+    ReceiverPosted,
+    RemoveBlocks,
+    SubmitJob,
+)
+from headwater.engine.lineage import Action, BlockRef, Dataset, Shuffle
+from headwater.engine.loop import Loop
+from headwater.engine.masters import make_backend, parse_master
+from headwater.engine.scheduler import Limits, Scheduler
+from headwater.engine.scratch import ScratchDirectory, local_root
+from headwater.engine.stages import Job, Planner
+from headwater.engine.status import StatusStore
+from headwater.errors import IllegalStateException, JobCancelled, SparkException, TaskError
+from headwater.serializers import loads
+
+if TYPE_CHECKING:
+    from headwater.conf import SparkConf
+
+log = logging.getLogger(__name__)
+
+# A CPU-bound thread of the driver holds the interpreter for up to this long before ours get a turn.
+SWITCH_INTERVAL_SECONDS = 0.0005
+START_SECONDS_MAX = 60.0
+
+
+class JobHandle:
+    """A job that was submitted. Any thread may wait for it."""
+
+    def __init__(self, application: Application, job: Job, on_result: Callable[[int, Any], None] | None) -> None:
+        self.job_id = job.id
+        self._application = application
+        self._values: list[Any] = [None] * len(job.partitions)
+        self._on_result = on_result
+        self._over = threading.Event()
+        self._failure: JobFailure | None = None
+
+    def done(self) -> bool:
+        """Whether the job is over, one way or the other."""
+        return self._over.is_set()
+
+    def cancel(self, reason: str = "it was cancelled") -> None:
+        """End the job; whoever waits for it gets `JobCancelled`."""
+        self._application.cancel_job(self.job_id, reason)
+
+    def result(self, timeout: float | None = None) -> list[Any]:
+        """The partitions' results, in the order in which they were asked for.
+
+        Args:
+            timeout: seconds to wait at most; None waits for ever.
+
+        Raises:
+            TimeoutError: the job is still running; it goes on.
+            JobCancelled: it was cancelled.
+            SparkException: it failed. An exception of the user's function is raised as it is, with the task's place
+                and traceback as its cause (`TaskError`).
+        """
+        try:
+            over = self._over.wait(timeout)
+        except KeyboardInterrupt:
+            self.cancel("interrupted from the keyboard")
+            raise
+        if not over:
+            raise TimeoutError(f"job {self.job_id} is still running after {timeout} s")
+        if self._failure is not None:
+            raise _exception(self.job_id, self._failure)
+        if self._on_result is None:
+            self._values = [loads(value) if type(value) is bytes else value for value in self._values]
+        return self._values
+
+    # Called by the application, on the scheduler's thread.
+    def _deliver(self, position: int, value: bytes) -> None:
+        if self._on_result is None:
+            self._values[position] = value
+            return
+        self._values[position] = loads(value)
+        try:
+            self._on_result(position, self._values[position])
+        except Exception:
+            log.exception("job %d: the callback for result %d failed", self.job_id, position)
+
+    def _end(self, failure: JobFailure | None) -> None:
+        self._failure = failure
+        self._over.set()
+
+
+class Application:
+    """Construct it to start it; `stop` ends all that it started."""
+
+    def __init__(
+        self,
+        conf: SparkConf,
+        master: str,
+        app_id: str,
+        *,
+        merge_accumulators: Callable[[dict[int, Any]], None],
+        clock: Clock | None = None,
+    ) -> None:
+        parsed = parse_master(master)
+        self.app_id = app_id
+        self.master = master
+        cores = parsed.cores * parsed.executors
+        self.default_parallelism: int = conf.read("spark.default.parallelism") or (
+            max(cores, 2) if parsed.clustered else cores
+        )
+        self.status = StatusStore(conf.read("spark.ui.retainedJobs"))
+        self.metrics: Counter[str] = Counter()  # sums over all tasks that succeeded; written by the loop's thread
+        self._merge_accumulators = merge_accumulators
+        self._dataset_ids, self._shuffle_ids, self._job_ids = count(), count(), count()
+        failures = parsed.task_failures
+        if failures is None:
+            # Without a cluster an exception is the program's own and would only be raised again.
+            failures = conf.read("spark.task.maxFailures") if parsed.clustered or _is_set(conf) else 1
+        result_bytes = conf.read("spark.driver.maxResultSize") or sys.maxsize
+        self._scheduler = Scheduler(Limits(failures, conf.read("spark.locality.wait"), result_bytes))
+        self._planner = Planner(count(), self._scheduler.shuffle_stages)
+        self._lock = threading.Lock()  # guards the tables below
+        self._handles: dict[int, JobHandle] = {}
+        self._receivers: dict[int, tuple[str, Callable[[Any], None]]] = {}  # id -> executor, who listens
+        self._files: list[tuple[str, bytes, bool]] = []
+        self._sent: dict[str, set[int]] = {}  # executor -> broadcasts that it has; the loop's thread only
+        self._stopped: str | None = None
+        self._scratch = ScratchDirectory(local_root(conf.get("spark.local.dir")))
+        self._backend = make_backend(parsed, conf)
+        self._loop = Loop("scheduler", self, self._perform, clock or SystemClock(), self._crashed)
+        self._switch_interval = sys.getswitchinterval()
+        sys.setswitchinterval(min(SWITCH_INTERVAL_SECONDS, self._switch_interval))
+        self._joined = threading.Event()
+        self._loop.start()
+        try:
+            self._backend.start(self._post)
+            if not self._joined.wait(START_SECONDS_MAX):
+                raise SparkException(f"no executor of {master} came up within {START_SECONDS_MAX:.0f} s")
+        except BaseException:
+            self.stop()
+            raise
+
+    # -------------------------------------------------------------------------------------------- jobs
+    def new_dataset_id(self) -> int:
+        """An id that no other dataset of this application has."""
+        return next(self._dataset_ids)
+
+    def new_shuffle_id(self) -> int:
+        """An id that no other shuffle of this application has."""
+        return next(self._shuffle_ids)
+
+    def run_job(
+        self,
+        dataset: Dataset,
+        function: Callable[[int, Iterator[Any]], Any],
+        partitions: Sequence[int],
+        *,
+        properties: Mapping[str, str],
+        call_site: str,
+    ) -> list[Any]:
+        """Run `function(partition, records)` on partitions and wait; see `JobHandle.result`."""
+        return self.submit_job(dataset, function, partitions, properties=properties, call_site=call_site).result()
+
+    def submit_job(
+        self,
+        dataset: Dataset,
+        function: Callable[[int, Iterator[Any]], Any],
+        partitions: Sequence[int],
+        *,
+        properties: Mapping[str, str],
+        call_site: str,
+        on_result: Callable[[int, Any], None] | None = None,
+    ) -> JobHandle:
+        """Start a job. `on_result(position, value)` is called in order of completion, on the scheduler's thread."""
+        self._check_running()
+        job = self._planner.plan(next(self._job_ids), dataset, Action(function), partitions, properties, call_site)
+        for stage in (job.result, *job.stages.values()):
+            for node in stage.nodes:
+                if node.shuffle is not None:
+                    self._watch(node.shuffle)
+        handle = JobHandle(self, job, on_result)
+        with self._lock:
+            self._handles[job.id] = handle
+        self._post(SubmitJob(job))
+        return handle
+
+    def _watch(self, shuffle: Shuffle) -> None:
+        """Have a shuffle's outputs removed when nothing can read them any more."""
+        if not shuffle.watched:
+            shuffle.watched = True
+            weakref.finalize(shuffle, self._post, ForgetShuffle(shuffle.id)).atexit = False
+
+    def cancel_job(self, job_id: int, reason: str) -> None:
+        """End a job; one that is over is left alone."""
+        self._post(CancelJobs(f"Job {job_id} cancelled: {reason}", job_id=job_id))
+
+    def cancel_group(self, group_id: str, reason: str) -> None:
+        """End the active jobs of a group."""
+        self._post(CancelJobs(f"Job group {group_id} cancelled: {reason}", group=group_id))
+
+    def cancel_all(self, reason: str) -> None:
+        """End all active jobs."""
+        self._post(CancelJobs(f"Job cancelled: {reason}"))
+
+    # -------------------------------------------------------------------------------------------- blocks and files
+    def put_broadcast(self, broadcast_id: int, data: bytes) -> None:
+        """Keep a broadcast's value; each executor gets it with the first task that uses it."""
+        path = self._broadcast_path(broadcast_id)
+        with open(path + ".tmp", "wb") as file:
+            file.write(data)
+        os.rename(path + ".tmp", path)
+
+    def remove_broadcast(self, broadcast_id: int, *, destroy: bool = True) -> None:
+        """Remove a broadcast's value from the executors and, to `destroy` it, from the driver."""
+        self._loop.post(_Question(lambda: self._drop_broadcast(broadcast_id)))
+        if destroy:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._broadcast_path(broadcast_id))
+
+    def _drop_broadcast(self, broadcast_id: int) -> None:
+        for executor_id, executor in self._backend.executors().items():
+            self._sent.get(executor_id, set()).discard(broadcast_id)
+            executor.forget_broadcast(broadcast_id)
+
+    def _broadcast_path(self, broadcast_id: int) -> str:
+        return os.path.join(self._scratch.path, f"broadcast_{broadcast_id}")
+
+    def add_file(self, name: str, path: str, *, importable: bool) -> None:
+        """Give a file, or all files below a directory, to every executor, present and future."""
+        for relative, file in _files_below(name, path):
+            with open(file, "rb") as source:
+                entry = (relative, source.read(), importable)
+            with self._lock:
+                self._files.append(entry)
+            for handle in self._backend.executors().values():
+                handle.add_file(*entry)
+
+    def unpersist(self, dataset_id: int, blocking: bool) -> None:
+        """Remove the stored partitions of a dataset."""
+        self._post(ForgetDataset(dataset_id))
+        if blocking:
+            self._on_loop(lambda: None)
+
+    def cached_partitions(self, dataset_id: int) -> dict[int, BlockRef]:
+        """Where the stored partitions of a dataset are."""
+        return self._on_loop(lambda: self._scheduler.cached_partitions(dataset_id))  # type: ignore[no-any-return]
+
+    def remove_blocks(self, block_ids: Iterable[str]) -> None:
+        """Remove received blocks, on whichever executors they are."""
+        ids = list(block_ids)
+        for handle in self._backend.executors().values():
+            handle.remove_blocks(ids)
+
+    # -------------------------------------------------------------------------------------------- receivers
+    def start_receiver(
+        self,
+        receiver_id: int,
+        factory: bytes,
+        on_event: Callable[[Any], None],
+        preferred_host: str | None = None,
+        avoid: str | None = None,
+    ) -> str:
+        """Run a receiver on the executor that has the fewest; returns that executor's id.
+
+        Args:
+            factory: a pickled callable; the executor calls it with a `ReceiverHost` and keeps the handle it returns.
+            on_event: called with all that the receiver posts and, if its executor dies, with `ReceiverLost`; on an
+                engine's thread, in order; must not block.
+            preferred_host: a host to prefer; every executor of a local master is on this one.
+            avoid: an executor to avoid, if there is another.
+
+        Raises:
+            SparkException: no executor is there.
+        """
+        self._check_running()
+        executors = self._backend.executors()
+        with self._lock:
+            load = Counter(executor_id for executor_id, _ in self._receivers.values())
+            candidates = [e for e in executors if e != avoid] or list(executors)
+            if not candidates:
+                raise SparkException(f"receiver {receiver_id} can't start: there is no executor at the moment")
+            chosen = min(candidates, key=lambda e: load[e])
+            self._receivers[receiver_id] = (chosen, on_event)
+        executors[chosen].start_receiver(receiver_id, factory)
+        return chosen
+
+    def send_to_receiver(self, receiver_id: int, message: Any) -> None:
+        """Give a receiver a message; one that is gone doesn't get it."""
+        handle = self._receiver_executor(receiver_id)
+        if handle is not None:
+            handle.send_to_receiver(receiver_id, message)
+
+    def stop_receiver(self, receiver_id: int, timeout: float) -> None:
+        """Stop a receiver and wait for that, `timeout` seconds at most."""
+        handle = self._receiver_executor(receiver_id)
+        if handle is not None:
+            thread = threading.Thread(target=handle.stop_receiver, args=(receiver_id,), daemon=True)
+            thread.start()
+            thread.join(timeout)
+            if thread.is_alive():
+                log.warning("receiver %d has not stopped within %g s", receiver_id, timeout)
+
+    def _receiver_executor(self, receiver_id: int) -> Any:
+        with self._lock:
+            entry = self._receivers.get(receiver_id)
+        return None if entry is None else self._backend.executors().get(entry[0])
+
+    # -------------------------------------------------------------------------------------------- life
+    def stop(self) -> None:
+        """Fail what runs, end the executors, remove the scratch files. Idempotent."""
+        with self._lock:
+            if self._stopped is not None:
+                return
+            self._stopped = "the application was stopped"
+        self._loop.post(CancelJobs("the application was stopped"))
+        self._backend.stop()
+        self._loop.stop()
+        self._scratch.close()
+        sys.setswitchinterval(self._switch_interval)
+
+    def _check_running(self) -> None:
+        if self._stopped is not None:
+            raise IllegalStateException(self._stopped)
+
+    # -------------------------------------------------------------------------------------------- events
+    def _post(self, event: Any) -> None:
+        """Where the backend's events arrive, from any thread."""
+        kind = type(event)
+        if kind is ReceiverPosted:
+            with self._lock:
+                entry = self._receivers.get(event.receiver_id)
+            if entry is not None and entry[0] == event.executor_id:
+                entry[1](event.payload)
+            return
+        if kind is ExecutorJoined:
+            with self._lock:
+                files = list(self._files)
+            for file in files:
+                self._backend.executors()[event.executor_id].add_file(*file)
+            self._joined.set()
+        self._loop.post(event)
+        if kind is ExecutorLeft:
+            self._executor_left(event)
+
+    def _executor_left(self, event: ExecutorLeft) -> None:
+        hopeless = self._backend.left(event.executor_id, event.reason)
+        if hopeless is not None:
+            self._loop.post(CancelJobs(hopeless))
+        with self._lock:
+            lost = [(i, listen) for i, (executor, listen) in self._receivers.items() if executor == event.executor_id]
+        for receiver_id, listen in lost:
+            listen(ReceiverLost(receiver_id, event.executor_id, event.reason))
+
+    def handle(self, event: Any, now_ms: int) -> list[Any]:
+        """The scheduler's loop: questions are answered between two of its events."""
+        if type(event) is _Question:
+            event.answer = event.question()
+            event.answered.set()
+            return []
+        return self._scheduler.handle(event, now_ms)
+
+    def _on_loop(self, question: Callable[[], Any]) -> Any:
+        """Ask something on the scheduler's thread, after all that was posted before."""
+        call = _Question(question)
+        self._loop.post(call)
+        call.answered.wait()
+        return call.answer
+
+    def _crashed(self, crash: BaseException) -> None:
+        with self._lock:
+            self._stopped = f"the scheduler failed: {crash!r}"
+            handles = list(self._handles.values())
+            self._handles.clear()
+        for handle in handles:
+            handle._end(JobFailure(self._stopped))
+
+    # -------------------------------------------------------------------------------------------- actions
+    def _perform(self, action: Any) -> None:
+        kind = type(action)
+        if kind is Launch:
+            self._launch(action)
+        elif kind is DeliverResult:
+            self._handles[action.job_id]._deliver(action.position, action.value)
+        elif kind is EndJob:
+            with self._lock:
+                handle = self._handles.pop(action.job_id)
+            handle._end(action.failure)
+        elif kind is CountMetrics:
+            self.metrics.update(action.metrics)
+        elif kind is AddAccumulators:
+            self._merge_accumulators(loads(action.updates))
+        elif kind is KillTask:
+            executor = self._backend.executors().get(action.executor_id)
+            if executor is not None:
+                executor.kill(action.task_id, action.reason)
+        elif kind is RemoveBlocks:
+            for executor in self._backend.executors().values():
+                executor.remove_prefix(action.prefix)
+        else:
+            self.status.apply(action)
+
+    def _launch(self, action: Launch) -> None:
+        executor = self._backend.executors().get(action.executor_id)
+        if executor is None:
+            return  # it has just left, which the scheduler is about to hear
+        sent = self._sent.setdefault(action.executor_id, set())
+        for broadcast_id in action.broadcasts - sent:
+            try:
+                with open(self._broadcast_path(broadcast_id), "rb") as file:
+                    executor.put_block(f"broadcast_{broadcast_id}", file.read())
+                sent.add(broadcast_id)
+            except FileNotFoundError:
+                pass  # destroyed: the task that uses it will say so
+        executor.submit(action.tasks, action.program)
+
+
+class _Question:
+    """Something to do on the scheduler's thread; `answered` is set when it's done."""
+
+    __slots__ = ("answer", "answered", "question")
+
+    def __init__(self, question: Callable[[], Any]) -> None:
+        self.question = question
+        self.answer: Any = None
+        self.answered = threading.Event()
+
+
+def _exception(job_id: int, failure: JobFailure) -> BaseException:
+    """What the caller of a failed job gets: the user's own exception where there is one."""
+    if failure.cancelled:
+        return JobCancelled(failure.text, job_id=job_id)
+    task = failure.task
+    if task is None:
+        return SparkException(failure.text, job_id=job_id)
+    if task.kind != "raised":
+        return SparkException(failure.text, job_id=job_id)
+    cause = TaskError(
+        task.traceback,
+        job_id=job_id,
+        stage_id=failure.stage_id,
+        partition=failure.partition,
+        attempt=failure.attempt,
+    )
+    if not task.error:
+        return cause
+    error: BaseException = loads(task.error)
+    error.__cause__ = cause
+    return error
+
+
+def _is_set(conf: SparkConf) -> bool:
+    return bool(conf.contains("spark.task.maxFailures"))
+
+
+def _files_below(name: str, path: str) -> Iterator[tuple[str, str]]:
+    if not os.path.isdir(path):
+        yield name, path
+        return
+    for directory, _, files in os.walk(path):
+        for file in files:
+            full = os.path.join(directory, file)
+            yield os.path.join(name, os.path.relpath(full, path)), full

@@ -1,0 +1,1 @@
+"""Where tasks run: the backends that the scheduler can speak to."""

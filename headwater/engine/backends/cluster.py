@@ -1,0 +1,315 @@
+"""The cluster backend: executors in processes of their own, which share nothing with the driver but authenticated sockets.
+
+Master `local-cluster[n,c,m]` starts them on this machine; a cluster manager may start them elsewhere. The control
+connection of an executor is its life: its end is the executor's death to the driver, and the driver's to the executor.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import pickle
+import queue
+import secrets
+import socket
+import subprocess
+import sys
+import threading
+from itertools import count
+from typing import Any
+
+from headwater.engine import wire
+from headwater.engine.backends.protocol import ExecutorHandle, Post
+from headwater.engine.events import ExecutorJoined, ExecutorLeft, TaskSpec
+from headwater.engine.executor import Executor, ExecutorSettings
+
+log = logging.getLogger(__name__)
+
+# An executor that dies is replaced; so many deaths in one application mean that something else is wrong.
+REPLACEMENTS_MAX = 100
+STOP_SECONDS = 10.0
+
+
+class ClusterBackend:
+    """The driver's side. One thread accepts, one reads each executor's connection; one lock guards the tables."""
+
+    def __init__(self, executors: int, settings: ExecutorSettings) -> None:
+        self._count = executors
+        self._settings = settings
+        self._secret = settings.secret or secrets.token_bytes(32)
+        self._lock = threading.Lock()
+        self._ids = count()
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._handles: dict[str, FarExecutor] = {}
+        self._addresses: dict[str, tuple[str, int]] = {}  # block servers
+        self._stopping = False
+        self._replaced = 0
+        self._listener = socket.create_server((settings.host, 0))
+
+    def start(self, post: Post) -> None:
+        self._post = post
+        threading.Thread(target=self._accept, name="cluster-accept", daemon=True).start()
+        for _ in range(self._count):
+            self._launch()
+
+    def executors(self) -> dict[str, ExecutorHandle]:
+        with self._lock:
+            return dict(self._handles)
+
+    def left(self, executor_id: str, reason: str) -> str | None:
+        with self._lock:
+            if self._stopping:
+                return None
+            self._replaced += 1
+            if self._replaced > REPLACEMENTS_MAX and not self._handles:
+                return f"executors died {self._replaced} times, the last one: {reason}"
+        self._launch()
+        return None
+
+    def stop(self) -> None:
+        with self._lock:
+            if self._stopping:
+                return
+            self._stopping = True
+            handles, processes = list(self._handles.values()), list(self._processes.values())
+        for handle in handles:
+            handle.close()
+        self._listener.close()
+        for process in processes:
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    # -------------------------------------------------------------------------------------------- processes
+    def _launch(self) -> None:
+        with self._lock:
+            if self._stopping:
+                return
+            executor_id = str(next(self._ids))
+            settings = self._settings._replace(executor_id=executor_id, secret=self._secret)
+            process = subprocess.Popen(
+                [sys.executable, "-m", "headwater.engine.backends.cluster"],
+                stdin=subprocess.PIPE,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+                start_new_session=True,  # only the driver sees Ctrl-C
+            )
+            self._processes[executor_id] = process
+        assert process.stdin is not None
+        with contextlib.suppress(BrokenPipeError), process.stdin as pipe:  # the secret is not for the process table
+            pickle.dump((settings, self._listener.getsockname()[:2]), pipe)
+        threading.Thread(target=self._await_start, args=(executor_id, process), daemon=True).start()
+
+    def _await_start(self, executor_id: str, process: subprocess.Popen[bytes]) -> None:
+        """Reap the process; one that died before it connected has to be reported from here."""
+        code = process.wait()
+        with self._lock:
+            self._processes.pop(executor_id, None)
+            known = executor_id in self._handles or self._stopping
+        if not known:
+            self._post(ExecutorLeft(executor_id, f"its process ended with code {code}"))
+
+    # -------------------------------------------------------------------------------------------- connections
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):  # the listener was closed
+            while True:
+                sock, peer = self._listener.accept()
+                threading.Thread(target=self._serve, args=(sock, peer), name="cluster-link", daemon=True).start()
+
+    def _serve(self, sock: socket.socket, peer: Any) -> None:
+        try:
+            channel = wire.accept(sock, self._secret)
+            executor_id, host, cores, address = channel.receive()
+        except (OSError, EOFError) as error:
+            log.warning("refused a connection from %s: %s", peer, error)
+            return
+        handle = FarExecutor(channel)
+        with self._lock:
+            if self._stopping:
+                channel.close()
+                return
+            self._handles[executor_id] = handle
+            self._addresses[executor_id] = address
+        self._tell_peers()
+        self._post(ExecutorJoined(executor_id, host, cores))
+        try:
+            while True:
+                self._received(handle, channel.receive())
+        except (OSError, EOFError):
+            pass  # the executor is gone, or we stop
+        handle.close()
+        with self._lock:
+            del self._handles[executor_id], self._addresses[executor_id]
+            stopping = self._stopping
+        if not stopping:
+            self._tell_peers()
+            self._post(ExecutorLeft(executor_id, "its connection ended"))
+
+    def _received(self, handle: FarExecutor, message: Any) -> None:
+        if type(message) is _Answer:
+            handle.answered(message)
+        else:
+            self._post(message)
+
+    def _tell_peers(self) -> None:
+        with self._lock:
+            addresses, handles = dict(self._addresses), list(self._handles.values())
+        for handle in handles:
+            handle.call("set_peers", addresses)
+
+
+class _Answer:
+    """The result of a call that was asked for one."""
+
+    __slots__ = ("number", "value")
+
+    def __init__(self, number: int, value: Any) -> None:
+        self.number = number
+        self.value = value
+
+
+class FarExecutor:
+    """The handle of an executor in another process. Any thread."""
+
+    def __init__(self, channel: wire.Channel) -> None:
+        self._channel = channel
+        self._lock = threading.Lock()
+        self._numbers = count(1)
+        self._waiting: dict[int, queue.SimpleQueue[Any]] = {}  # calls without an answer yet
+
+    def call(self, method: str, *arguments: Any) -> None:
+        """Have a method called; an executor that is gone doesn't care."""
+        with contextlib.suppress(OSError):
+            self._channel.send((0, method, arguments))
+
+    def ask(self, method: str, *arguments: Any) -> Any:
+        """Have a method called and wait for what it returns; None if the executor is gone."""
+        answer: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        with self._lock:
+            number = next(self._numbers)
+            self._waiting[number] = answer
+        try:
+            self._channel.send((number, method, arguments))
+        except OSError:
+            self.answered(_Answer(number, None))
+        return answer.get()
+
+    def answered(self, answer: _Answer) -> None:
+        """Hand an answer to who waits for it."""
+        with self._lock:
+            waiting = self._waiting.pop(answer.number, None)
+        if waiting is not None:
+            waiting.put(answer.value)
+
+    def close(self) -> None:
+        """Close the connection, upon which the executor ends; open questions are answered with None."""
+        self._channel.close()
+        with self._lock:
+            numbers = list(self._waiting)
+        for number in numbers:
+            self.answered(_Answer(number, None))
+
+    def submit(self, tasks: tuple[TaskSpec, ...], program: bytes) -> None:
+        self.call("submit", tasks, program)
+
+    def kill(self, task_id: int, reason: str) -> None:
+        self.call("kill", task_id, reason)
+
+    def put_block(self, block_id: str, data: bytes) -> None:
+        self.call("put_block", block_id, data)
+
+    def get_block(self, block_id: str) -> bytes | None:
+        return self.ask("get_block", block_id)  # type: ignore[no-any-return]
+
+    def remove_blocks(self, block_ids: list[str]) -> None:
+        self.call("remove_blocks", block_ids)
+
+    def forget_broadcast(self, broadcast_id: int) -> None:
+        self.call("forget_broadcast", broadcast_id)
+
+    def remove_prefix(self, prefix: str) -> None:
+        self.call("remove_prefix", prefix)
+
+    def add_file(self, name: str, data: bytes, importable: bool) -> None:
+        self.call("add_file", name, data, importable)
+
+    def start_receiver(self, receiver_id: int, factory: bytes) -> None:
+        self.call("start_receiver", receiver_id, factory)
+
+    def send_to_receiver(self, receiver_id: int, message: Any) -> None:
+        self.call("send_to_receiver", receiver_id, message)
+
+    def stop_receiver(self, receiver_id: int) -> None:
+        self.ask("stop_receiver", receiver_id)
+
+
+# ------------------------------------------------------------------------------------------------ the executor's side
+def serve(settings: ExecutorSettings, driver: tuple[str, int]) -> None:
+    """The life of an executor's process: do what the driver says, until its connection ends."""
+    channel = wire.connect(driver, settings.secret)
+
+    def post(event: Any) -> None:
+        with contextlib.suppress(OSError):  # the driver is gone, which the loop below will notice
+            channel.send(event)
+
+    executor = Executor(settings, post)
+    try:
+        executor.start()
+        methods: dict[str, Any] = {
+            "set_peers": executor.set_peers,
+            "submit": executor.submit,
+            "kill": executor.kill,
+            "put_block": executor.put_block,
+            "get_block": executor.get_block,
+            "remove_blocks": executor.remove_blocks,
+            "forget_broadcast": executor.forget_broadcast,
+            "remove_prefix": executor.remove_prefix,
+            "add_file": executor.add_file,
+            "start_receiver": executor.receivers.start,
+            "send_to_receiver": executor.receivers.send,
+            "stop_receiver": executor.receivers.stop_one,
+        }
+        channel.send((settings.executor_id, settings.host, settings.cores, executor.address))
+        with contextlib.suppress(EOFError, OSError):  # the driver ended or died
+            while True:
+                number, method, arguments = channel.receive()
+                if method == "stop_receiver":  # may take a while, and must not hold up the rest
+                    threading.Thread(
+                        target=_call, args=(channel, number, methods[method], arguments), daemon=True
+                    ).start()
+                else:
+                    _call(channel, number, methods[method], arguments)
+    finally:
+        executor.stop()
+        channel.close()
+
+
+def _call(channel: wire.Channel, number: int, method: Any, arguments: tuple[Any, ...]) -> None:
+    value = None
+    try:
+        value = method(*arguments)
+    except Exception:
+        log.exception("%s failed", method)
+    if number:
+        with contextlib.suppress(OSError):  # nobody is left to hear it
+            channel.send(_Answer(number, value))
+
+
+def main() -> None:
+    """Entry point of the executor's process: settings come on standard input."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    settings, driver = pickle.load(sys.stdin.buffer)
+    sys.path[:] = [*settings.sys_path, *(path for path in sys.path if path not in settings.sys_path)]
+    logging.basicConfig(format="%(asctime)s %(levelname)s executor %(name)s: %(message)s", level=logging.WARNING)
+    serve(settings, driver)
+
+
+if __name__ == "__main__":
+    # Under its own name, so that what it pickles is found under that name by the driver.
+    from headwater.engine.backends.cluster import main as entry
+
+    entry()

@@ -1,0 +1,264 @@
+"""Blocks: immutable bytes with an id, kept as files by the executor that owns them.
+
+Received data, cached partitions, shuffle outputs and broadcasts are all blocks. A block's first byte is its codec. A
+block is written under a temporary name and renamed, so that whoever finds it finds all of it; it outlives the worker
+that wrote it. Memory means a memory file system where there is one; disk means `spark.local.dir`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from headwater.errors import SparkException
+from headwater.serializers import dump_records, load_records
+
+_RECORDS, _TEXT, _COMPRESSED = b"P", b"T", b"Z"
+# Smaller blocks gain nothing from compression.
+_COMPRESS_FROM_BYTES = 4096
+
+
+# ------------------------------------------------------------------------------------------------ encodings
+def encode_records(records: list[Any], *, compress: bool = False) -> bytes:
+    """A block of Python records."""
+    body = dump_records(records)
+    if compress and len(body) >= _COMPRESS_FROM_BYTES:
+        import zstandard
+
+        return _COMPRESSED + zstandard.ZstdCompressor(level=1).compress(body)
+    return _RECORDS + body
+
+
+def text_block(pieces: Sequence[bytes]) -> list[bytes]:
+    """A block of text: whole UTF-8 lines, each ended by a newline, as they came; returned in pieces, not copied."""
+    return [_TEXT, *pieces]
+
+
+def decode(block: bytes | memoryview) -> tuple[list[Any], int]:
+    """A block's records, and how many of its text lines held bytes that aren't UTF-8 (they were replaced)."""
+    view = memoryview(block)
+    codec, body = bytes(view[:1]), view[1:]
+    if codec == _RECORDS:
+        return load_records(body), 0
+    if codec == _COMPRESSED:
+        import zstandard
+
+        return load_records(zstandard.ZstdDecompressor().decompress(body)), 0
+    if codec == _TEXT:
+        return _decode_text(body)
+    raise SparkException(f"a block of unknown codec {codec!r}")
+
+
+def _decode_text(body: memoryview) -> tuple[list[str], int]:
+    data = bytes(body)
+    undecodable = 0
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        undecodable = sum(1 for line in data.split(b"\n") if not _is_utf8(line))
+        text = data.decode(errors="replace")
+    lines = text.split("\n")
+    if lines and not lines[-1]:
+        lines.pop()  # what follows the last newline
+    if "\r" in text:
+        lines = [line[:-1] if line.endswith("\r") else line for line in lines]
+    return lines, undecodable
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+# ------------------------------------------------------------------------------------------------ the files
+@dataclass(frozen=True)
+class Places:
+    """Where an executor's blocks are files: picklable, so that its workers can write and read them."""
+
+    memory: str
+    disk: str
+
+    def make(self) -> None:
+        for path in {self.memory, self.disk}:
+            os.makedirs(path, mode=0o700, exist_ok=True)
+
+    def write(self, block_id: str, pieces: Iterable[bytes | memoryview], *, in_memory: bool) -> int:
+        """Write a block; returns its size in bytes. A full disk raises, and leaves nothing behind."""
+        path = os.path.join(self.memory if in_memory else self.disk, block_id)
+        temporary = f"{path}.{os.getpid()}.{threading.get_ident()}.tmp"
+        size = 0
+        try:
+            with open(temporary, "wb", buffering=0) as file:
+                for piece in pieces:
+                    size += len(piece)
+                    rest = memoryview(piece)
+                    while rest:
+                        rest = rest[file.write(rest) :]
+            os.rename(temporary, path)
+        except OSError as error:
+            if os.path.exists(temporary):
+                os.unlink(temporary)
+            if error.errno == errno.ENOSPC:
+                raise SparkException(
+                    f"no space left on {os.path.dirname(path)} for block {block_id}: free some, or point "
+                    "spark.local.dir to a larger disk"
+                ) from error
+            raise
+        return size
+
+    def path(self, block_id: str) -> str | None:
+        """The file of a block that is here; it may be evicted at any moment, an open file stays readable."""
+        for directory in (self.memory, self.disk):
+            path = os.path.join(directory, block_id)
+            if os.path.exists(path):
+                return path
+        return None
+
+    def read(self, block_id: str, offset: int = 0, length: int = -1) -> bytes | None:
+        """A block's bytes, or a range of them; None if the block isn't here."""
+        for directory in (self.memory, self.disk):
+            try:
+                fd = os.open(os.path.join(directory, block_id), os.O_RDONLY)
+            except FileNotFoundError:
+                continue
+            with open(fd, "rb", buffering=0) as file:
+                if length < 0:
+                    length = os.fstat(fd).st_size - offset
+                return _read_exactly(file.fileno(), offset, length)
+        return None
+
+
+def _read_exactly(fd: int, offset: int, length: int) -> bytes:
+    first = os.pread(fd, length, offset)
+    if len(first) == length:
+        return first
+    pieces, got = [first], len(first)
+    while got < length:  # a read returns 2 GiB at most
+        piece = os.pread(fd, length - got, offset + got)
+        if not piece:
+            raise SparkException(f"a block ended {length - got} bytes early")
+        pieces.append(piece)
+        got += len(piece)
+    return b"".join(pieces)
+
+
+# ------------------------------------------------------------------------------------------------ the store
+@dataclass(slots=True)
+class _Held:
+    size: int
+    in_memory: bool
+    may_move_to_disk: bool
+    evictable: bool
+
+
+class BlockStore:
+    """The index of an executor's blocks: what is where, how much memory it takes, what must leave.
+
+    Any thread may call it: one lock guards the index. Past `memory_limit` the blocks used longest ago leave memory:
+    those that may are moved to disk, cached partitions at a memory-only level are dropped (and computed anew when they
+    are needed); the others stay, since nothing could bring them back.
+    """
+
+    def __init__(self, places: Places, memory_limit: int) -> None:
+        self._places = places
+        self._memory_limit = memory_limit
+        self._lock = threading.RLock()
+        self._held: OrderedDict[str, _Held] = OrderedDict()  # by last use, oldest first
+        self._memory_used = 0  # the sum of the sizes of what is held in memory
+        places.make()
+
+    def put(
+        self, block_id: str, pieces: Sequence[bytes | memoryview], *, use_memory: bool, use_disk: bool, evictable: bool
+    ) -> list[str]:
+        """Write a block and return the ids of those that were dropped for it."""
+        in_memory = use_memory and not (use_disk and sum(map(len, pieces)) > self._memory_limit)
+        size = self._places.write(block_id, pieces, in_memory=in_memory)
+        return self.added(block_id, size, in_memory=in_memory, use_disk=use_disk, evictable=evictable)
+
+    def added(self, block_id: str, size: int, *, in_memory: bool, use_disk: bool, evictable: bool) -> list[str]:
+        """A worker wrote this block; returns the ids of the blocks that were dropped to make room."""
+        with self._lock:
+            self._forget(block_id)
+            self._held[block_id] = _Held(size, in_memory, use_disk, evictable)
+            if in_memory:
+                self._memory_used += size
+            return self._make_room()
+
+    def _make_room(self) -> list[str]:
+        dropped = []
+        if self._memory_used > self._memory_limit:
+            for block_id, held in list(self._held.items()):
+                if self._memory_used <= self._memory_limit:
+                    break
+                if held.in_memory and held.may_move_to_disk:
+                    self._move_to_disk(block_id, held)
+                elif held.in_memory and held.evictable:
+                    self.remove([block_id])
+                    dropped.append(block_id)
+        return dropped
+
+    def _move_to_disk(self, block_id: str, held: _Held) -> None:
+        data = self._places.read(block_id)
+        if data is not None:
+            self._places.write(block_id, [data], in_memory=False)
+            os.unlink(os.path.join(self._places.memory, block_id))
+        held.in_memory = False
+        self._memory_used -= held.size
+
+    def used(self, block_ids: Iterable[str]) -> None:
+        """These blocks were read just now: others leave before them."""
+        with self._lock:
+            for block_id in block_ids:
+                if block_id in self._held:
+                    self._held.move_to_end(block_id)
+
+    def get(self, block_id: str, offset: int = 0, length: int = -1) -> bytes | None:
+        """A block's bytes; None if it isn't here."""
+        return self._places.read(block_id, offset, length)
+
+    def remove(self, block_ids: Iterable[str]) -> None:
+        """Remove blocks; those that aren't here are passed over."""
+        with self._lock:
+            for block_id in block_ids:
+                held = self._held.get(block_id)
+                self._forget(block_id)
+                if held is not None:
+                    directory = self._places.memory if held.in_memory else self._places.disk
+                    _unlink(os.path.join(directory, block_id))
+
+    def remove_prefix(self, prefix: str) -> None:
+        """Remove every block whose id starts so."""
+        with self._lock:
+            self.remove([block_id for block_id in self._held if block_id.startswith(prefix)])
+
+    def _forget(self, block_id: str) -> None:
+        held = self._held.pop(block_id, None)
+        if held is not None and held.in_memory:
+            self._memory_used -= held.size
+
+    def sizes(self, prefix: str = "") -> tuple[int, int]:
+        """(bytes in memory, bytes on disk) of the blocks whose id starts so."""
+        with self._lock:
+            chosen = [held for block_id, held in self._held.items() if block_id.startswith(prefix)]
+            memory = sum(held.size for held in chosen if held.in_memory)
+            return memory, sum(held.size for held in chosen) - memory
+
+    def check(self) -> None:
+        """Assert what must always be true."""
+        with self._lock:
+            assert self._memory_used == sum(held.size for held in self._held.values() if held.in_memory)
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass  # a worker that was killed before it reported the block has no file to show

@@ -1,0 +1,280 @@
+"""The events that the scheduler's core takes and the actions that it gives, and the messages that tasks are made of.
+
+Events and actions are immutable. What crosses a process is a NamedTuple, which pickles fastest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from headwater.engine.stages import Job
+
+
+# ------------------------------------------------------------------------------------------------ on every loop
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """Action: give me `Woken` at that time."""
+
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Woken:
+    """Event: the time that a `Wake` asked for has come."""
+
+
+# ------------------------------------------------------------------------------------------------ what tasks are
+class Segment(NamedTuple):
+    """A map task's output for one reduce partition: inline bytes, or a range of a block file."""
+
+    data: bytes | None
+    block_id: str = ""
+    offset: int = 0
+    length: int = 0
+    location: tuple[str, ...] = ()  # the executor that holds the block
+    shuffle_id: int = -1
+    map_partition: int = -1
+
+
+class MapOutput(NamedTuple):
+    """What a map task wrote: `parts[reduce partition]` is a tuple of segments, `blocks` the (id, bytes) of its files."""
+
+    parts: tuple[tuple[Segment, ...], ...]
+    blocks: tuple[tuple[str, int], ...] = ()
+
+
+class Caching(NamedTuple):
+    """A node of the program whose partitions are to be kept: under which dataset's id, at which level."""
+
+    dataset_id: int
+    use_disk: bool
+    use_memory: bool
+    replication: int
+
+
+class TaskSpec(NamedTuple):
+    """One attempt of a stage on one partition. Node numbers are positions in the program."""
+
+    task_id: int
+    job_id: int
+    stage_id: int
+    partition: int
+    attempt: int
+    program: str  # content hash
+    inputs: dict[tuple[int, int], Any]  # (node, partition) -> the leaf's payload
+    caching: dict[int, Caching]  # node -> how it's kept
+    cached: dict[tuple[int, int], Any]  # (node, partition) -> BlockRef of a partition that is stored already
+    properties: dict[str, str]
+    shuffle_id: int = -1  # the shuffle that is written, if the stage ends in one
+
+
+class StoredBlock(NamedTuple):
+    """A block that a task put into its executor's store."""
+
+    block_id: str
+    size: int
+    locations: tuple[str, ...]
+    in_memory: bool
+    use_disk: bool
+
+
+class TaskFailure(NamedTuple):
+    """Why an attempt failed. `kind` says how the scheduler answers.
+
+    raised: the user's code raised; `error` is the pickled exception. fetch: a map output could not be read. cache: a
+    partition believed to be stored was not. lost: the worker died, see `text`. refused: the result is over the limit
+    or can't be pickled: no retry would help. killed: on request.
+    """
+
+    kind: str
+    text: str
+    traceback: str = ""
+    error: bytes = b""
+    segment: Segment | None = None
+    block_id: str = ""
+
+
+class TaskReply(NamedTuple):
+    """What a worker answers."""
+
+    task_id: int
+    failure: TaskFailure | None
+    value: Any  # the action's result, pickled; or a MapOutput
+    accumulators: bytes  # pickled {id: update}, or empty
+    stored: tuple[StoredBlock, ...]
+    metrics: dict[str, int]
+
+
+# ------------------------------------------------------------------------------------------------ events
+@dataclass(frozen=True, slots=True)
+class SubmitJob:
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class CancelJobs:
+    """Cancel one job, a group's jobs, or (both None) all."""
+
+    reason: str
+    job_id: int | None = None
+    group: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorJoined:
+    executor_id: str
+    host: str
+    cores: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorLeft:
+    """The executor is gone with its blocks; its id is never used again."""
+
+    executor_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskEnded:
+    executor_id: str
+    reply: TaskReply
+
+
+@dataclass(frozen=True, slots=True)
+class BlocksDropped:
+    """An executor has these blocks no more (evicted)."""
+
+    executor_id: str
+    block_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetDataset:
+    """Drop the cached partitions of a dataset."""
+
+    dataset_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetShuffle:
+    """Nobody can read this shuffle any more."""
+
+    shuffle_id: int
+
+
+# ------------------------------------------------------------------------------------------------ receivers
+@dataclass(frozen=True, slots=True)
+class ReceiverPosted:
+    """A receiver tells its owner in the driver something that the engine doesn't read."""
+
+    executor_id: str
+    receiver_id: int
+    payload: Any
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiverLost:
+    """A receiver is gone with its executor."""
+
+    receiver_id: int
+    executor_id: str
+    reason: str
+
+
+# ------------------------------------------------------------------------------------------------ actions
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """Run these tasks on an executor, which has a free core for each."""
+
+    executor_id: str
+    tasks: tuple[TaskSpec, ...]
+    program: bytes
+    broadcasts: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class KillTask:
+    executor_id: str
+    task_id: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeliverResult:
+    """A partition of a job is done, with the accumulator updates of its task; once per partition and job."""
+
+    job_id: int
+    position: int
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class AddAccumulators:
+    """The updates of a successful task; given once per partition of a stage."""
+
+    updates: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CountMetrics:
+    """What a successful task measured of itself."""
+
+    stage_id: int
+    metrics: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class EndJob:
+    """The job is over; `failure` None means that all results were delivered."""
+
+    job_id: int
+    failure: JobFailure | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobFailure:
+    text: str
+    cancelled: bool = False
+    task: TaskFailure | None = None
+    stage_id: int = -1
+    partition: int = -1
+    attempt: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveBlocks:
+    """Remove the blocks whose id starts with the prefix from every executor, or from the one named."""
+
+    prefix: str
+
+
+# Status, for whoever shows progress.
+@dataclass(frozen=True, slots=True)
+class JobStarted:
+    job_id: int
+    group: str | None
+    stage_ids: tuple[int, ...]
+    time_ms: int
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobOver:
+    job_id: int
+    status: str  # SUCCEEDED or FAILED
+    time_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class StageChanged:
+    stage_id: int
+    name: str
+    attempt: int
+    tasks: int
+    active: int
+    completed: int
+    failed: int
+    over: bool

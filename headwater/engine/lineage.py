@@ -1,0 +1,237 @@
+"""The lineage of a dataset: how each partition's records follow from its parents', down to sources and shuffles.
+
+A `Dataset` stays in the driver and knows parents, ids and storage; its `Operator` travels to the workers and knows
+neither, so that the same program serves every batch. Operators keep the kind and the user's function (not an opaque
+closure): a chain of `PerRecord` operators is compiled into one loop (see `fusion`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from headwater.storagelevel import StorageLevel
+
+if TYPE_CHECKING:
+    from headwater.engine.task import Task
+
+Records = Iterable[Any]
+Thunk = Callable[[], Records]
+Kind = Literal["map", "flatMap", "filter", "mapValues", "flatMapValues"]
+
+
+class BlockRef(NamedTuple):
+    """A stored block and where its copies were when last heard of."""
+
+    block_id: str
+    locations: tuple[str, ...]  # executor ids
+    records: int = -1  # -1: not counted
+
+
+class Operator:
+    """One step of a lineage. Immutable; pickled into programs."""
+
+    def inputs(self, partition: int) -> Sequence[tuple[int, int]]:
+        """(parent's position, parent's partition) of all that `partition` is computed from."""
+        return ((0, partition),)
+
+    def compute(self, task: Task, partition: int, parents: Sequence[Thunk]) -> Records:
+        """The records of `partition`; `parents` follow the order of `inputs(partition)`."""
+        raise NotImplementedError
+
+
+class Leaf(Operator):
+    """An operator without narrow parents: each partition is read from a payload that comes with the task."""
+
+    def inputs(self, partition: int) -> Sequence[tuple[int, int]]:
+        return ()
+
+    def read(self, task: Task, payload: Any) -> Records:
+        """The records that a partition's payload stands for."""
+        raise NotImplementedError
+
+
+# ------------------------------------------------------------------------------------------------ narrow operators
+@dataclass(frozen=True)
+class PerRecord(Operator):
+    """A function of one record (of its value, for the kinds that keep the key)."""
+
+    kind: Kind
+    function: Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class PerPartition(Operator):
+    """`function(partition, records)` gives the partition's new records."""
+
+    function: Callable[[int, Any], Records]
+
+    def compute(self, task: Task, partition: int, parents: Sequence[Thunk]) -> Records:
+        return self.function(partition, iter(parents[0]()))
+
+
+@dataclass(frozen=True)
+class Union(Operator):
+    """The parents' partitions one after the other; `counts` are the parents' numbers of partitions."""
+
+    counts: tuple[int, ...]
+
+    def inputs(self, partition: int) -> Sequence[tuple[int, int]]:
+        for parent, n in enumerate(self.counts):
+            if partition < n:
+                return ((parent, partition),)
+            partition -= n
+        raise IndexError(partition)
+
+    def compute(self, task: Task, partition: int, parents: Sequence[Thunk]) -> Records:
+        return parents[0]()
+
+
+@dataclass(frozen=True)
+class Coalesce(Operator):
+    """Each partition is a group of the parent's partitions, in order."""
+
+    groups: tuple[tuple[int, ...], ...]
+
+    def inputs(self, partition: int) -> Sequence[tuple[int, int]]:
+        return [(0, p) for p in self.groups[partition]]
+
+    def compute(self, task: Task, partition: int, parents: Sequence[Thunk]) -> Records:
+        return chain.from_iterable(parent() for parent in parents)
+
+
+@dataclass(frozen=True)
+class Cartesian(Operator):
+    """All pairs of a left and a right partition; `right` is the right parent's number of partitions."""
+
+    right: int
+
+    def inputs(self, partition: int) -> Sequence[tuple[int, int]]:
+        return ((0, partition // self.right), (1, partition % self.right))
+
+    def compute(self, task: Task, partition: int, parents: Sequence[Thunk]) -> Records:
+        left, right = parents[0](), list(parents[1]())
+        return ((a, b) for a in left for b in right)
+
+
+@dataclass(frozen=True)
+class Together(Operator):
+    """`function(partition, [records of each parent])` over the same partition of several parents: zip, cogroup."""
+
+    width: int
+    function: Callable[[int, list[Any]], Records]
+
+    def inputs(self, partition: int) -> Sequence[tuple[int, int]]:
+        return [(parent, partition) for parent in range(self.width)]
+
+    def compute(self, task: Task, partition: int, parents: Sequence[Thunk]) -> Records:
+        return self.function(partition, [iter(parent()) for parent in parents])
+
+
+# ------------------------------------------------------------------------------------------------ leaves
+class Slice(Leaf):
+    """Records handed over by the driver; the payload is `serializers.dump_records(records)`."""
+
+    def read(self, task: Task, payload: bytes) -> Records:
+        from headwater.serializers import load_records
+
+        return load_records(payload)
+
+
+class StoredBlocks(Leaf):
+    """Blocks in the executors' stores: received data, or cached partitions whose lineage was cut.
+
+    The payload is a `BlockRef`; a block that nobody has any more fails the task with `BlockLost`.
+    """
+
+    def read(self, task: Task, payload: BlockRef) -> Records:
+        return task.read_block(payload)
+
+
+@dataclass(frozen=True)
+class Aggregator:
+    """How a key's values become one combiner.
+
+    `create` None means that the first value is the combiner (reduceByKey). With `map_side` the map tasks combine
+    before they write, and the reduce tasks merge combiners; without it the reduce tasks merge values.
+    """
+
+    create: Callable[[Any], Any] | None
+    merge_value: Callable[[Any, Any], Any]
+    merge_combiners: Callable[[Any, Any], Any]
+    map_side: bool = True
+
+
+@dataclass(frozen=True)
+class ShuffleRead(Leaf):
+    """The pairs of one reduce partition, merged by the aggregator if there is one; the payload is its segments."""
+
+    aggregator: Aggregator | None
+
+    def read(self, task: Task, payload: Any) -> Records:
+        return task.read_shuffle(payload, self.aggregator)
+
+
+# ------------------------------------------------------------------------------------------------ how a stage ends
+@dataclass(frozen=True)
+class ShuffleWrite:
+    """The stage's pairs go to `partition_func(key) % partitions`."""
+
+    partitions: int
+    partition_func: Callable[[Any], int]
+    aggregator: Aggregator | None = None
+
+
+@dataclass(frozen=True)
+class Action:
+    """The stage's result for a partition is `function(partition, records)`."""
+
+    function: Callable[[int, Any], Any]
+
+
+# ------------------------------------------------------------------------------------------------ the driver's side
+class Shuffle:
+    """A wide dependency: the parent's pairs, regrouped. Its outputs are kept until this object is collected."""
+
+    def __init__(self, shuffle_id: int, parent: Dataset, write: ShuffleWrite) -> None:
+        self.id = shuffle_id
+        self.parent = parent
+        self.write = write
+        self.watched = False  # whether its outputs are removed when it's collected
+
+
+class Dataset:
+    """A node of the lineage graph, in the driver; `RDD` is its public face.
+
+    Invariant: a `Leaf` has no parents and either payloads (one a partition) or, if it reads a shuffle, `shuffle`.
+    Only the storage level, the preferred locations and (once, by `cut`) the recipe change after construction.
+    """
+
+    def __init__(
+        self,
+        dataset_id: int,
+        operator: Operator,
+        parents: Sequence[Dataset],
+        num_partitions: int,
+        *,
+        payloads: Sequence[Any] | None = None,
+        shuffle: Shuffle | None = None,
+    ) -> None:
+        self.dataset_id = dataset_id
+        self.operator = operator
+        self.parents = tuple(parents)
+        self.num_partitions = num_partitions
+        self.payloads = payloads
+        self.shuffle = shuffle
+        self.storage_level: StorageLevel | None = None
+
+    def preferred_executors(self, partition: int) -> tuple[str, ...]:
+        """Executor ids that hold the input of a leaf's partition; empty when any will do."""
+        payload = self.payloads[partition] if self.payloads is not None else None
+        return payload.locations if isinstance(payload, BlockRef) else ()
+
+    def cut(self, operator: Operator, parents: Sequence[Dataset], payloads: Sequence[Any] | None = None) -> None:
+        """Replace the recipe by a shorter one that gives the same records (a checkpoint); frees the old lineage."""
+        self.operator, self.parents, self.payloads, self.shuffle = operator, tuple(parents), payloads, None

@@ -1,0 +1,107 @@
+"""Masters: what `spark.master` may say, and the backend that each stands for."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from headwater.engine.backends.protocol import Backend
+from headwater.errors import IllegalArgumentException
+
+if TYPE_CHECKING:
+    from headwater.conf import SparkConf
+    from headwater.engine.executor import ExecutorSettings
+
+LOOPBACK = "127.0.0.1"
+_MB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Master:
+    """A master, understood. `memory` is bytes an executor (None: as configured)."""
+
+    text: str
+    executors: int
+    cores: int
+    in_process: bool = False
+    clustered: bool = False
+    task_failures: int | None = None
+    memory: int | None = None
+
+
+def parse_master(text: str) -> Master:
+    """Understand a master URL.
+
+    >>> parse_master("local[2]").cores
+    2
+
+    Raises:
+        IllegalArgumentException: it's none of those that there are.
+    """
+    if text == "local":
+        return Master(text, 1, 1, in_process=True)
+    if match := re.fullmatch(r"local\[\s*([0-9]+|\*)\s*(?:,\s*([0-9]+)\s*)?\]", text):
+        cores = available_cores() if match[1] == "*" else int(match[1])
+        failures = int(match[2]) if match[2] is not None else None
+        if cores >= 1 and (failures is None or failures >= 1):
+            return Master(text, 1, cores, task_failures=failures)
+    if match := re.fullmatch(r"local-cluster\[\s*([0-9]+)\s*,\s*([0-9]+)\s*,\s*([0-9]+)\s*\]", text):
+        executors, cores, megabytes = map(int, match.groups())
+        if executors >= 1 and cores >= 1 and megabytes >= 1:
+            return Master(text, executors, cores, clustered=True, memory=megabytes * _MB)
+    raise IllegalArgumentException(
+        f"spark.master: Could not parse Master URL: '{text}'. Use local (tasks in the driver's process), local[N] or "
+        "local[*] (N worker processes, or one a core), local[N,F] (a task may fail F times), or "
+        "local-cluster[n,c,m] (n executors of c cores and m MB each)"
+    )
+
+
+def available_cores() -> int:
+    """The cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on Linux
+        return os.cpu_count() or 1
+
+
+def make_backend(master: Master, conf: SparkConf) -> Backend:
+    """The backend that a master stands for, not started yet."""
+    settings = _settings(master, conf)
+    if master.clustered:
+        from headwater.engine.backends.cluster import ClusterBackend
+
+        return ClusterBackend(master.executors, settings)
+    from headwater.engine.backends.local import LocalBackend
+
+    return LocalBackend(settings)
+
+
+def _settings(master: Master, conf: SparkConf) -> ExecutorSettings:
+    from headwater.engine.executor import ExecutorSettings
+
+    memory: int = master.memory or conf.read("spark.executor.memory")
+    received: Any = conf.read("headwater.streaming.receiver.memoryLimit")
+    pairs = dict(conf.getAll())
+    prefix = "spark.executorEnv."
+    return ExecutorSettings(
+        executor_id="driver",
+        host=LOOPBACK,
+        cores=master.cores,
+        in_process=master.in_process,
+        secret=b"",
+        local_dir=conf.get("spark.local.dir"),
+        store_limit=int(memory * conf.read("spark.memory.fraction")),
+        worker_memory=conf.read("spark.python.worker.memory"),
+        inline_limit=conf.read("headwater.shuffle.inlineLimit"),
+        result_limit=conf.read("spark.driver.maxResultSize") or sys.maxsize,
+        compress=conf.read("spark.rdd.compress"),
+        received_memory=int(received) if received else memory // 2,
+        received_disk=conf.read("headwater.streaming.receiver.spillLimit"),
+        serve_blocks=master.clustered,
+        sys_path=tuple(path or os.getcwd() for path in sys.path),
+        environment={key[len(prefix) :]: value for key, value in pairs.items() if key.startswith(prefix)},
+        conf=pairs,
+    )

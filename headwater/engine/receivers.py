@@ -1,0 +1,171 @@
+"""Receivers in an executor: long-lived guests that store blocks and talk with their owner in the driver.
+
+The engine knows no streams: it runs what the factory makes, stores its blocks within the limits and carries messages.
+When both limits are reached, `put_block` waits: the receiver stops reading its source, which is the back-pressure.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from headwater.engine.events import ReceiverPosted
+from headwater.engine.lineage import BlockRef
+from headwater.errors import IllegalStateException
+from headwater.serializers import loads
+from headwater.storagelevel import StorageLevel
+
+if TYPE_CHECKING:
+    from headwater.engine.executor import Executor
+
+log = logging.getLogger(__name__)
+
+
+class Handle(Protocol):
+    """What a factory returns: the running receiver."""
+
+    def receive(self, message: Any) -> None:
+        """A message from the owner. Must not block."""
+
+    def stop(self) -> None:
+        """End; called once, may block for a short while."""
+
+
+class ReceiverHost:
+    """What a receiver may do in its executor. Safe to use from any of its threads."""
+
+    def __init__(self, receiver_id: int, receivers: Receivers) -> None:
+        self._receiver_id = receiver_id
+        self._receivers = receivers
+        settings = receivers.executor.settings
+        self.executor_id = settings.executor_id
+        self.host = settings.host
+        self.conf: Mapping[str, str] = settings.conf
+
+    def put_block(
+        self, block_id: str, data: bytes | Sequence[bytes], *, records: int, level: StorageLevel
+    ) -> BlockRef:
+        """Store an encoded block and its copies; waits while the executor's limits of received blocks are reached.
+
+        Raises:
+            IllegalStateException: the executor is closing.
+            SparkException: the disk is full.
+        """
+        pieces = [data] if isinstance(data, bytes) else list(data)
+        return self._receivers.put(block_id, pieces, records, level)
+
+    def post(self, payload: Any) -> None:
+        """Tell the owner; arrives in order."""
+        self._receivers.executor.post(ReceiverPosted(self.executor_id, self._receiver_id, payload))
+
+
+class Receivers:
+    """The receivers of an executor and the books of what they have stored. Any thread; one lock."""
+
+    def __init__(self, executor: Executor) -> None:
+        self.executor = executor
+        self._room = threading.Condition()  # guards all below
+        self._handles: dict[int, Handle] = {}
+        self._sizes: dict[str, tuple[int, bool]] = {}  # received block -> (bytes, in memory)
+        self._memory_bytes = 0  # the sums of the sizes above, by place
+        self._disk_bytes = 0
+        self._closing = False
+
+    def start(self, receiver_id: int, factory: bytes) -> None:
+        """Make and run a receiver on a thread of its own; if the factory raises, its owner is told."""
+
+        def run() -> None:
+            host = ReceiverHost(receiver_id, self)
+            try:
+                handle: Handle = loads(factory)(host)
+            except Exception as error:
+                log.exception("receiver %d could not be made", receiver_id)
+                host.post(error)
+                return
+            with self._room:
+                closing = self._closing
+                if not closing:
+                    self._handles[receiver_id] = handle
+            if closing:
+                handle.stop()
+
+        threading.Thread(target=run, name=f"receiver-{receiver_id}", daemon=True).start()
+
+    def send(self, receiver_id: int, message: Any) -> None:
+        """Give a receiver a message; one that is gone doesn't get it."""
+        with self._room:
+            handle = self._handles.get(receiver_id)
+        if handle is not None:
+            handle.receive(message)
+
+    def stop_one(self, receiver_id: int) -> None:
+        """Stop a receiver and wait until it has."""
+        with self._room:
+            handle = self._handles.pop(receiver_id, None)
+        if handle is not None:
+            handle.stop()
+
+    def stop(self) -> None:
+        """Stop all; whoever waits for room is told off. Idempotent."""
+        with self._room:
+            self._closing = True
+            handles = list(self._handles.values())
+            self._handles.clear()
+            self._room.notify_all()
+        for handle in handles:
+            try:
+                handle.stop()
+            except Exception:
+                log.exception("a receiver failed to stop")
+
+    def put(self, block_id: str, pieces: list[bytes], records: int, level: StorageLevel) -> BlockRef:
+        """See `ReceiverHost.put_block`."""
+        executor, size = self.executor, sum(map(len, pieces))
+        in_memory = self._reserve(block_id, size, level)
+        try:
+            executor.store.put(
+                block_id, pieces, use_memory=in_memory, use_disk=level.useDisk or not in_memory, evictable=False
+            )
+        except BaseException:
+            self.removed([block_id])
+            raise
+        copies = executor.replicate(block_id, pieces, level.replication - 1) if level.replication > 1 else ()
+        return BlockRef(block_id, (executor.settings.executor_id, *copies), records)
+
+    def _reserve(self, block_id: str, size: int, level: StorageLevel) -> bool:
+        """Wait for room and enter the block into the books; returns whether it goes to memory.
+
+        A block larger than a limit is let in when nothing else is there, so that it can't wait for ever.
+        """
+        settings = self.executor.settings
+        with self._room:
+            while not self._closing:
+                in_memory = level.useMemory and (
+                    not self._memory_bytes or self._memory_bytes + size <= settings.received_memory
+                )
+                on_disk = level.useDisk and (
+                    not self._disk_bytes or self._disk_bytes + size <= settings.received_disk
+                )
+                if in_memory or on_disk:
+                    self._sizes[block_id] = (size, in_memory)
+                    self._count(size, in_memory)
+                    return in_memory
+                self._room.wait()
+        raise IllegalStateException(f"block {block_id} can't be stored: the executor is closing")
+
+    def _count(self, size: int, in_memory: bool) -> None:
+        if in_memory:
+            self._memory_bytes += size
+        else:
+            self._disk_bytes += size
+
+    def removed(self, block_ids: Sequence[str]) -> None:
+        """These blocks are needed no more: there is room again."""
+        with self._room:
+            for block_id in block_ids:
+                if block_id in self._sizes:
+                    size, in_memory = self._sizes.pop(block_id)
+                    self._count(-size, in_memory)
+            self._room.notify_all()

@@ -1,0 +1,68 @@
+"""The output of a map task: each reduce partition's pairs, pickled; inline while small, else in one block file.
+
+A task that outgrows its memory adds several times: a partition's part is then several segments, and the reduce side,
+which merges anyway, merges them too.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from headwater.engine.events import MapOutput, Segment
+from headwater.serializers import dump_records
+
+
+class BlockWriter(Protocol):
+    """Where shuffle outputs go."""
+
+    inline_limit: int
+
+    def write(self, block_id: str, pieces: list[bytes], *, in_memory: bool) -> int:
+        """Write a block; returns its size in bytes."""
+
+
+class ShuffleWriter:
+    """Collects a map task's output. Bytes already collected are written out as one block of several files' worth.
+
+    Each flush is a block of its own, named after the first with a number, so that nothing is ever appended to.
+    """
+
+    def __init__(self, block_id: str, partitions: int, target: BlockWriter) -> None:
+        self._block_id = block_id
+        self._target = target
+        self._parts: list[list[Segment]] = [[] for _ in range(partitions)]
+        self._inline_bytes = 0
+        self._blocks = 0
+
+    def add(self, buckets: list[list[Any]]) -> None:
+        """Take the pairs of each reduce partition."""
+        pieces = [dump_records(bucket) if bucket else b"" for bucket in buckets]
+        size = sum(map(len, pieces))
+        if self._inline_bytes + size <= self._target.inline_limit:
+            self._inline_bytes += size
+            for part, piece in zip(self._parts, pieces, strict=True):
+                if piece:
+                    part.append(Segment(piece))
+        else:
+            self._flush(pieces)
+
+    def _flush(self, pieces: list[bytes]) -> None:
+        block_id = f"{self._block_id}_{self._blocks}"
+        self._blocks += 1
+        self._target.write(block_id, pieces, in_memory=True)
+        offset = 0
+        for part, piece in zip(self._parts, pieces, strict=True):
+            if piece:
+                part.append(Segment(None, block_id, offset, len(piece)))
+                offset += len(piece)
+
+    def finish(self) -> MapOutput:
+        """What was written, for the reply."""
+        sizes = [0] * self._blocks
+        for part in self._parts:
+            for segment in part:
+                if segment.data is None:
+                    sizes[int(segment.block_id.rpartition("_")[2])] += segment.length
+        return MapOutput(
+            tuple(map(tuple, self._parts)), tuple((f"{self._block_id}_{i}", size) for i, size in enumerate(sizes))
+        )

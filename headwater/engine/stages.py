@@ -1,0 +1,151 @@
+"""Stages: a lineage cut at its shuffles, each piece a program that one task runs on one partition.
+
+Planning runs in the thread that submits the job, so that what can't be pickled is the caller's error, with its stack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+from zlib import crc32
+
+from headwater.engine.events import Caching
+from headwater.engine.lineage import Action, Dataset, Operator, Shuffle, ShuffleWrite, StoredBlocks
+
+
+class Program(NamedTuple):
+    """What the tasks of a stage run: operators, each with the positions of its parents, and how the stage ends."""
+
+    nodes: tuple[tuple[Operator, tuple[int, ...]], ...]
+    ending: ShuffleWrite | Action
+
+
+class Shipped(NamedTuple):
+    """A pickled program, named by its content, and the broadcasts that it refers to."""
+
+    name: str
+    data: bytes
+    broadcasts: frozenset[int]
+
+
+class Stage:
+    """The part of a lineage between shuffles: `nodes` are its datasets, parents first, the last one its result."""
+
+    def __init__(self, stage_id: int, dataset: Dataset, ending: ShuffleWrite | Action, shuffle_id: int = -1) -> None:
+        self.id = stage_id
+        self.dataset = dataset
+        self.ending = ending
+        self.shuffle_id = shuffle_id  # the shuffle that it writes; -1 for a job's result
+        self.nodes = _narrow_closure(dataset)
+        self.position = {id(node): i for i, node in enumerate(self.nodes)}
+        # Captured now, with the program: a dataset that is persisted later is cached from the next job on.
+        self.caching = {i: _caching(node) for i, node in enumerate(self.nodes) if node.storage_level is not None}
+        self.may_prefer = bool(self.caching) or any(type(node.operator) is StoredBlocks for node in self.nodes)
+        self._shipped: Shipped | None = None
+
+    @property
+    def name(self) -> str:
+        return f"stage {self.id}"
+
+    def ship(self) -> Shipped:
+        """The pickled program; made once."""
+        if self._shipped is None:
+            self._shipped = _pickle(self._program())
+        return self._shipped
+
+    def _program(self) -> Program:
+        position = self.position
+        nodes = tuple((node.operator, tuple(position[id(p)] for p in node.parents)) for node in self.nodes)
+        return Program(nodes, self.ending)
+
+
+def _narrow_closure(dataset: Dataset) -> list[Dataset]:
+    """The dataset and all that it's computed from without a shuffle, parents first; lineages may be thousands deep."""
+    order: list[Dataset] = []
+    seen: set[int] = set()
+    todo: list[tuple[Dataset, bool]] = [(dataset, False)]
+    while todo:
+        node, parents_done = todo.pop()
+        if parents_done:
+            order.append(node)
+        elif id(node) not in seen:
+            seen.add(id(node))
+            todo.append((node, True))
+            todo.extend((parent, False) for parent in reversed(node.parents))
+    return order
+
+
+def _caching(node: Dataset) -> Caching:
+    level = node.storage_level
+    assert level is not None
+    return Caching(node.dataset_id, level.useDisk, level.useMemory, level.replication)
+
+
+def _pickle(program: Program) -> Shipped:
+    from headwater.broadcast import captured
+    from headwater.serializers import dumps
+
+    with captured() as broadcasts:
+        data = dumps(program)
+    # Two checks of different kinds and the length: enough to tell a driver's own programs apart.
+    return Shipped(f"{crc32(data):08x}{hash(data) & 0xFFFFFFFFFFFFFFFF:016x}{len(data):x}", data, frozenset(broadcasts))
+
+
+@dataclass(eq=False)
+class Job:
+    """An action on some partitions of a dataset; `stages` are the shuffle stages that may have to run first."""
+
+    id: int
+    result: Stage
+    partitions: Sequence[int]
+    stages: dict[int, Stage] = field(default_factory=dict)  # by shuffle id
+    properties: Mapping[str, str] = field(default_factory=dict)
+    call_site: str = ""
+
+    @property
+    def group(self) -> str | None:
+        return self.properties.get("spark.jobGroup.id")
+
+    @property
+    def description(self) -> str:
+        return self.properties.get("spark.job.description") or self.call_site
+
+
+class Planner:
+    """Cuts lineages into stages. Any thread may plan; `known` tells which shuffles have a stage already."""
+
+    def __init__(self, next_stage_id: Any, known: Mapping[int, Any]) -> None:
+        self._next_stage_id = next_stage_id
+        self._known = known
+
+    def plan(
+        self,
+        job_id: int,
+        dataset: Dataset,
+        action: Action,
+        partitions: Sequence[int],
+        properties: Mapping[str, str],
+        call_site: str,
+    ) -> Job:
+        """The job with all stages that it may need, their programs pickled.
+
+        Raises:
+            SerializationError: a function of the lineage captures something that can't be pickled.
+        """
+        stages: dict[int, Stage] = {}
+        shuffles = [shuffle for node in _narrow_closure(dataset) if (shuffle := node.shuffle) is not None]
+        while shuffles:
+            shuffle = shuffles.pop()
+            if shuffle.id in stages or shuffle.id in self._known:
+                continue
+            stage = stages[shuffle.id] = self._shuffle_stage(shuffle)
+            shuffles += [node.shuffle for node in stage.nodes if node.shuffle is not None]
+        result = Stage(next(self._next_stage_id), dataset, action)
+        result.ship()
+        return Job(job_id, result, partitions, stages, properties, call_site)
+
+    def _shuffle_stage(self, shuffle: Shuffle) -> Stage:
+        stage = Stage(next(self._next_stage_id), shuffle.parent, shuffle.write, shuffle.id)
+        stage.ship()
+        return stage

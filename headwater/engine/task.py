@@ -1,0 +1,368 @@
+"""A task: a stage's program on one partition, as a worker runs it.
+
+A task reads payloads, blocks and map outputs, runs the fused chain, and answers with a result, with map outputs or with
+the reason why not. All that it leaves behind is named in its reply; its spill files go when it ends.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import threading
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import chain
+from typing import Any, Protocol
+from zlib import crc32
+
+from headwater import accumulators
+from headwater.engine import fusion
+from headwater.engine.blocks import decode, encode_records
+from headwater.engine.events import Caching, MapOutput, Segment, StoredBlock, TaskFailure, TaskReply, TaskSpec
+from headwater.engine.external import MemoryBudget, Merger, SpillDirectory
+from headwater.engine.lineage import Action, Aggregator, BlockRef, Leaf, PerRecord, Records, ShuffleWrite
+from headwater.engine.shuffle import ShuffleWriter
+from headwater.engine.stages import Program
+from headwater.errors import BlockLost, SerializationError, SparkException
+from headwater.hashing import portable_hash
+from headwater.serializers import dump_records, dumps, load_records, loads
+from headwater.taskcontext import TaskContext
+
+_current = threading.local()
+
+
+def current() -> Task | None:
+    """The task that runs on this thread; None outside a task."""
+    return getattr(_current, "task", None)
+
+
+class Surroundings(Protocol):
+    """What a task finds in its executor."""
+
+    executor_id: str
+    scratch: str  # a directory for spill files
+    memory_limit: int  # bytes a worker may use before it spills
+    inline_limit: int  # bytes of shuffle output that travel in the reply
+    result_limit: int  # bytes of result that the driver takes
+    compress: bool  # of cached partitions
+
+    def read(self, block_id: str, locations: tuple[str, ...], offset: int = 0, length: int = -1) -> bytes | None:
+        """A block's bytes from here or from one of the executors that have it; None if none has."""
+
+    def write(self, block_id: str, pieces: list[bytes], *, in_memory: bool) -> int:
+        """Write a block here; returns its size in bytes."""
+
+    def replicate(self, block_id: str, pieces: list[bytes], copies: int, *, in_memory: bool) -> tuple[str, ...]:
+        """Put copies on other executors; returns the ids of those that took one."""
+
+
+class FetchFailed(Exception):
+    """A map output is not where it should be."""
+
+    def __init__(self, segment: Segment) -> None:
+        super().__init__(f"map output {segment.map_partition} of shuffle {segment.shuffle_id} is gone")
+        self.segment = segment
+
+
+class CacheMissed(Exception):
+    """A partition that was believed to be stored is not."""
+
+    def __init__(self, block_id: str) -> None:
+        super().__init__(block_id)
+        self.block_id = block_id
+
+
+class TaskKilled(BaseException):
+    """Thrown into a task that runs in the driver's process, to end it."""
+
+
+class Task:
+    """One attempt. Lives on one thread, from `run` to its reply."""
+
+    def __init__(self, spec: TaskSpec, program: Program, surroundings: Surroundings) -> None:
+        self.spec = spec
+        self.budget = MemoryBudget(surroundings.memory_limit)
+        self.spill = SpillDirectory(os.path.join(surroundings.scratch, f"spill-{spec.task_id}"))
+        self.metrics: Counter[str] = Counter()
+        self._nodes = program.nodes
+        self._ending = program.ending
+        self._surroundings = surroundings
+        self._stored: list[StoredBlock] = []
+
+    # -------------------------------------------------------------------------------------------- a task's life
+    def run(self) -> TaskReply:
+        """Run the attempt; never raises: whatever goes wrong is in the reply."""
+        spec = self.spec
+        started = time.perf_counter()
+        TaskContext._set(
+            TaskContext(
+                stage_id=spec.stage_id,
+                partition_id=spec.partition,
+                attempt_number=spec.attempt,
+                task_attempt_id=spec.task_id,
+                properties=spec.properties,
+            )
+        )
+        _current.task = self
+        accumulators.begin_task()
+        value: Any = None
+        failure = None
+        updates = b""
+        try:
+            value = self._perform()
+            changed = accumulators.end_task()
+            updates = dumps(changed) if changed else b""
+        except BaseException as error:
+            failure = failure_of(error)
+            value = None
+        finally:
+            _current.task = None
+            TaskContext._set(None)
+            self.metrics["run_us"] += int((time.perf_counter() - started) * 1e6)
+            if self.spill.spilled_bytes:
+                self.metrics["spilled_bytes"] += self.spill.spilled_bytes
+            self.spill.close()
+        return TaskReply(spec.task_id, failure, value, updates, tuple(self._stored), dict(self.metrics))
+
+    def _perform(self) -> bytes | MapOutput:
+        partition, last = self.spec.partition, len(self._nodes) - 1
+        if isinstance(self._ending, ShuffleWrite):
+            return self._write_shuffle(self._ending, last, partition)
+        value = self._ending.function(partition, iter(self.records(last, partition)))
+        data = dump_records(value) if type(value) is list else dumps(value)
+        if len(data) > self._surroundings.result_limit:
+            raise ResultTooLarge(len(data), self._surroundings.result_limit)
+        return data
+
+    # -------------------------------------------------------------------------------------------- reading
+    def records(self, node: int, partition: int) -> Records:
+        """A node's records, from the store if they're kept."""
+        if node in self.spec.caching:
+            return self._kept(node, partition)
+        return self._computed(node, partition)
+
+    def _computed(self, node: int, partition: int) -> Records:
+        steps, base = self._chain(node)
+        return fusion.transform(steps, self._base(base, partition) if steps else self._unchained(node, partition))
+
+    def _chain(self, node: int) -> tuple[list[PerRecord], int]:
+        """The per-record steps that end in a node, and the node that they start from."""
+        steps: list[PerRecord] = []
+        top = node
+        while isinstance(operator := self._nodes[node][0], PerRecord) and (node == top or not self._keeps(node)):
+            steps.append(operator)
+            node = self._nodes[node][1][0]
+        return steps[::-1], node
+
+    def _keeps(self, node: int) -> bool:
+        return node in self.spec.caching
+
+    def _base(self, node: int, partition: int) -> Records:
+        return self._kept(node, partition) if self._keeps(node) else self._unchained(node, partition)
+
+    def _unchained(self, node: int, partition: int) -> Records:
+        operator, parents = self._nodes[node]
+        if isinstance(operator, Leaf):
+            return operator.read(self, self.spec.inputs[node, partition])
+        thunks = [partial(self.records, parents[i], p) for i, p in operator.inputs(partition)]
+        return operator.compute(self, partition, thunks)
+
+    def read_block(self, ref: BlockRef) -> Records:
+        """The records of a stored block; raises `BlockLost` if nobody has it."""
+        data = self._surroundings.read(ref.block_id, ref.locations)
+        if data is None:
+            raise BlockLost(f"could not compute partition {self.spec.partition}: block {ref.block_id} not found")
+        records, undecodable = decode(data)
+        if undecodable:
+            self.metrics[f"undecodable {ref.block_id.rpartition('-')[0]}"] += undecodable
+        return records
+
+    def read_shuffle(self, segments: list[Segment], aggregator: Aggregator | None) -> Records:
+        """The pairs of a reduce partition, merged if there is an aggregator."""
+        pairs: Iterator[Any] = chain.from_iterable(map(self._segment, segments))
+        if aggregator is None:
+            return pairs
+        merger: Merger[Any, Any] = Merger(
+            aggregator.merge_combiners,
+            self.budget,
+            self.spill,
+            create=aggregator.create,
+            merge_value=aggregator.merge_value,
+        )
+        if aggregator.map_side:
+            merger.merge_combiners(pairs)
+        else:
+            merger.merge_values(pairs)
+        return merger.items()
+
+    def _segment(self, segment: Segment) -> list[Any]:
+        data = segment.data
+        if data is None:
+            data = self._surroundings.read(segment.block_id, segment.location, segment.offset, segment.length)
+            if data is None:
+                raise FetchFailed(segment)
+        return load_records(data)
+
+    # -------------------------------------------------------------------------------------------- keeping
+    def _kept(self, node: int, partition: int) -> Records:
+        caching = self.spec.caching[node]
+        block_id = f"rdd_{caching.dataset_id}_{partition}"
+        ref = self.spec.cached.get((node, partition))
+        data = self._surroundings.read(block_id, ref.locations if ref else ())
+        if data is not None:
+            return decode(data)[0]
+        if ref is not None:
+            raise CacheMissed(block_id)  # the inputs for computing it were not sent
+        records = list(self._computed(node, partition))
+        self._keep(block_id, records, caching)
+        return records
+
+    def _keep(self, block_id: str, records: list[Any], caching: Caching) -> None:
+        pieces = [encode_records(records, compress=self._surroundings.compress)]
+        size = self._surroundings.write(block_id, pieces, in_memory=caching.use_memory)
+        copies: tuple[str, ...] = ()
+        if caching.replication > 1:
+            copies = self._surroundings.replicate(
+                block_id, pieces, caching.replication - 1, in_memory=caching.use_memory
+            )
+        self._stored.append(
+            StoredBlock(block_id, size, (self._surroundings.executor_id, *copies), caching.use_memory, caching.use_disk)
+        )
+
+    # -------------------------------------------------------------------------------------------- writing
+    def _write_shuffle(self, write: ShuffleWrite, node: int, partition: int) -> MapOutput:
+        if self._keeps(node):
+            steps, source = [], self._kept(node, partition)
+        else:
+            steps, base = self._chain(node)
+            source = self._base(base, partition) if steps else self._unchained(node, partition)
+        name = f"shuffle_{self.spec.shuffle_id}_{partition}_{self.spec.task_id}"
+        index = indexer(write.partition_func, write.partitions)
+        writer = ShuffleWriter(name, write.partitions, self._surroundings)
+        aggregator, full = write.aggregator, self.budget.full
+        if aggregator is not None and aggregator.map_side:
+            for combined in fusion.combine(steps, source, aggregator.create, aggregator.merge_value, full):
+                for buckets in fusion.scatter((), combined.items(), index, write.partitions, _never):
+                    writer.add(buckets)
+        else:
+            for buckets in fusion.scatter(steps, source, index, write.partitions, full):
+                writer.add(buckets)
+        return writer.finish()
+
+
+def _never(_count: int) -> bool:
+    return False
+
+
+def indexer(partition_func: Callable[[Any], int], partitions: int) -> Callable[[Any], int]:
+    """key -> partition; the usual case, text hashed by content, without a call of ours in between."""
+    if partitions == 1:
+        return lambda key: 0
+    if partition_func is portable_hash:
+
+        def by_hash(key: Any) -> int:
+            if type(key) is str:
+                try:
+                    return crc32(key.encode()) % partitions
+                except UnicodeEncodeError:
+                    pass  # a lone surrogate: the general way knows what to do
+            return portable_hash(key) % partitions
+
+        return by_hash
+    return lambda key: partition_func(key) % partitions
+
+
+class ResultTooLarge(SparkException):
+    """A task's result is over what the driver takes."""
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(
+            f"the serialized result of a task ({size} bytes) is bigger than spark.driver.maxResultSize ({limit} bytes);"
+            " write it out from the tasks (saveAsTextFile, foreachPartition) or raise the setting"
+        )
+
+
+def failure_of(error: BaseException) -> TaskFailure:
+    """The message that tells the scheduler, and the caller, what went wrong in a task."""
+    if isinstance(error, FetchFailed):
+        return TaskFailure("fetch", str(error), segment=error.segment)
+    if isinstance(error, CacheMissed):
+        return TaskFailure("cache", str(error), block_id=error.block_id)
+    if isinstance(error, TaskKilled):
+        return TaskFailure("killed", "killed on request")
+    text = "".join(traceback.format_exception_only(type(error), error)).strip()
+    kind = "refused" if isinstance(error, (ResultTooLarge, SerializationError)) else "raised"
+    return TaskFailure(kind, text, _user_traceback(error), _pickled(error))
+
+
+def _user_traceback(error: BaseException) -> str:
+    """The traceback without the engine's own frames at its top, which say nothing about the user's program."""
+    here = os.path.dirname(__file__)
+    top = error.__traceback__
+    step = top
+    while step is not None and os.path.dirname(step.tb_frame.f_code.co_filename) == here:
+        step = step.tb_next
+    return "".join(traceback.format_exception(type(error), error, step or top))
+
+
+def _pickled(error: BaseException) -> bytes:
+    """The exception, or nothing if it doesn't survive a round trip (many classes don't)."""
+    try:
+        data = dumps(error.with_traceback(None))
+        loads(data)
+        return data
+    except Exception:
+        return b""
+
+
+class Programs:
+    """The programs that a worker keeps, least recently used first to go.
+
+    The executor keeps a twin per worker, which sees the same names in the same order: so it knows what to send.
+    """
+
+    LIMIT = 64
+
+    def __init__(self) -> None:
+        self._programs: dict[str, Any] = {}
+
+    def use(self, name: str, program: Any) -> Any:
+        """The program kept under a name, or `program` if there is none, which is then kept."""
+        kept = self._programs.pop(name, None)
+        self._programs[name] = kept = program if kept is None else kept
+        if len(self._programs) > self.LIMIT:
+            del self._programs[next(iter(self._programs))]
+        return kept
+
+    def knows(self, name: str) -> bool:
+        return name in self._programs
+
+
+class TaskRunner:
+    """Runs the tasks that reach one worker, one after the other."""
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        self._surroundings = surroundings
+        self._programs = Programs()
+
+    def run(self, spec: TaskSpec, program: bytes | None) -> TaskReply:
+        """Run a task; `program` comes along when this worker doesn't have it yet."""
+        try:
+            unpickled = pickle.loads(program) if program is not None else None
+            kept: Program = self._programs.use(spec.program, unpickled)
+        except BaseException as error:
+            return TaskReply(spec.task_id, failure_of(error), None, b"", (), {})
+        return Task(spec, kept, self._surroundings).run()
+
+
+def reply_bytes(reply: TaskReply) -> bytes:
+    """A reply, pickled; should that fail, a reply that says so."""
+    try:
+        return pickle.dumps(reply, 5)
+    except Exception as error:
+        return pickle.dumps(TaskReply(reply.task_id, failure_of(error), None, b"", (), {}), 5)
+
+

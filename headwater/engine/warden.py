@@ -1,0 +1,129 @@
+"""The warden: a small single-threaded process that forks an executor's workers and outlives nobody.
+
+Started by exec, so that no thread of the driver is copied into a worker. It forks a worker on request and hands it the
+socket that came with the request, reports each worker's end, and, when its owner is gone, kills the workers and removes
+the scratch directories. Workers carry PDEATHSIG towards it. Messages are datagrams (SOCK_SEQPACKET) with the socket of
+a new worker attached; the first one carries the settings.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import pickle
+import select
+import shutil
+import signal
+import socket
+import sys
+from typing import NoReturn
+
+_MESSAGE_BYTES = 1 << 20
+_PR_SET_PDEATHSIG = 1
+
+
+def start(owner: socket.socket, lock_fds: tuple[int, ...]) -> None:
+    """The life of the process: `owner` is our end of the socket to the executor."""
+    _name_process(b"hw-warden")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    settings, directories = pickle.loads(owner.recv(_MESSAGE_BYTES))
+    _preload()
+    wake_reader, wake_writer = os.pipe()
+    for fd in (wake_reader, wake_writer):
+        os.set_blocking(fd, False)
+    signal.set_wakeup_fd(wake_writer)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    workers: set[int] = set()
+    try:
+        while True:
+            readable, _, _ = select.select([owner, wake_reader], [], [])
+            if wake_reader in readable:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(wake_reader, 4096)
+                _report_ends(owner, workers)
+            if owner in readable:
+                request, fds, _, _ = socket.recv_fds(owner, _MESSAGE_BYTES, 1)
+                if not request:
+                    return  # the owner is gone
+                command, argument = pickle.loads(request)
+                if command == "fork":
+                    pid = os.fork()
+                    if pid == 0:
+                        for fd in (owner.fileno(), wake_reader, wake_writer, *lock_fds):
+                            os.close(fd)
+                        _work(fds[0], settings)
+                    os.close(fds[0])
+                    workers.add(pid)
+                    owner.send(pickle.dumps(("started", argument, pid)))
+                elif command == "kill" and argument in workers:
+                    os.kill(argument, signal.SIGKILL)
+    except (BrokenPipeError, ConnectionResetError):
+        return  # the owner is gone
+    finally:
+        for pid in workers:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for directory in directories:
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def _preload() -> None:
+    """Import what workers need once, here, so that a fork is ready at once."""
+    import cloudpickle  # noqa: F401
+
+    import headwater.engine.worker  # noqa: F401
+    import headwater.resultiterable  # noqa: F401
+
+    gc.collect()
+    gc.freeze()  # a worker's collector needn't touch, and so copy, our pages
+
+
+def _report_ends(owner: socket.socket, workers: set[int]) -> None:
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return
+        workers.discard(pid)
+        owner.send(pickle.dumps(("ended", pid, os.waitstatus_to_exitcode(status))))
+
+
+def _work(fd: int, settings: object) -> NoReturn:
+    """The life of a forked worker."""
+    code = 1
+    try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        _die_with_parent()
+        _name_process(b"hw-worker")
+        from headwater.engine import wire, worker
+
+        worker.serve(wire.Channel(socket.socket(fileno=fd)), settings)  # type: ignore[arg-type]
+        code = 0
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        os._exit(code)
+
+
+def _die_with_parent() -> None:
+    """Ask Linux to kill us when the warden dies; elsewhere the end of the socket must do."""
+    parent = os.getppid()
+    with contextlib.suppress(OSError, AttributeError):
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)  # it died before we asked
+
+
+def _name_process(name: bytes) -> None:
+    with contextlib.suppress(OSError), open("/proc/self/comm", "wb") as file:
+        file.write(name)
+
+
+if __name__ == "__main__":
+    start(socket.socket(fileno=int(sys.argv[1])), tuple(map(int, sys.argv[2:])))

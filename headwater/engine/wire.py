@@ -1,0 +1,158 @@
+"""Messages between processes: length-prefixed pickles over a stream socket, and the handshake that opens one.
+
+A peer proves that it knows the application's secret before anything of it is unpickled: both sides send a nonce and
+answer the other's with HMAC-SHA256 over (role, both nonces).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import pickle
+import socket
+import struct
+import threading
+from typing import Any
+
+_LENGTH = struct.Struct("<Q")
+_NONCE_BYTES = 32
+_RECEIVE_BYTES = 1 << 18
+HANDSHAKE_SECONDS = 10.0
+
+
+class AuthenticationError(ConnectionError):
+    """The peer didn't prove that it belongs to this application."""
+
+
+class Channel:
+    """Messages over a connected socket.
+
+    Any thread may send (one lock); one thread receives, either blocking (`receive`) or as the owner of a selector
+    (`drain`). ECONNRESET and EPIPE mean the same as end of file: the peer is gone.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._sending = threading.Lock()
+        self._buffer = bytearray()
+
+    def fileno(self) -> int:
+        return self._sock.fileno()
+
+    def send(self, message: Any) -> None:
+        """Send one message; blocks until the kernel took it. Raises OSError if the peer is gone."""
+        self.send_bytes(pickle.dumps(message, 5))
+
+    def send_bytes(self, body: bytes | memoryview) -> None:
+        """Send a message that is pickled already."""
+        with self._sending:
+            if len(body) < 65536:
+                self._sock.sendall(_LENGTH.pack(len(body)) + body)
+            else:
+                self._sock.sendall(_LENGTH.pack(len(body)))
+                self._sock.sendall(body)
+
+    def receive(self) -> Any:
+        """The next message; raises EOFError when the peer is gone."""
+        return pickle.loads(self.receive_bytes())
+
+    def receive_bytes(self) -> bytes | bytearray:
+        """The next message, still pickled; raises EOFError when the peer is gone."""
+        (length,) = _LENGTH.unpack(self._exactly(_LENGTH.size))
+        return self._exactly(length)
+
+    def _exactly(self, count: int) -> bytearray:
+        body = bytearray(count)
+        view, got = memoryview(body), 0
+        while got < count:
+            try:
+                n = self._sock.recv_into(view[got:])
+            except ConnectionResetError:
+                n = 0
+            if not n:
+                raise EOFError("the peer closed the connection")
+            got += n
+        return body
+
+    def drain(self) -> tuple[list[bytes], bool]:
+        """All complete messages that have arrived, still pickled, without blocking; and whether the peer is gone."""
+        ended = False
+        while True:
+            try:
+                piece = self._sock.recv(_RECEIVE_BYTES, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                break
+            except ConnectionResetError:
+                piece = b""
+            if not piece:
+                ended = True
+                break
+            self._buffer += piece
+            if len(piece) < _RECEIVE_BYTES:
+                break
+        return self._complete(), ended
+
+    def _complete(self) -> list[bytes]:
+        messages, at, buffer = [], 0, self._buffer
+        while len(buffer) - at >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(buffer, at)
+            end = at + _LENGTH.size + length
+            if len(buffer) < end:
+                break
+            messages.append(bytes(memoryview(buffer)[at + _LENGTH.size : end]))
+            at = end
+        if at:
+            del buffer[:at]
+        return messages
+
+    def close(self) -> None:
+        """Close the socket; a thread that blocks in `receive` sees the end of the stream."""
+        try:
+            self._sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # the peer closed first
+        self._sock.close()
+
+
+def connect(address: tuple[str, int], secret: bytes) -> Channel:
+    """Open an authenticated channel to a peer of this application."""
+    sock = socket.create_connection(address, timeout=HANDSHAKE_SECONDS)
+    return _open(sock, secret, ours=b"client", theirs=b"server")
+
+
+def accept(sock: socket.socket, secret: bytes) -> Channel:
+    """The other side of `connect`, for a socket that was just accepted."""
+    sock.settimeout(HANDSHAKE_SECONDS)
+    return _open(sock, secret, ours=b"server", theirs=b"client")
+
+
+def _open(sock: socket.socket, secret: bytes, *, ours: bytes, theirs: bytes) -> Channel:
+    try:
+        nonce = os.urandom(_NONCE_BYTES)
+        sock.sendall(nonce)
+        other = _receive_exactly(sock, _NONCE_BYTES)
+        sock.sendall(_proof(secret, ours, nonce, other))
+        if not hmac.compare_digest(_receive_exactly(sock, 32), _proof(secret, theirs, other, nonce)):
+            raise AuthenticationError("the peer does not know this application's secret")
+        sock.settimeout(None)
+        if sock.family in (socket.AF_INET, socket.AF_INET6):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return Channel(sock)
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _proof(secret: bytes, role: bytes, own_nonce: bytes, other_nonce: bytes) -> bytes:
+    return hmac.new(secret, role + own_nonce + other_nonce, hashlib.sha256).digest()
+
+
+def _receive_exactly(sock: socket.socket, count: int) -> bytes:
+    body = b""
+    while len(body) < count:
+        piece = sock.recv(count - len(body))
+        if not piece:
+            raise AuthenticationError("the peer closed the connection during the handshake")
+        body += piece
+    return body
