@@ -39,7 +39,7 @@ class Segment(NamedTuple):
 
 
 class MapOutput(NamedTuple):
-    """What a map task wrote: `parts[reduce partition]` is a tuple of segments, `blocks` the (id, bytes) of its files."""
+    """What a map task wrote: `parts[reduce partition]` are segments, `blocks` the (id, bytes) of its files."""
 
     parts: tuple[tuple[Segment, ...], ...]
     blocks: tuple[tuple[str, int], ...] = ()

@@ -83,7 +83,7 @@ class _StageRun:
 
     stage: Stage
     jobs: dict[int, Job]  # the active jobs that need it; at least one
-    partitions: list[int]
+    partitions: list[int]  # those that this run makes
     positions: dict[int, list[int]]  # a result stage's partition -> where the job wants its result
     pending: deque[int] = field(default_factory=deque)
     running: set[int] = field(default_factory=set)  # task ids
@@ -174,6 +174,7 @@ class Scheduler:
         if run is None:
             run = self._runs[stage.id] = _StageRun(stage, {}, partitions, positions, deque(partitions))
         run.jobs[job.id] = job
+        self._reopen(run)
         for shuffle_id in self._missing_shuffles(stage):
             self._start_shuffle(shuffle_id, job)
 
@@ -343,17 +344,18 @@ class Scheduler:
                 attempt.run.running.discard(task_id)
                 self._failed(attempt, TaskFailure("lost", f"executor {executor_id} was lost: {reason}"))
         for run in list(self._runs.values()):
-            if run.stage.id in self._runs:
-                self._require_inputs(run)
-                self._reopen(run)
+            self._reopen(run)
+            self._require_inputs(run)
 
     def _reopen(self, run: _StageRun) -> None:
         """Outputs that a shuffle stage still at work had made, and that were lost, are pending again."""
         if run.stage.shuffle_id < 0:
             return
-        busy = {self._attempts[task_id].partition for task_id in run.running} | set(run.pending)
+        open_ones = {self._attempts[task_id].partition for task_id in run.running} | set(run.pending)
         for partition, output in enumerate(self._outputs[run.stage.shuffle_id]):
-            if output is None and partition not in busy:
+            if output is None and partition not in open_ones:
+                if partition not in run.done:
+                    run.partitions.append(partition)  # made by an earlier run
                 run.done.discard(partition)
                 run.pending.append(partition)
 

@@ -12,7 +12,7 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import chain
 from typing import Any, Protocol
@@ -23,7 +23,7 @@ from headwater.engine import fusion
 from headwater.engine.blocks import decode, encode_records
 from headwater.engine.events import Caching, MapOutput, Segment, StoredBlock, TaskFailure, TaskReply, TaskSpec
 from headwater.engine.external import MemoryBudget, Merger, SpillDirectory
-from headwater.engine.lineage import Action, Aggregator, BlockRef, Leaf, PerRecord, Records, ShuffleWrite
+from headwater.engine.lineage import Aggregator, BlockRef, Leaf, PerRecord, Records, ShuffleWrite
 from headwater.engine.shuffle import ShuffleWriter
 from headwater.engine.stages import Program
 from headwater.errors import BlockLost, SerializationError, SparkException

@@ -72,7 +72,7 @@ def _preload() -> None:
     """Import what workers need once, here, so that a fork is ready at once."""
     import cloudpickle  # noqa: F401
 
-    import headwater.engine.worker  # noqa: F401
+    import headwater.engine.worker
     import headwater.resultiterable  # noqa: F401
 
     gc.collect()

@@ -1,4 +1,4 @@
-"""The cluster backend: executors in processes of their own, which share nothing with the driver but authenticated sockets.
+"""The cluster backend: executors in processes of their own, which share only authenticated sockets with the driver.
 
 Master `local-cluster[n,c,m]` starts them on this machine; a cluster manager may start them elsewhere. The control
 connection of an executor is its life: its end is the executor's death to the driver, and the driver's to the executor.

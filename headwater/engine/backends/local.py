@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from headwater.engine.backends.protocol import ExecutorHandle, Post
 from headwater.engine.events import ExecutorJoined
 from headwater.engine.executor import Executor, ExecutorSettings
