@@ -237,12 +237,11 @@ class Application:
             file.write(data)
         os.rename(path + ".tmp", path)
 
-    def remove_broadcast(self, broadcast_id: int, *, destroy: bool = True) -> None:
-        """Remove a broadcast's value from the executors and, to `destroy` it, from the driver."""
+    def remove_broadcast(self, broadcast_id: int) -> None:
+        """Remove a broadcast's value everywhere; it may be put again."""
         self._loop.post(_Question(lambda: self._drop_broadcast(broadcast_id)))
-        if destroy:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._broadcast_path(broadcast_id))
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._broadcast_path(broadcast_id))
 
     def _drop_broadcast(self, broadcast_id: int) -> None:
         for executor_id, executor in self._backend.executors().items():

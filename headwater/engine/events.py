@@ -5,6 +5,7 @@ Events and actions are immutable. What crosses a process is a NamedTuple, which 
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -192,7 +193,7 @@ class Launch:
     executor_id: str
     tasks: tuple[TaskSpec, ...]
     program: bytes
-    broadcasts: frozenset[int]
+    broadcasts: AbstractSet[int]
 
 
 @dataclass(frozen=True, slots=True)

@@ -389,13 +389,13 @@ class Executor:
                     self._selector.unregister(source.channel)
                     self._idle.remove(source)
         elif isinstance(source, _Warden):
-            message = source.receive()
-            if message is None:
+            report = source.receive()
+            if report is None:
                 self._warden_ended()
-            elif message[0] == "started":
-                self._worker_started(message[1], message[2])
+            elif report[0] == "started":
+                self._worker_started(report[1], report[2])
             else:
-                self._worker_ended(message[1], message[2])
+                self._worker_ended(report[1], report[2])
 
     # -------------------------------------------------------------------------------------------- blocks, files, peers
     def put_block(self, block_id: str, data: bytes) -> None:

@@ -514,7 +514,7 @@ class Scheduler:
 
     def check(self) -> None:
         """Assert what must always be true."""
-        running = defaultdict(int)
+        running: defaultdict[str, int] = defaultdict(int)
         for task_id, attempt in self._attempts.items():
             assert task_id in attempt.run.running
             running[attempt.executor_id] += 1

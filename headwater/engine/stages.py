@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from zlib import crc32
 
+from headwater.broadcast import Captured, captured
 from headwater.engine.events import Caching
 from headwater.engine.lineage import Action, Dataset, Operator, Shuffle, ShuffleWrite, StoredBlocks
 
@@ -26,7 +27,7 @@ class Shipped(NamedTuple):
 
     name: str
     data: bytes
-    broadcasts: frozenset[int]
+    broadcasts: Captured  # kept, so that the values live as long as the program may run
 
 
 class Stage:
@@ -83,13 +84,12 @@ def _caching(node: Dataset) -> Caching:
 
 
 def _pickle(program: Program) -> Shipped:
-    from headwater.broadcast import captured
     from headwater.serializers import dumps
 
     with captured() as broadcasts:
         data = dumps(program)
     # Two checks of different kinds and the length: enough to tell a driver's own programs apart.
-    return Shipped(f"{crc32(data):08x}{hash(data) & 0xFFFFFFFFFFFFFFFF:016x}{len(data):x}", data, frozenset(broadcasts))
+    return Shipped(f"{crc32(data):08x}{hash(data) & 0xFFFFFFFFFFFFFFFF:016x}{len(data):x}", data, broadcasts)
 
 
 @dataclass(eq=False)

@@ -185,7 +185,7 @@ class Task:
         pairs: Iterator[Any] = chain.from_iterable(map(self._segment, segments))
         if aggregator is None:
             return pairs
-        merger: Merger[Any, Any] = Merger(
+        merger: Merger[Any, Any, Any] = Merger(
             aggregator.merge_combiners,
             self.budget,
             self.spill,
@@ -234,8 +234,9 @@ class Task:
 
     # -------------------------------------------------------------------------------------------- writing
     def _write_shuffle(self, write: ShuffleWrite, node: int, partition: int) -> MapOutput:
+        steps: list[PerRecord] = []
         if self._keeps(node):
-            steps, source = [], self._kept(node, partition)
+            source = self._kept(node, partition)
         else:
             steps, base = self._chain(node)
             source = self._base(base, partition) if steps else self._unchained(node, partition)

@@ -37,12 +37,12 @@ def start(owner: socket.socket, lock_fds: tuple[int, ...]) -> None:
     workers: set[int] = set()
     try:
         while True:
-            readable, _, _ = select.select([owner, wake_reader], [], [])
+            readable, _, _ = select.select([owner.fileno(), wake_reader], [], [])
             if wake_reader in readable:
                 with contextlib.suppress(BlockingIOError):
                     os.read(wake_reader, 4096)
                 _report_ends(owner, workers)
-            if owner in readable:
+            if owner.fileno() in readable:
                 request, fds, _, _ = socket.recv_fds(owner, _MESSAGE_BYTES, 1)
                 if not request:
                     return  # the owner is gone

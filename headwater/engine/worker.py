@@ -60,9 +60,9 @@ class ExecutorSurroundings:
             return data
         for executor_id in locations:
             if executor_id != self.executor_id:
-                data = self._ask(executor_id, ("get", block_id, offset, length))
-                if data is not None:
-                    return data
+                answer: bytes | None = self._ask(executor_id, ("get", block_id, offset, length))
+                if answer is not None:
+                    return answer
         return None
 
     def write(self, block_id: str, pieces: list[bytes], *, in_memory: bool) -> int:

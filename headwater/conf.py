@@ -1,0 +1,704 @@
+"""SparkConf, and the one table of every configuration key: its kind, default and meaning.
+
+- `set` checks the value of a known key at once; the engine's `read` never meets an invalid one that came that way.
+- A key that isn't in the table is kept as it is. One that looks like ours (`spark.`, `headwater.`) warns.
+- Below this file a duration is `int` milliseconds and a size `int` bytes, whatever unit the key is written in.
+- `docs/configuration.md` is this table: `python -m headwater.conf > docs/configuration.md`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from headwater.errors import IllegalArgumentException
+
+__all__ = ["SparkConf"]
+
+# Keys that are ours to judge; any other is the program's own business.
+PREFIXES = ("spark.", "headwater.")
+
+DURATION_MS = {"us": 0.001, "ms": 1, "s": 1000, "m": 60_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
+SIZE_BYTES = {"b": 1} | {
+    name: 1024**power for power, unit in enumerate("kmgtp", start=1) for name in (unit, f"{unit}b")
+}
+
+
+class UnknownSettingWarning(UserWarning):
+    """A `spark.*` or `headwater.*` key was set that isn't in the table; perhaps it's misspelt."""
+
+
+class Kind(Enum):
+    """What a setting's value is; `parse` gives the Python type in brackets."""
+
+    STRING = "string"  # [str]
+    BOOL = "boolean"  # [bool]
+    INT = "integer"  # [int]
+    FLOAT = "number"  # [float]
+    DURATION = "duration"  # [int, milliseconds]
+    BYTES = "size"  # [int, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One configuration key. A key that ends in `.*` stands for all that begin so.
+
+    An empty `default` means that nothing is set: then `read` gives `share` times the setting `same_as`, if that is
+    named; else "" for a string and None for any other kind, and `absent` says what the engine does.
+    """
+
+    key: str
+    kind: Kind
+    default: str
+    meaning: str
+    unit: str = ""  # of a bare number, for durations and sizes
+    choices: tuple[str, ...] = ()  # what a string may be, in any case of letters; empty: anything
+    least: float = 0
+    same_as: str = ""
+    share: float = 1.0
+    absent: str = ""  # for the docs: what an empty default means
+    aliases: tuple[str, ...] = ()  # older names of the key
+
+    def parse(self, text: str) -> Any:
+        """The typed value of a text; None for an empty text, unless the kind is STRING.
+
+        Raises:
+            IllegalArgumentException: the text is no such value; the message names the key and what is accepted.
+        """
+        text = text.strip()
+        if not text and not self.default and self.kind is not Kind.STRING:
+            return None
+        value = _PARSERS[self.kind](self, text)
+        if value is None:
+            raise IllegalArgumentException(f"{self.key}: {text!r} is not {self.accepts()}.")
+        return value
+
+    def accepts(self) -> str:
+        """What a valid value looks like, as the end of 'is not ...'."""
+        if self.choices:
+            return "one of " + ", ".join(self.choices)
+        bound = f" of at least {self.least:g}"
+        if self.kind is Kind.BOOL:
+            return "a boolean: true or false"
+        if self.kind is Kind.INT:
+            return "an integer" + bound
+        if self.kind is Kind.FLOAT:
+            return "a number" + bound
+        if self.kind is Kind.DURATION:
+            return f"a duration: a whole number of us, ms, s, m, min, h or d (alone it counts {self.unit}), such as 30s"
+        if self.kind is Kind.BYTES:
+            return f"a size: a whole number of b, k, m, g, t or p (alone it counts {self.unit}), such as 512m"
+        return "a string"
+
+
+# ------------------------------------------------------------------------------------------------- parsing
+_NUMBER_AND_UNIT = re.compile(r"(\d+)\s*([a-z]*)")
+
+
+def _parse_string(setting: Setting, text: str) -> str | None:
+    if not setting.choices:
+        return text
+    return next((choice for choice in setting.choices if choice.lower() == text.lower()), None)
+
+
+def _parse_bool(setting: Setting, text: str) -> bool | None:
+    return {"true": True, "false": False}.get(text.lower())
+
+
+def _parse_int(setting: Setting, text: str) -> int | None:
+    value = int(text) if re.fullmatch(r"[+-]?\d+", text) else None
+    return value if value is not None and value >= setting.least else None
+
+
+def _parse_float(setting: Setting, text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if setting.least <= value < float("inf") else None
+
+
+def _parse_duration(setting: Setting, text: str) -> int | None:
+    return _parse_quantity(setting, text, DURATION_MS)
+
+
+def _parse_bytes(setting: Setting, text: str) -> int | None:
+    return _parse_quantity(setting, text, SIZE_BYTES)
+
+
+def _parse_quantity(setting: Setting, text: str, units: Mapping[str, float]) -> int | None:
+    match = _NUMBER_AND_UNIT.fullmatch(text.lower())
+    if match is None:
+        return None
+    factor = units.get(match[2] or setting.unit)
+    value = None if factor is None else int(int(match[1]) * factor)
+    return value if value is not None and value >= setting.least else None
+
+
+_PARSERS: dict[Kind, Callable[[Setting, str], Any]] = {
+    Kind.STRING: _parse_string,
+    Kind.BOOL: _parse_bool,
+    Kind.INT: _parse_int,
+    Kind.FLOAT: _parse_float,
+    Kind.DURATION: _parse_duration,
+    Kind.BYTES: _parse_bytes,
+}
+
+
+# ------------------------------------------------------------------------------------------------- the table
+def _string(key: str, default: str, meaning: str, **more: Any) -> Setting:
+    return Setting(key, Kind.STRING, default, meaning, **more)
+
+
+def _bool(key: str, default: str, meaning: str, **more: Any) -> Setting:
+    return Setting(key, Kind.BOOL, default, meaning, **more)
+
+
+def _int(key: str, default: str, meaning: str, **more: Any) -> Setting:
+    return Setting(key, Kind.INT, default, meaning, **more)
+
+
+def _float(key: str, default: str, meaning: str, **more: Any) -> Setting:
+    return Setting(key, Kind.FLOAT, default, meaning, **more)
+
+
+def _duration(key: str, default: str, meaning: str, unit: str = "ms", **more: Any) -> Setting:
+    return Setting(key, Kind.DURATION, default, meaning, unit, **more)
+
+
+def _bytes(key: str, default: str, meaning: str, unit: str = "b", **more: Any) -> Setting:
+    return Setting(key, Kind.BYTES, default, meaning, unit, **more)
+
+
+def _log_settings(prefix: str, *, of: str) -> tuple[Setting, ...]:
+    """The settings that the receivers' and the driver's write-ahead logs have in common."""
+    return (
+        _string(f"{prefix}.class", "", f"Class of the {of}, for a log of your own.", absent="the built-in log"),
+        _duration(f"{prefix}.rollingIntervalSecs", "60", f"When the {of} begins a new segment.", "s", least=1),
+        _int(f"{prefix}.maxFailures", "3", f"Attempts to write an entry of the {of} before that fails.", least=1),
+        _bool(
+            f"{prefix}.closeFileAfterWrite",
+            "false",
+            f"Close the segment of the {of} after each entry, for file systems that can't flush an open file.",
+        ),
+    )
+
+
+# Section title -> its settings. Order is the order of the docs.
+SECTIONS: dict[str, tuple[Setting, ...]] = {
+    "Application": (
+        _string("spark.app.name", "", "The application's name.", absent="none: an error"),
+        _string("spark.app.id", "", "The application's id; set by the context."),
+        _string(
+            "spark.master",
+            "",
+            "Where tasks run: `local`, `local[N]`, `local[*]`, `local[N,F]` or `local-cluster[n,c,m]`.",
+            absent="`local[*]`",
+        ),
+        _string("spark.home", "", "Accepted for programs that set it."),
+        _string("spark.submit.deployMode", "client", "Where the driver runs.", choices=("client", "cluster")),
+        _string("spark.submit.pyFiles", "", "Comma-separated .py, .zip and .egg files for the workers' path."),
+        _string("spark.files", "", "Comma-separated files that are copied to every executor, as by `addFile`."),
+        _string("spark.executorEnv.*", "", "Environment variables of the workers."),
+        _string("spark.hadoop.*", "", "Passed to file systems and output formats, without the prefix."),
+        _string("spark.log.level", "", "Level of the log, as by `setLogLevel`.", absent="WARN"),
+    ),
+    "Executors and memory": (
+        _int("spark.default.parallelism", "", "Partitions of `parallelize` and of shuffles that name no number.",
+            least=1,
+            absent="the cores of all executors; at least 2 in a cluster"),
+        _int("spark.driver.cores", "1", "Cores of the driver in cluster mode.", least=1),
+        _bytes("spark.driver.memory", "1g", "Memory of the driver; blocks count in `local` masters.", "m", least=1),
+        _bytes("spark.driver.maxResultSize", "1g", "Results of one action larger than this fail the job; 0: no limit."),
+        _int("spark.executor.cores", "", "Workers of one executor.", least=1, absent="the master's"),
+        _int("spark.executor.instances", "", "Number of executors.", absent="the master's"),
+        _bytes("spark.executor.memory", "1g", "Memory of one executor: its blocks and its workers.", "m", least=1),
+        _bytes("spark.executor.memoryOverhead", "", "Asked for on top of the executor's memory in a cluster.", "m"),
+        _bytes("spark.executor.pyspark.memory", "", "Memory of the workers of an executor.", "m", absent="no limit"),
+        _string("spark.executor.id", "", "Set by the context: `driver`."),
+        _int("spark.cores.max", "", "Cores that the application takes in a cluster.", least=1, absent="no limit"),
+        _float("spark.memory.fraction", "0.6", "Share of an executor's memory for blocks and for shuffles."),
+        _float("spark.memory.storageFraction", "0.5", "Share of that which blocks may hold against shuffles."),
+        _bool("spark.memory.offHeap.enabled", "false",
+            "Accepted: serialized blocks are always outside the Python heap."),
+        _bytes("spark.memory.offHeap.size", "0", "Accepted, see `spark.memory.offHeap.enabled`."),
+        _string("spark.local.dir", "", "Comma-separated directories for blocks.",
+            absent="/dev/shm when it is large enough, else the temporary directory"),
+        _bool("spark.cleaner.referenceTracking", "true", "Forget shuffles and broadcasts that nothing refers to."),
+        _bool("spark.cleaner.referenceTracking.blocking", "true", "Wait for executors when forgetting blocks."),
+        _bool("spark.cleaner.referenceTracking.cleanCheckpoints", "false", "Also remove unreferenced RDD checkpoints."),
+        _duration("spark.cleaner.periodicGC.interval", "30min", "How often the driver looks for unreferenced blocks.",
+            "s"),
+        _bool("spark.dynamicAllocation.enabled", "false", "Add and remove executors with the load."),
+        _int("spark.dynamicAllocation.minExecutors", "0", "Fewest executors."),
+        _int("spark.dynamicAllocation.maxExecutors", "", "Most executors.", least=1, absent="no limit"),
+        _int("spark.dynamicAllocation.initialExecutors", "", "Executors at the start.",
+            same_as="spark.dynamicAllocation.minExecutors"),
+        _duration("spark.dynamicAllocation.executorIdleTimeout", "60s", "An idle executor is removed after this.", "s"),
+    ),
+    "Scheduling": (
+        _string("spark.scheduler.mode", "FIFO", "How jobs of several threads share the executors.",
+            choices=("FIFO", "FAIR")),
+        _string("spark.scheduler.allocation.file", "", "Pools of the FAIR mode."),
+        _string("spark.scheduler.pool", "default",
+            "A local property rather than a setting: the pool of a thread's jobs."),
+        _int("spark.task.maxFailures", "4", "Failed attempts of one task that fail the job. `local[N]` allows 1, "
+            "`local[N,F]` allows F.", least=1),
+        _int("spark.task.cpus", "1", "Cores that one task takes.", least=1),
+        _int("spark.stage.maxConsecutiveAttempts", "4", "Runs of a stage whose inputs get lost before the job fails.",
+            least=1),
+        _duration("spark.locality.wait", "3s", "How long a task waits for the executor that holds its data."),
+        _duration("spark.locality.wait.process", "", "The same, for the same worker.", same_as="spark.locality.wait"),
+        _duration("spark.locality.wait.node", "", "The same, for the same machine.", same_as="spark.locality.wait"),
+        _duration("spark.locality.wait.rack", "", "The same, for the same rack.", same_as="spark.locality.wait"),
+        _bool("spark.speculation", "false", "Run slow tasks a second time. Not with functions that have side effects."),
+        _duration("spark.speculation.interval", "100ms", "How often to look for slow tasks."),
+        _float("spark.speculation.multiplier", "1.5", "How many times slower than the median is slow.", least=1),
+        _float("spark.speculation.quantile", "0.75", "Share of a stage's tasks that must be done first."),
+        _bool("spark.job.interruptOnCancel", "false", "A local property rather than a setting: see `setJobGroup`."),
+        _string("spark.jobGroup.id", "", "A local property rather than a setting: see `setJobGroup`."),
+        _string("spark.job.description", "", "A local property rather than a setting: see `setJobDescription`."),
+    ),
+    "Python workers": (
+        _bytes("spark.python.worker.memory", "512m", "Memory that one worker's shuffle or sort uses before it spills.",
+            "m",
+            least=1),
+        _bool("spark.python.worker.reuse", "true", "Keep workers for later tasks."),
+        _bool("spark.python.profile", "false", "Profile each RDD's tasks, see `show_profiles`."),
+        _string("spark.python.profile.dump", "", "Directory into which profiles are written at exit."),
+        _string("spark.pyspark.python", "", "Interpreter of the workers.", absent="the driver's"),
+        _string("spark.pyspark.driver.python", "", "Accepted: the driver is the interpreter that runs the program."),
+        _int("spark.serializer.objectStreamReset", "100", "Accepted for programs that set it.", least=-1),
+        _string("spark.serializer", "", "Accepted: records are pickled."),
+    ),
+    "Shuffles, blocks and compression": (
+        _bool("spark.rdd.compress", "false",
+            "Compress serialized blocks of cached partitions. A context sets it to true, "
+            "as PySpark's does."),
+        _bool("spark.shuffle.compress", "true", "Compress shuffle outputs that go to disk."),
+        _bool("spark.shuffle.spill.compress", "true", "Compress what a shuffle or a sort spills."),
+        _bool("spark.checkpoint.compress", "false", "Compress RDD checkpoints."),
+        _bool("spark.broadcast.compress", "true", "Compress broadcast values."),
+        _bytes("spark.broadcast.blockSize", "4m", "Accepted for programs that set it.", "k"),
+        _bool("spark.broadcast.checksum", "true", "Verify a broadcast value where it arrives."),
+        _string("spark.io.compression.codec", "zstd", "Codec of blocks; `lz4`, Spark's, is accepted and read as zstd.",
+            choices=("zstd", "lz4")),
+        _int("spark.io.compression.zstd.level", "1", "Level of zstd: higher is smaller and slower.", least=-7),
+        _bool("spark.io.encryption.enabled", "false", "Encrypt blocks on disk."),
+        _bytes("spark.buffer.size", "65536", "Buffer of reads and writes of files."),
+        _bool("spark.shuffle.spill", "true", "Accepted: shuffles spill when they must."),
+        _bool("spark.shuffle.service.enabled", "false", "Accepted for programs that set it."),
+        _bytes("spark.shuffle.file.buffer", "32k", "Buffer of each shuffle output file.", "k"),
+        _bytes("spark.reducer.maxSizeInFlight", "48m", "Shuffle output that one task fetches at a time.", "m", least=1),
+        _bytes("headwater.shuffle.inlineLimit", "64k", "Shuffle outputs up to this travel in the task's reply, "
+            "not in a block of their own."),
+        _bytes("spark.files.maxPartitionBytes", "128m", "Largest partition when reading files.", least=1),
+        _bool("spark.files.overwrite", "false", "`addFile` may replace a file of the same name and other content."),
+        _bool("spark.files.useFetchCache", "true", "Accepted for programs that set it."),
+        _bool("spark.files.ignoreMissingFiles", "false", "A file that vanished after listing counts as empty."),
+        _bool("spark.files.ignoreCorruptFiles", "false", "What can't be read of a damaged file is left out."),
+    ),
+    "Network and cluster": (
+        _string("spark.driver.host", "", "Address under which executors reach the driver.", absent="127.0.0.1"),
+        _string("spark.driver.bindAddress", "", "Address on which the driver listens.", same_as="spark.driver.host"),
+        _int("spark.driver.port", "0", "Port on which the driver listens; 0: any."),
+        _int("spark.blockManager.port", "0", "Port on which executors listen; 0: any."),
+        _int("spark.port.maxRetries", "16", "Next ports to try when a port is taken."),
+        _duration("spark.network.timeout", "120s", "When an answer over the network is overdue.", "s", least=1),
+        _duration("spark.executor.heartbeatInterval", "10s", "Accepted; see `headwater.cluster.heartbeatInterval`."),
+        _duration("headwater.cluster.heartbeatInterval", "1s", "How often an executor tells the driver that it lives.",
+            least=1),
+        _duration("headwater.cluster.executorTimeout", "10s", "An executor that is silent for so long counts as lost.",
+            least=1),
+        _bool("spark.authenticate", "true", "Accepted: connections are always authenticated."),
+        _string("spark.authenticate.secret", "", "The shared secret.", absent="a new one for each application"),
+        _bool("spark.network.crypto.enabled", "false", "Encrypt connections."),
+    ),
+    "Streaming": (
+        _duration("spark.streaming.blockInterval", "200ms", "How often a receiver's records become a block; "
+            "a batch has a partition for each. At least 50 ms is recommended.", least=1),
+        _int("spark.streaming.blockQueueSize", "10", "Blocks that wait to be stored before the receiver waits.",
+            least=1),
+        _int("spark.streaming.concurrentJobs", "1",
+            "Jobs that run at once. More than one lets batches overtake each other.",
+            least=1),
+        _string("spark.streaming.checkpoint.directory", "", "As if the program called `ssc.checkpoint` with it."),
+        _bool("spark.streaming.unpersist", "true", "Forget RDDs and received blocks that no stream needs any more."),
+        _bool("spark.streaming.stopGracefullyOnShutdown", "false", "On SIGTERM, first finish what was received."),
+        _bool("spark.streaming.stopSparkContextByDefault", "true",
+            "Accepted: Python's `stop()` has an argument for it."),
+        _duration("spark.streaming.gracefulStopTimeout", "", "How long a graceful stop may take.",
+            absent="10 batch intervals"),
+        _duration("spark.streaming.fileStream.minRememberDuration", "60s",
+            "A file stream sees files not older than this.", "s",
+            aliases=("spark.streaming.minRememberDuration",)),
+        _int("spark.streaming.sessionByKey.deltaChainThreshold", "20",
+            "Change logs of a `mapWithState` before a full image.",
+            least=1),
+        _int("spark.streaming.ui.retainedBatches", "1000", "Finished batches that UI, REST and metrics remember.",
+            least=1),
+        _string("spark.streaming.internal.batchTime", "",
+            "A local property rather than a setting: the batch of a job."),
+        _string("spark.streaming.internal.outputOpId", "",
+            "A local property rather than a setting: the output of a job."),
+        _string("spark.streaming.clock", "", "Accepted; tests hand in a clock."),
+        _duration("spark.streaming.manualClock.jump", "0", "Accepted, see `spark.streaming.clock`."),
+    ),
+    "Receivers": (
+        _int("spark.streaming.receiver.maxRate", "", "Records a second that one receiver takes; 0 or -1: no limit.",
+            least=-1,
+            absent="no limit"),
+        _duration("spark.streaming.receiver.blockStoreTimeout", "30", "How long storing a block may take.", "s",
+            least=1),
+        _duration("spark.streaming.receiverRestartDelay", "2000",
+            "Pause between a receiver's failure and its restart."),
+        _bytes("headwater.streaming.receiver.memoryLimit", "",
+            "Received, not yet processed blocks that one executor keeps in "
+            "memory. More are spilled.", same_as="spark.executor.memory", share=0.5, least=1),
+        _bytes("headwater.streaming.receiver.spillLimit", "4g",
+            "Received blocks that one executor keeps on disk before its "
+            "receivers stop reading."),
+        _bool("spark.streaming.receiver.writeAheadLog.enable", "false",
+            "Log received blocks in the checkpoint directory."),
+        *_log_settings("spark.streaming.receiver.writeAheadLog", of="receivers' log"),
+        *_log_settings("spark.streaming.driver.writeAheadLog", of="driver's log"),
+        _bool("spark.streaming.driver.writeAheadLog.allowBatching", "true",
+            "Write waiting entries of the driver's log as one."),
+        _duration("spark.streaming.driver.writeAheadLog.batchingTimeout", "5000", "How long a batched entry may wait."),
+    ),
+    "Back-pressure": (
+        _bool("spark.streaming.backpressure.enabled", "false", "Let processing decide how fast sources are read."),
+        _float("spark.streaming.backpressure.initialRate", "", "Records a second before the first batch is processed.",
+            same_as="spark.streaming.receiver.maxRate"),
+        _string("spark.streaming.backpressure.rateEstimator", "pid", "How the rate is found.", choices=("pid",)),
+        _float("spark.streaming.backpressure.pid.proportional", "1.0", "Weight of the last batch's error."),
+        _float("spark.streaming.backpressure.pid.integral", "0.2", "Weight of the accumulated error."),
+        _float("spark.streaming.backpressure.pid.derived", "0.0", "Weight of the error's change."),
+        _float("spark.streaming.backpressure.pid.minRate", "100", "Lowest rate, records a second.", least=1e-9),
+    ),
+    "Sources": (
+        _float("spark.streaming.kafka.maxRatePerPartition", "0", "Records a second of each partition; 0: no limit."),
+        _float("spark.streaming.kafka.minRatePerPartition", "1", "Lowest rate of each partition under back-pressure."),
+        _int("spark.streaming.kafka.maxRetries", "1", "Further attempts of the driver to look up offsets."),
+        _bool("spark.streaming.kafka.consumer.cache.enabled", "true", "Keep consumers for later batches."),
+        _int("spark.streaming.kafka.consumer.cache.initialCapacity", "16", "Accepted for programs that set it."),
+        _int("spark.streaming.kafka.consumer.cache.maxCapacity", "64", "Consumers that one executor keeps.", least=1),
+        _float("spark.streaming.kafka.consumer.cache.loadFactor", "0.75", "Accepted for programs that set it."),
+        _duration("spark.streaming.kafka.consumer.poll.ms", "", "How long a task waits for records.",
+            same_as="spark.network.timeout"),
+        _bool("spark.streaming.kafka.allowNonConsecutiveOffsets", "false",
+            "Offsets may have gaps: compacted or transactional "
+            "topics."),
+        _duration("spark.streaming.kinesis.retry.waitTime", "100ms", "Pause before a block is read again."),
+        _int("spark.streaming.kinesis.retry.maxAttempts", "3", "Attempts to read a block.", least=1),
+    ),
+    "Streaming executors": (
+        _bool("spark.streaming.dynamicAllocation.enabled", "false", "Add and remove executors with the batches' load."),
+        _int("spark.streaming.dynamicAllocation.minExecutors", "", "Fewest executors.", least=1,
+            absent="the number of receivers, at least 1"),
+        _int("spark.streaming.dynamicAllocation.maxExecutors", "", "Most executors.", least=1, absent="no limit"),
+        _duration("spark.streaming.dynamicAllocation.scalingInterval", "60", "How often to decide.", "s", least=1),
+        _float("spark.streaming.dynamicAllocation.scalingUpRatio", "0.9",
+            "Processing time over interval that adds executors."),
+        _float("spark.streaming.dynamicAllocation.scalingDownRatio", "0.3",
+            "Processing time over interval that removes one."),
+    ),
+    "Monitoring": (
+        _bool("spark.ui.enabled", "true", "Serve the web UI."),
+        _int("spark.ui.port", "4040", "Port of the web UI, or the next free one."),
+        _string("spark.ui.filters", "", "Accepted for programs that set it."),
+        _bool("spark.ui.killEnabled", "true", "Jobs can be cancelled in the web UI."),
+        _bool("spark.ui.reverseProxy", "false", "The web UI stands behind a proxy."),
+        _int("spark.ui.retainedJobs", "1000", "Finished jobs that the UI remembers.", least=1),
+        _int("spark.ui.retainedStages", "1000", "Finished stages that the UI remembers.", least=1),
+        _int("spark.ui.retainedTasks", "100000", "Finished tasks that the UI remembers.", least=1),
+        _bool("spark.ui.showConsoleProgress", "false", "Show running stages on the terminal."),
+        _bool("spark.eventLog.enabled", "false", "Write events to a file."),
+        _string("spark.eventLog.dir", "", "Directory of the event files.", absent="/tmp/spark-events"),
+        _bool("spark.eventLog.compress", "false", "Compress the event files."),
+        _bool("spark.eventLog.rolling.enabled", "false", "Begin a new event file when one is full."),
+        _string("spark.metrics.namespace", "", "First part of each metric's name.", same_as="spark.app.id"),
+        _string("spark.metrics.*", "", "Where metrics go."),
+    ),
+    "Accepted for programs that set them": (
+        _string("spark.driver.extraJavaOptions", "", "There is no JVM."),
+        _string("spark.driver.extraClassPath", "", "There is no JVM."),
+        _string("spark.driver.extraLibraryPath", "", "There is no JVM."),
+        _string("spark.executor.extraJavaOptions", "", "There is no JVM."),
+        _string("spark.executor.extraClassPath", "", "There is no JVM."),
+        _string("spark.executor.extraLibraryPath", "", "There is no JVM."),
+        _string("spark.kryo.*", "", "There is no JVM."),
+        _string("spark.kryoserializer.*", "", "There is no JVM."),
+        _string("spark.jars", "", "There is no JVM."),
+        _string("spark.jars.*", "", "There is no JVM."),
+        _string("spark.sql.*", "", "Settings of SQL and data frames."),
+        _string("spark.yarn.*", "", "Settings of a cluster that isn't ours."),
+        _string("spark.kubernetes.*", "", "Settings of a cluster that isn't ours."),
+        _string("spark.mesos.*", "", "Settings of a cluster that isn't ours."),
+        _string("spark.akka.*", "", "Settings of a transport that isn't ours."),
+        _string("spark.rpc.*", "", "Settings of a transport that isn't ours."),
+        _string("spark.ssl.*", "", "Settings of a transport that isn't ours."),
+        _string("spark.history.*", "", "Settings of the history server."),
+        _string("spark.driverEnv.*", "", "Environment of the driver in a cluster that isn't ours."),
+    ),
+}  # fmt: skip
+
+SETTINGS: dict[str, Setting] = {setting.key: setting for section in SECTIONS.values() for setting in section}
+_ALIASES: dict[str, str] = {alias: setting.key for setting in SETTINGS.values() for alias in setting.aliases}
+_FAMILIES: tuple[str, ...] = tuple(key[:-1] for key in SETTINGS if key.endswith(".*"))
+
+
+def find(key: str) -> Setting | None:
+    """The setting that a key belongs to, by its name, an older name or its family; None if it's unknown."""
+    setting = SETTINGS.get(_ALIASES.get(key, key))
+    if setting is None:
+        family = next((family for family in _FAMILIES if key.startswith(family)), None)
+        setting = None if family is None else SETTINGS[family + "*"]
+    return setting
+
+
+def read(pairs: Mapping[str, str], key: str) -> Any:
+    """The typed value of a setting: that of `pairs`, else its default.
+
+    Arguments:
+        pairs: texts by key, such as a conf's pairs that travelled to a worker.
+        key: a key of the table.
+
+    Returns:
+        str, bool, int, float; int milliseconds for a duration, int bytes for a size. A setting without value or default
+        is None, or "" if it is a string.
+
+    Raises:
+        KeyError: the key isn't in the table.
+        IllegalArgumentException: the pairs hold a value that isn't valid.
+
+    >>> read({}, "spark.locality.wait"), read({"spark.locality.wait": "2s"}, "spark.locality.wait")
+    (3000, 2000)
+    >>> read({"spark.executor.memory": "2g"}, "headwater.streaming.receiver.memoryLimit") == 2**30
+    True
+    """
+    setting = find(key)
+    if setting is None:
+        raise KeyError(f"{key} is not in the table of settings (headwater/conf.py)")
+    names = (setting.key, *setting.aliases) if key in SETTINGS or key in _ALIASES else (key,)
+    text = next((pairs[name] for name in names if name in pairs), setting.default).strip()
+    if not text and setting.same_as:
+        value = read(pairs, setting.same_as)
+        return value if setting.share == 1.0 else int(value * setting.share)
+    return setting.parse(text) if text else "" if setting.kind is Kind.STRING else None
+
+
+# ------------------------------------------------------------------------------------------------- SparkConf
+#: What `SparkContext.setSystemProperty` has set; new confs begin with its `spark.*` and `headwater.*` keys.
+system_properties: dict[str, str] = {}
+
+
+class SparkConf:
+    """An application's settings. Setters return the conf, so that calls can be chained.
+
+    A context takes a copy: changes made later don't reach it.
+
+    Arguments:
+        loadDefaults: begin with `spark-defaults.conf` of the directory `SPARK_CONF_DIR`, if there is one, and with what
+            `SparkContext.setSystemProperty` set.
+        _jvm, _jconf: accepted for PySpark's sake, and ignored.
+
+    >>> conf = SparkConf(loadDefaults=False).setMaster("local[2]").setAppName("counts").set("spark.rdd.compress", True)
+    >>> print(conf.toDebugString())
+    spark.master=local[2]
+    spark.app.name=counts
+    spark.rdd.compress=True
+    >>> conf.set("spark.streaming.blockInterval", "fast")
+    Traceback (most recent call last):
+    headwater.errors.IllegalArgumentException: spark.streaming.blockInterval: 'fast' is not a duration: a whole number \
+of us, ms, s, m, min, h or d (alone it counts ms), such as 30s.
+    """
+
+    def __init__(self, loadDefaults: bool = True, _jvm: object = None, _jconf: object = None) -> None:
+        self._pairs: dict[str, str] = {}  # in order of first setting; the values of known keys are valid
+        if loadDefaults:
+            for key, (value, origin) in _defaults().items():
+                try:
+                    self.set(key, value)
+                except IllegalArgumentException as error:
+                    raise IllegalArgumentException(f"{origin}: {error}") from None
+
+    def set(self, key: str, value: Any) -> SparkConf:
+        """Set one key to `str(value)`.
+
+        Raises:
+            IllegalArgumentException: the value isn't valid for a known key.
+
+        Warns:
+            UnknownSettingWarning: a `spark.*` or `headwater.*` key isn't known.
+        """
+        setting, text = find(key), str(value)
+        if setting is not None:
+            setting.parse(text)
+        elif key.startswith(PREFIXES):
+            warnings.warn(_unknown(key), UnknownSettingWarning, stacklevel=2)
+        self._pairs[_ALIASES.get(key, key)] = text
+        return self
+
+    def setIfMissing(self, key: str, value: Any) -> SparkConf:
+        """Set one key unless it is set already."""
+        return self if self.contains(key) else self.set(key, value)
+
+    def setMaster(self, value: str) -> SparkConf:
+        """Set `spark.master`: where tasks run."""
+        return self.set("spark.master", value)
+
+    def setAppName(self, value: str) -> SparkConf:
+        """Set `spark.app.name`."""
+        return self.set("spark.app.name", value)
+
+    def setSparkHome(self, value: str) -> SparkConf:
+        """Set `spark.home`, which has no effect here."""
+        return self.set("spark.home", value)
+
+    def setExecutorEnv(
+        self, key: str | None = None, value: str | None = None, pairs: Iterable[tuple[str, str]] | None = None
+    ) -> SparkConf:
+        """Set an environment variable of the workers, or several.
+
+        Raises:
+            IllegalArgumentException: both a key and pairs were given, or neither.
+
+        >>> SparkConf(False).setExecutorEnv("LANG", "C").get("spark.executorEnv.LANG")
+        'C'
+        """
+        if (key is None) == (pairs is None):
+            raise IllegalArgumentException("Either pass one key-value pair or a list of pairs")
+        for name, text in [(key, value)] if pairs is None else pairs:
+            self.set(f"spark.executorEnv.{name}", text)
+        return self
+
+    def setAll(self, pairs: Iterable[tuple[str, Any]]) -> SparkConf:
+        """Set several keys, given as (key, value) pairs."""
+        for key, value in pairs:
+            self.set(key, value)
+        return self
+
+    def get(self, key: str, defaultValue: str | None = None) -> str | None:
+        """The text that a key was set to, or `defaultValue`. The table's default doesn't count as set."""
+        return self._pairs.get(_ALIASES.get(key, key), defaultValue)
+
+    def getAll(self) -> list[tuple[str, str]]:
+        """All (key, value) pairs that were set, in order."""
+        return list(self._pairs.items())
+
+    def contains(self, key: str) -> bool:
+        """Whether a key was set."""
+        return _ALIASES.get(key, key) in self._pairs
+
+    def toDebugString(self) -> str:
+        """The settings as lines `key=value`."""
+        return "\n".join(f"{key}={value}" for key, value in self._pairs.items())
+
+    def clone(self) -> SparkConf:
+        """A conf of its own with the same settings."""
+        conf = SparkConf(loadDefaults=False)
+        conf._pairs.update(self._pairs)
+        return conf
+
+    def read(self, key: str) -> Any:
+        """The typed value of a key of the table, or its default; see the function `read`.
+
+        >>> SparkConf(False).set("spark.network.timeout", "2min").read("spark.network.timeout")
+        120000
+        """
+        return read(self._pairs, key)
+
+
+def _defaults() -> dict[str, tuple[str, str]]:
+    """Keys of the defaults file and of the system properties, which win: key -> (value, where it comes from)."""
+    found: dict[str, tuple[str, str]] = {}
+    path = os.path.join(os.environ.get("SPARK_CONF_DIR", ""), "spark-defaults.conf")
+    if os.environ.get("SPARK_CONF_DIR") and os.path.exists(path):
+        with open(path, encoding="utf-8") as lines:
+            for number, line in enumerate(lines, start=1):
+                # A key ends at the first white space, '=' or ':'; a '#' or '!' begins a comment.
+                match = re.match(r"\s*([^\s=:#!][^\s=:]*)\s*[=:\s]?\s*(.*?)\s*$", line)
+                if match:
+                    found[match[1]] = (match[2], f"{path}, line {number}")
+    found |= {key: (value, "a system property") for key, value in system_properties.items()}
+    return {key: value for key, value in found.items() if key.startswith(PREFIXES)}
+
+
+def _unknown(key: str) -> str:
+    from difflib import get_close_matches
+
+    known = [name for name in (*SETTINGS, *_ALIASES) if not name.endswith(".*")]
+    nearest = get_close_matches(key, known, n=1)
+    hint = f" Did you mean {nearest[0]}?" if nearest else ""
+    return f"{key} is not a setting that Headwater knows.{hint} It is kept, and has no effect."
+
+
+# ------------------------------------------------------------------------------------------------- docs
+def describe() -> list[tuple[str, str, str, str, str]]:
+    """The table as rows of text for people: (section, key, kind, default, meaning)."""
+    return [
+        (section, setting.key, _kind_text(setting), _default_text(setting), _meaning_text(setting))
+        for section, settings in SECTIONS.items()
+        for setting in settings
+    ]
+
+
+def _kind_text(setting: Setting) -> str:
+    if setting.choices:
+        return ", ".join(f"`{choice}`" for choice in setting.choices)
+    return f"{setting.kind.value} ({setting.unit})" if setting.unit else setting.kind.value
+
+
+def _default_text(setting: Setting) -> str:
+    if setting.default:
+        return f"`{setting.default}`"
+    if setting.same_as:
+        share = "" if setting.share == 1.0 else f"{setting.share:g} × "
+        return f"{share}`{setting.same_as}`"
+    return setting.absent
+
+
+def _meaning_text(setting: Setting) -> str:
+    older = ", ".join(f"`{alias}`" for alias in setting.aliases)
+    return f"{setting.meaning} Older name: {older}." if older else setting.meaning
+
+
+_DOCUMENT_HEAD = """\
+# Configuration
+
+Generated from the table in `headwater/conf.py` by `python -m headwater.conf > docs/configuration.md`.
+
+A setting is given by `SparkConf().set(key, value)`, by `SparkContext.setSystemProperty`, or in `spark-defaults.conf` in
+the directory that `SPARK_CONF_DIR` names; the first of them wins. A value that can't be honoured raises
+`IllegalArgumentException` when it is set. A `spark.*` or `headwater.*` key that isn't listed here warns with the
+nearest name, and is kept.
+
+- A **duration** is a whole number with `us`, `ms`, `s`, `m` or `min`, `h`, `d`; alone it counts the unit in brackets.
+- A **size** is a whole number with `b`, `k`, `m`, `g`, `t` or `p` (powers of 1024; `kb` and its like too); alone it
+  counts the unit in brackets.
+- A **boolean** is `true` or `false`, in any case of letters.
+- A key that ends in `.*` stands for all that begin so.
+
+The settings of a feature that this version lacks are checked and kept; they take effect with the feature.
+"""
+
+
+def document() -> str:
+    """The text of `docs/configuration.md`."""
+    parts, section = [_DOCUMENT_HEAD], ""
+    for row in describe():
+        if row[0] != section:
+            section = row[0]
+            parts.append(f"\n## {section}\n\n| key | value | default | meaning |\n|---|---|---|---|\n")
+        parts.append(f"| `{row[1]}` | {row[2]} | {row[3]} | {row[4]} |\n")
+    return "".join(parts)
+
+
+if __name__ == "__main__":
+    print(document(), end="")

@@ -1,0 +1,1 @@
+"""What starts programs: the command line and its demo."""

@@ -1,0 +1,314 @@
+"""SparkConf and the table of settings."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from headwater import conf as conf_module
+from headwater.conf import SETTINGS, SparkConf, UnknownSettingWarning, read
+from headwater.errors import IllegalArgumentException
+
+
+def empty() -> SparkConf:
+    return SparkConf(loadDefaults=False)
+
+
+@pytest.fixture
+def system_properties() -> Iterator[dict[str, str]]:
+    before = dict(conf_module.system_properties)
+    yield conf_module.system_properties
+    conf_module.system_properties.clear()
+    conf_module.system_properties.update(before)
+
+
+# ------------------------------------------------------------------------------------------------- SparkConf
+@pytest.mark.parametrize(("value", "text"), [(True, "True"), (1.5, "1.5"), (7, "7"), (None, "None"), ("x", "x")])
+def test_conf_keeps_the_str_of_a_value(value: object, text: str) -> None:
+    assert empty().set("my.key", value).get("my.key") == text
+
+
+def test_conf_setters_chain() -> None:
+    conf = empty().setMaster("local[2]").setAppName("a").setSparkHome("/opt").setAll([("x", 1), ("y", 2)])
+    assert conf.getAll() == [
+        ("spark.master", "local[2]"),
+        ("spark.app.name", "a"),
+        ("spark.home", "/opt"),
+        ("x", "1"),
+        ("y", "2"),
+    ]
+
+
+def test_conf_prints_key_value_lines_in_order_of_setting() -> None:
+    assert empty().set("b", 1).set("a", 2).set("b", 3).toDebugString() == "b=3\na=2"
+
+
+def test_conf_set_if_missing_keeps_what_is_there() -> None:
+    conf = empty().set("a", 1).setIfMissing("a", 2).setIfMissing("b", 3)
+    assert conf.getAll() == [("a", "1"), ("b", "3")]
+
+
+def test_conf_get_returns_the_given_default_and_not_the_tables() -> None:
+    assert empty().get("spark.locality.wait") is None
+    assert empty().get("spark.locality.wait", "9s") == "9s"
+    assert not empty().contains("spark.locality.wait")
+
+
+def test_conf_executor_env_takes_a_pair_or_pairs() -> None:
+    conf = empty().setExecutorEnv("A", "1").setExecutorEnv(pairs=[("B", "2"), ("C", "3")])
+    assert conf.getAll() == [("spark.executorEnv.A", "1"), ("spark.executorEnv.B", "2"), ("spark.executorEnv.C", "3")]
+
+
+@pytest.mark.parametrize("arguments", [{}, {"key": "A", "value": "1", "pairs": [("B", "2")]}])
+def test_conf_executor_env_refuses_both_and_neither(arguments: dict[str, object]) -> None:
+    with pytest.raises(Exception, match="Either pass one key-value pair or a list of pairs"):
+        empty().setExecutorEnv(**arguments)  # type: ignore[arg-type]
+
+
+def test_conf_clone_is_independent() -> None:
+    conf = empty().set("a", 1)
+    copy = conf.clone().set("a", 2)
+    assert (conf.get("a"), copy.get("a")) == ("1", "2")
+
+
+def test_conf_ignores_the_arguments_that_only_a_jvm_needs() -> None:
+    assert SparkConf(False, object(), object()).getAll() == []
+
+
+# ------------------------------------------------------------------------------------------------- values
+@pytest.mark.parametrize(
+    ("text", "ms"),
+    [
+        ("250", 250),
+        ("250ms", 250),
+        ("1500us", 1),
+        ("3s", 3000),
+        ("2m", 120_000),
+        ("2min", 120_000),
+        ("1h", 3_600_000),
+        ("1d", 86_400_000),
+        (" 3 S ", 3000),
+    ],
+)
+def test_duration_is_read_in_milliseconds(text: str, ms: int) -> None:
+    assert empty().set("spark.locality.wait", text).read("spark.locality.wait") == ms
+
+
+def test_duration_without_unit_counts_the_keys_unit() -> None:
+    conf = empty().set("spark.network.timeout", "5").set("spark.streaming.receiverRestartDelay", "5")
+    assert conf.read("spark.network.timeout") == 5000
+    assert conf.read("spark.streaming.receiverRestartDelay") == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("9", 9), ("9b", 9), ("2k", 2048), ("2kb", 2048), ("3M", 3 * 2**20), ("1gb", 2**30), ("1t", 2**40), ("1p", 2**50)],
+)
+def test_size_is_read_in_bytes(text: str, size: int) -> None:
+    assert empty().set("spark.buffer.size", text).read("spark.buffer.size") == size
+
+
+def test_size_without_unit_counts_the_keys_unit() -> None:
+    assert empty().set("spark.executor.memory", "512").read("spark.executor.memory") == 512 * 2**20
+
+
+@pytest.mark.parametrize("value", [True, "True", "true", "TRUE", " true "])
+def test_boolean_is_read_in_any_case(value: object) -> None:
+    assert empty().set("spark.rdd.compress", value).read("spark.rdd.compress") is True
+
+
+def test_choice_is_read_as_the_table_writes_it() -> None:
+    assert empty().set("spark.scheduler.mode", "fair").read("spark.scheduler.mode") == "FAIR"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "accepted"),
+    [
+        ("spark.rdd.compress", "yes", "a boolean: true or false"),
+        ("spark.task.maxFailures", "0", "an integer of at least 1"),
+        ("spark.task.maxFailures", "4.0", "an integer of at least 1"),
+        ("spark.memory.fraction", "nan", "a number of at least 0"),
+        ("spark.memory.fraction", "much", "a number of at least 0"),
+        ("spark.locality.wait", "3 weeks", r"a duration: .*\(alone it counts ms\), such as 30s"),
+        ("spark.locality.wait", "0.5s", "a duration"),
+        ("spark.locality.wait", "-1s", "a duration"),
+        ("spark.locality.wait", "", "a duration"),
+        ("spark.streaming.blockInterval", "0", "a duration"),
+        ("spark.executor.memory", "1 gig", r"a size: .*\(alone it counts m\), such as 512m"),
+        ("spark.io.compression.codec", "middle-out", "one of zstd, lz4"),
+        ("spark.streaming.backpressure.rateEstimator", "guess", "one of pid"),
+    ],
+)
+def test_invalid_value_raises_when_set_and_names_key_value_and_remedy(key: str, value: str, accepted: str) -> None:
+    conf = empty()
+    with pytest.raises(IllegalArgumentException, match=f"^{key}: '{value}' is not {accepted}"):
+        conf.set(key, value)
+    assert conf.getAll() == []
+
+
+def test_invalid_value_is_a_value_error_too() -> None:
+    with pytest.raises(ValueError, match="spark.ui.port"):
+        empty().set("spark.ui.port", "http")
+
+
+# ------------------------------------------------------------------------------------------------- keys
+def test_misspelt_key_warns_with_the_nearest_and_is_kept() -> None:
+    with pytest.warns(UnknownSettingWarning, match=r"Did you mean spark\.streaming\.blockInterval\?") as caught:
+        conf = empty().set("spark.streaming.blockIntervall", "1s")
+    assert conf.get("spark.streaming.blockIntervall") == "1s"
+    assert [warning.filename for warning in caught] == [__file__]
+
+
+def test_misspelt_key_of_headwaters_own_warns() -> None:
+    with pytest.warns(UnknownSettingWarning, match=r"Did you mean headwater\.shuffle\.inlineLimit\?"):
+        empty().set("headwater.shuffle.inlinelimit", "1k")
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "my.app.setting",
+        "spark.hadoop.fs.s3a.endpoint",
+        "spark.executorEnv.PATH",
+        "spark.sql.shuffle.partitions",
+        "spark.yarn.queue",
+        "spark.kubernetes.namespace",
+        "spark.akka.frameSize",
+        "spark.jars.packages",
+        "spark.metrics.conf.driver.sink.class",
+    ],
+)
+def test_key_of_the_program_or_of_an_open_family_is_kept_silently(key: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert empty().set(key, "x").get(key) == "x"
+
+
+def test_older_name_of_a_key_means_the_key() -> None:
+    old, new = "spark.streaming.minRememberDuration", "spark.streaming.fileStream.minRememberDuration"
+    conf = empty().set(old, "5s")
+    assert conf.getAll() == [(new, "5s")]
+    assert conf.get(old) == conf.get(new) == "5s"
+    assert conf.contains(old)
+    assert conf.read(new) == read({old: "5s"}, new) == 5000
+
+
+# ------------------------------------------------------------------------------------------------- read
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("spark.streaming.blockInterval", 200),
+        ("spark.streaming.blockQueueSize", 10),
+        ("spark.streaming.concurrentJobs", 1),
+        ("spark.streaming.unpersist", True),
+        ("spark.streaming.stopGracefullyOnShutdown", False),
+        ("spark.streaming.gracefulStopTimeout", None),
+        ("spark.streaming.receiver.maxRate", None),
+        ("spark.streaming.receiver.blockStoreTimeout", 30_000),
+        ("spark.streaming.receiverRestartDelay", 2000),
+        ("spark.streaming.receiver.writeAheadLog.rollingIntervalSecs", 60_000),
+        ("spark.streaming.driver.writeAheadLog.batchingTimeout", 5000),
+        ("spark.streaming.backpressure.pid.integral", 0.2),
+        ("spark.streaming.backpressure.initialRate", None),
+        ("spark.streaming.kafka.consumer.poll.ms", 120_000),
+        ("spark.streaming.dynamicAllocation.scalingInterval", 60_000),
+        ("spark.task.maxFailures", 4),
+        ("spark.locality.wait", 3000),
+        ("spark.locality.wait.node", 3000),
+        ("spark.python.worker.memory", 512 * 2**20),
+        ("spark.driver.maxResultSize", 2**30),
+        ("spark.io.compression.codec", "zstd"),
+        ("spark.default.parallelism", None),
+        ("spark.master", ""),
+        ("headwater.shuffle.inlineLimit", 65_536),
+        ("headwater.streaming.receiver.memoryLimit", 2**29),
+        ("headwater.streaming.receiver.spillLimit", 2**32),
+        ("headwater.cluster.heartbeatInterval", 1000),
+        ("headwater.cluster.executorTimeout", 10_000),
+    ],
+)
+def test_read_of_an_unset_key_gives_the_default(key: str, value: object) -> None:
+    assert read({}, key) == value
+    assert type(read({}, key)) is type(value)
+
+
+def test_read_derives_a_default_from_the_setting_that_it_follows() -> None:
+    limit = "headwater.streaming.receiver.memoryLimit"
+    pairs = {"spark.executor.memory": "4g", "spark.network.timeout": "7s", "spark.streaming.receiver.maxRate": "50"}
+    assert read(pairs, limit) == 2 * 2**30
+    assert read(pairs | {limit: "1m"}, limit) == 2**20
+    assert read(pairs, "spark.streaming.kafka.consumer.poll.ms") == 7000
+    assert read(pairs, "spark.streaming.backpressure.initialRate") == 50
+
+
+def test_read_of_a_key_in_an_open_family_gives_its_text() -> None:
+    assert read({"spark.hadoop.fs.x": "1"}, "spark.hadoop.fs.x") == "1"
+
+
+def test_read_refuses_a_key_that_is_not_in_the_table() -> None:
+    with pytest.raises(KeyError, match="spark.no.such.key"):
+        empty().read("spark.no.such.key")
+
+
+def test_read_of_invalid_pairs_raises() -> None:
+    with pytest.raises(IllegalArgumentException, match="spark.task.cpus: 'two' is not an integer"):
+        read({"spark.task.cpus": "two"}, "spark.task.cpus")
+
+
+# ------------------------------------------------------------------------------------------------- defaults
+def test_conf_begins_with_the_defaults_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "spark-defaults.conf").write_text(
+        "# a comment\n\nspark.master   spark://host:7077\nspark.app.name=from file\n"
+        "spark.task.cpus: 2\nspark.home\nother.key 1\n"
+    )
+    monkeypatch.setenv("SPARK_CONF_DIR", str(tmp_path))
+    assert SparkConf().getAll() == [
+        ("spark.master", "spark://host:7077"),
+        ("spark.app.name", "from file"),
+        ("spark.task.cpus", "2"),
+        ("spark.home", ""),
+    ]
+    assert empty().getAll() == []
+
+
+def test_conf_names_the_line_of_an_invalid_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "spark-defaults.conf").write_text("spark.app.name a\nspark.task.cpus many\n")
+    monkeypatch.setenv("SPARK_CONF_DIR", str(tmp_path))
+    with pytest.raises(IllegalArgumentException, match=r"spark-defaults\.conf, line 2: spark\.task\.cpus: 'many'"):
+        SparkConf()
+
+
+def test_system_properties_win_over_the_defaults_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, system_properties: dict[str, str]
+) -> None:
+    (tmp_path / "spark-defaults.conf").write_text("spark.app.name file\n")
+    monkeypatch.setenv("SPARK_CONF_DIR", str(tmp_path))
+    system_properties.update({"spark.app.name": "property", "user.dir": "/tmp"})
+    assert SparkConf().getAll() == [("spark.app.name", "property")]
+
+
+def test_conf_does_without_a_defaults_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SPARK_CONF_DIR", raising=False)
+    assert SparkConf().getAll() == []
+
+
+# ------------------------------------------------------------------------------------------------- the table
+def test_table_has_valid_defaults_that_follow_settings_of_the_table() -> None:
+    for setting in SETTINGS.values():
+        if setting.default:
+            setting.parse(setting.default)
+        assert not setting.same_as or setting.same_as in SETTINGS
+        assert setting.meaning.endswith("."), setting.key
+
+
+def test_table_has_each_key_once() -> None:
+    keys = [row[1] for row in conf_module.describe()]
+    assert len(keys) == len(set(keys)) == len(SETTINGS)
+
+
+def test_documentation_is_generated_from_the_table() -> None:
+    page = Path(__file__).parent.parent / "docs" / "configuration.md"
+    assert page.read_text() == conf_module.document(), "run: python -m headwater.conf > docs/configuration.md"
