@@ -9,7 +9,9 @@ from __future__ import annotations
 import io
 import pickle
 from collections.abc import Iterable
+from functools import cache
 from itertools import chain
+from types import FunctionType
 from typing import Any
 
 from headwater.errors import SerializationError
@@ -19,6 +21,7 @@ _ATOMS = frozenset({str, int, float, bool, type(None), bytes, complex})
 _CONTAINERS = frozenset({tuple, list})
 # Levels of tuples and lists that are looked into; deeper data is pickled with the memo, as is all that may be cyclic.
 _DEPTH = 2
+_OURS = ("headwater.", "copyreg")
 
 loads = pickle.loads
 
@@ -29,14 +32,28 @@ def dumps(obj: Any) -> bytes:
     Raises:
         SerializationError: the object, or something that it refers to, can't be pickled.
     """
-    import cloudpickle
-
+    buffer = io.BytesIO()
     try:
-        return cloudpickle.dumps(obj, protocol=PROTOCOL)  # type: ignore[no-any-return]
+        _pickler()(buffer, PROTOCOL).dump(obj)
+        return buffer.getvalue()
     except SerializationError:
         raise
     except Exception as error:
         raise SerializationError(f"Could not serialize object: {type(error).__name__}: {error}") from error
+
+
+@cache
+def _pickler() -> Any:
+    """cloudpickle's pickler, but for our own classes and functions, of which it needn't ask whether to import them."""
+    import cloudpickle
+
+    class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+        def reducer_override(self, obj: Any) -> Any:
+            if isinstance(obj, (type, FunctionType)) and obj.__module__.startswith(_OURS):
+                return NotImplemented
+            return super().reducer_override(obj)
+
+    return Pickler
 
 
 def dump_records(records: list[Any]) -> bytes:

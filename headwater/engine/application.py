@@ -1,7 +1,7 @@
 """A running application: the scheduler's loop, the backend, and the doors through which the layers above use them.
 
-Actions are performed on the scheduler's thread; results are unpickled by whoever waits for them. Any thread may call
-any method.
+Actions are performed by one thread at a time, the scheduler's own or one that posts an event; results are unpickled by
+whoever waits for them. Any thread may call any method.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ class Application:
         self._stopped: str | None = None
         self._scratch = ScratchDirectory(local_root(conf.get("spark.local.dir")))
         self._backend = make_backend(parsed, conf)
-        self._loop = Loop("scheduler", self, self._perform, clock or SystemClock(), self._crashed)
+        self._loop = Loop("scheduler", self, self._perform, clock or SystemClock(), self._crashed, by_poster=True)
         self._switch_interval = sys.getswitchinterval()
         sys.setswitchinterval(min(SWITCH_INTERVAL_SECONDS, self._switch_interval))
         self._joined = threading.Event()
@@ -198,7 +198,7 @@ class Application:
         call_site: str,
         on_result: Callable[[int, Any], None] | None = None,
     ) -> JobHandle:
-        """Start a job. `on_result(position, value)` is called in order of completion, on the scheduler's thread."""
+        """Start a job. `on_result(position, value)` is called in order of completion, on an engine's thread."""
         self._check_running()
         job = self._planner.plan(next(self._job_ids), dataset, Action(function), partitions, properties, call_site)
         for stage in (job.result, *job.stages.values()):
@@ -215,7 +215,7 @@ class Application:
         """Have a shuffle's outputs removed when nothing can read them any more."""
         if not shuffle.watched:
             shuffle.watched = True
-            weakref.finalize(shuffle, self._post, ForgetShuffle(shuffle.id)).atexit = False
+            weakref.finalize(shuffle, self._loop.post_later, ForgetShuffle(shuffle.id)).atexit = False
 
     def cancel_job(self, job_id: int, reason: str) -> None:
         """End a job; one that is over is left alone."""
@@ -238,8 +238,8 @@ class Application:
         os.rename(path + ".tmp", path)
 
     def remove_broadcast(self, broadcast_id: int) -> None:
-        """Remove a broadcast's value everywhere; it may be put again."""
-        self._loop.post(_Question(lambda: self._drop_broadcast(broadcast_id)))
+        """Remove a broadcast's value everywhere; it may be put again. Called by finalizers, too."""
+        self._loop.post_later(_Question(lambda: self._drop_broadcast(broadcast_id)))
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._broadcast_path(broadcast_id))
 
@@ -262,8 +262,8 @@ class Application:
                 handle.add_file(*entry)
 
     def unpersist(self, dataset_id: int, blocking: bool) -> None:
-        """Remove the stored partitions of a dataset."""
-        self._post(ForgetDataset(dataset_id))
+        """Remove the stored partitions of a dataset. Called by finalizers, too."""
+        self._loop.post_later(ForgetDataset(dataset_id))
         if blocking:
             self._on_loop(lambda: None)
 

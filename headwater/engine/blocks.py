@@ -11,8 +11,9 @@ import errno
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from headwater.errors import SparkException
@@ -21,6 +22,8 @@ from headwater.serializers import dump_records, load_records
 _RECORDS, _TEXT, _COMPRESSED = b"P", b"T", b"Z"
 # Smaller blocks gain nothing from compression.
 _COMPRESS_FROM_BYTES = 4096
+# Text is decoded and split piece by piece: the lines of a larger piece outgrow the processor's cache.
+_TEXT_PIECE_BYTES = 64 * 1024
 
 
 # ------------------------------------------------------------------------------------------------ encodings
@@ -39,35 +42,45 @@ def text_block(pieces: Sequence[bytes]) -> list[bytes]:
     return [_TEXT, *pieces]
 
 
-def decode(block: bytes | memoryview) -> tuple[list[Any], int]:
-    """A block's records, and how many of its text lines held bytes that aren't UTF-8 (they were replaced)."""
-    view = memoryview(block)
-    codec, body = bytes(view[:1]), view[1:]
+def decode(block: bytes, on_undecodable: Callable[[int], None]) -> Iterable[Any]:
+    """A block's records.
+
+    Args:
+        on_undecodable: told of lines of text that held bytes that aren't UTF-8 (replaced by U+FFFD), and how many.
+    """
+    codec = block[:1]
     if codec == _RECORDS:
-        return load_records(body), 0
+        return load_records(memoryview(block)[1:])
     if codec == _COMPRESSED:
         import zstandard
 
-        return load_records(zstandard.ZstdDecompressor().decompress(body)), 0
+        return load_records(zstandard.ZstdDecompressor().decompress(memoryview(block)[1:]))
     if codec == _TEXT:
-        return _decode_text(body)
+        return chain.from_iterable(_text_lines(piece, on_undecodable) for piece in _text_pieces(block))
     raise SparkException(f"a block of unknown codec {codec!r}")
 
 
-def _decode_text(body: memoryview) -> tuple[list[str], int]:
-    data = bytes(body)
-    undecodable = 0
+def _text_pieces(block: bytes) -> Iterator[bytes]:
+    """A text block in pieces of whole lines."""
+    start = 1
+    while start < len(block):
+        end = block.find(b"\n", start + _TEXT_PIECE_BYTES) + 1 or len(block)
+        yield block[start:end]
+        start = end
+
+
+def _text_lines(piece: bytes, on_undecodable: Callable[[int], None]) -> list[str]:
     try:
-        text = data.decode()
+        text = piece.decode()
     except UnicodeDecodeError:
-        undecodable = sum(1 for line in data.split(b"\n") if not _is_utf8(line))
-        text = data.decode(errors="replace")
+        on_undecodable(sum(1 for line in piece.split(b"\n") if not _is_utf8(line)))
+        text = piece.decode(errors="replace")
     lines = text.split("\n")
-    if lines and not lines[-1]:
+    if not lines[-1]:
         lines.pop()  # what follows the last newline
     if "\r" in text:
-        lines = [line[:-1] if line.endswith("\r") else line for line in lines]
-    return lines, undecodable
+        lines = [line.removesuffix("\r") for line in lines]
+    return lines
 
 
 def _is_utf8(line: bytes) -> bool:

@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 from headwater import broadcast
 from headwater.engine.blocks import BlockStore, Places
 from headwater.engine.events import BlocksDropped, ExecutorLeft, TaskEnded, TaskFailure, TaskReply, TaskSpec
+from headwater.engine.loop import mark_interruptible
 from headwater.engine.peers import BlockServer
 from headwater.engine.receivers import Receivers
 from headwater.engine.scheduler import signal_text
@@ -343,6 +344,7 @@ class Executor:
         apply_paths(self.files, ())
 
         def run() -> None:
+            mark_interruptible()  # by `kill`
             runner = TaskRunner(surroundings)
             while (message := messages.get())[0] != "stop":
                 if message[0] == "task":
