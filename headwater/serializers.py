@@ -49,7 +49,11 @@ def _pickler() -> Any:
 
     class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         def reducer_override(self, obj: Any) -> Any:
-            if isinstance(obj, (type, FunctionType)) and obj.__module__.startswith(_OURS):
+            if (
+                isinstance(obj, (type, FunctionType))
+                and obj.__module__.startswith(_OURS)
+                and "<" not in obj.__qualname__  # a lambda, or what is local to a function
+            ):
                 return NotImplemented
             return super().reducer_override(obj)
 

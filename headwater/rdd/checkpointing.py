@@ -1,0 +1,124 @@
+"""Checkpoints of RDDs: partitions put where they survive, so that the lineage that led to them can go.
+
+A reliable checkpoint is a directory `rdd-<id>` with a file a partition: four bytes of magic and version, then pickled
+lists of records. Files are written under hidden names and renamed. A local checkpoint keeps cached blocks instead.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any, cast
+
+from headwater.engine.lineage import Dataset, Records, StoredBlocks
+from headwater.errors import SparkException
+from headwater.filesystem import open_raw, open_write, qualify, resolve
+from headwater.rdd import functions
+from headwater.serializers import dump_records
+from headwater.taskcontext import TaskContext
+
+if TYPE_CHECKING:
+    from headwater.engine.application import Application
+    from headwater.rdd.core import Core
+
+_MAGIC = b"HWC\x01"  # the last byte is the format's version
+_BATCH = 1000  # records a pickle
+
+
+def wanted_in(lineage: Dataset, wanted: Any) -> list[Core[Any]]:
+    """The datasets of a lineage whose checkpoint is wanted, but for those behind another one: its cut frees them."""
+    found: list[Core[Any]] = []
+    seen: set[int] = set()
+    todo = [lineage]
+    while todo:
+        node = todo.pop()
+        if node.dataset_id in seen:
+            continue
+        seen.add(node.dataset_id)
+        if node in wanted:
+            found.append(cast("Core[Any]", node))
+            continue
+        todo.extend(node.parents)
+        if node.shuffle is not None:
+            todo.append(node.shuffle.parent)
+    return found
+
+
+def write(
+    application: Application, rdd: Core[Any], directory: str, properties: Mapping[str, str], call_site: str
+) -> None:
+    """Compute an RDD into a checkpoint directory by a job of its own, then cut its lineage."""
+    path = f"{directory}/rdd-{rdd.dataset_id}"
+    filesystem, resolved = resolve(path)
+    with suppress(FileExistsError):  # an attempt of before that failed half-way
+        filesystem.make_directory(resolved)
+    path = filesystem.openable(resolved)
+    partitions = range(rdd.num_partitions)
+    parts: list[str] = []
+    if partitions:
+        parts = application.run_job(
+            rdd, partial(_write_part, path), partitions, properties=properties, call_site=call_site
+        )
+    from headwater.rdd.sources import Reading
+
+    rdd.cut(Reading(_read_part), (), parts)
+    rdd._checkpoint = "done"
+    rdd._checkpoint_path = qualify(path)
+
+
+def keep_locally(application: Application, rdd: Core[Any], properties: Mapping[str, str], call_site: str) -> None:
+    """Have every partition of an RDD stored in the executors, then cut its lineage.
+
+    Raises:
+        SparkException: a partition could not be kept.
+    """
+    level = rdd.storage_level
+    if level is not None and not level.useDisk:
+        rdd.storage_level = replace(level, useDisk=True)  # what is evicted can't be computed again
+    stored = application.cached_partitions(rdd.dataset_id)
+    missing = [p for p in range(rdd.num_partitions) if p not in stored]
+    if missing:
+        application.run_job(rdd, functions.count_records, missing, properties=properties, call_site=call_site)
+        stored = application.cached_partitions(rdd.dataset_id)
+        missing = [p for p in range(rdd.num_partitions) if p not in stored]
+    if missing:
+        raise SparkException(f"local checkpoint of {rdd!r}: no executor could keep partitions {missing}")
+    rdd.cut(StoredBlocks(), (), [stored[p] for p in range(rdd.num_partitions)])
+    rdd._checkpoint = "done locally"
+
+
+def _write_part(directory: str, partition: int, records: Iterator[Any]) -> str:
+    """Write a partition's file; returns its path. Runs in a task."""
+    task = TaskContext.get()
+    attempt = task.taskAttemptId() if task is not None else 0
+    part = f"{directory}/part-{partition:05d}"
+    hidden = f"{directory}/.part-{partition:05d}-{attempt}"
+    filesystem, source = resolve(hidden)
+    try:
+        with open_write(hidden) as file:
+            file.write(_MAGIC)
+            while batch := list(islice(records, _BATCH)):
+                file.write(dump_records(batch))
+        filesystem.rename(source, resolve(part)[1])
+    except BaseException:
+        filesystem.remove(source)
+        raise
+    return part
+
+
+def _read_part(path: str) -> Records:
+    with open_raw(path) as raw:
+        file: Any = io.BufferedReader(raw) if isinstance(raw, io.RawIOBase) else raw
+        if file.read(len(_MAGIC)) != _MAGIC:
+            raise SparkException(f"{qualify(path)} is no checkpoint of this version")
+        while True:
+            try:
+                batch = pickle.load(file)
+            except EOFError:
+                return
+            yield from batch

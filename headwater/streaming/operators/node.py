@@ -1,0 +1,126 @@
+"""A node of the stream graph: a function from batch time to RDD.
+
+- A kind of node answers four questions: its parents, its slide, how long its parents must remember, and
+  `compute(time_ms)`. It touches no scheduler, no block and no clock.
+- An RDD is computed once a batch, however many children ask for it, and so is a failure to.
+- `rdd`, `forget` and `slice` are called under the graph's lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from headwater.errors import SparkException
+from headwater.storagelevel import StorageLevel
+
+if TYPE_CHECKING:
+    from headwater.rdd import RDD
+
+
+class Node:
+    """A stream as the graph sees it; `DStream` is its public face.
+
+    Args:
+        parents: the streams that it is computed from.
+        slide_ms: how often it has an RDD; None takes the parents'.
+    """
+
+    #: Whether RDDs of this node were made by it, so that they are unpersisted when it forgets them.
+    owns_rdds = True
+
+    def __init__(self, parents: Sequence[Node], slide_ms: int | None = None) -> None:
+        self.parents = tuple(parents)
+        self.slide_ms: int = slide_ms if slide_ms is not None else self.parents[0].slide_ms
+        self.remember_ms = 0  # how long RDDs are kept; grows until the start, fixed after
+        self.storage_level: StorageLevel | None = None
+        self.zero_ms: int | None = None  # None before the start
+        self._rdds: dict[int, RDD[Any] | None] = {}  # by batch time; None: it has no RDD in that batch
+        self._failure: tuple[int, Exception] | None = None  # the latest batch that failed, so that it fails only once
+
+    # -------------------------------------------------------------------------------------------- what a kind answers
+    @property
+    def parents_remember_ms(self) -> int:
+        """How long parents must keep their RDDs for this node."""
+        return self.remember_ms
+
+    def compute(self, time_ms: int) -> RDD[Any] | None:
+        """The RDD of a batch; None if there is none. Called once a batch, on the generator's thread, in order."""
+        raise NotImplementedError
+
+    # -------------------------------------------------------------------------------------------- its life
+    def start(self, zero_ms: int, remember_ms: int) -> None:
+        """Fix the zero time, and remember at least so long; parents come first to know. May be called repeatedly."""
+        self.zero_ms = zero_ms
+        self.remember_ms = max(self.remember_ms, remember_ms, self.slide_ms)
+        for parent in self.parents:
+            parent.start(zero_ms, self.parents_remember_ms)
+
+    def is_due(self, time_ms: int) -> bool:
+        """Whether the stream has an RDD at this time.
+
+        Raises:
+            SparkException: the stream's context has not started.
+        """
+        if self.zero_ms is None:
+            raise SparkException(f"{self.describe()} has not been initialized")
+        return time_ms > self.zero_ms and (time_ms - self.zero_ms) % self.slide_ms == 0
+
+    def rdd(self, time_ms: int) -> RDD[Any] | None:
+        """The RDD of a batch, computed on the first call; None if the stream has none at this time."""
+        try:
+            return self._rdds[time_ms]
+        except KeyError:
+            pass
+        if self._failure is not None and self._failure[0] == time_ms:
+            raise self._failure[1]
+        if not self.is_due(time_ms):
+            return None
+        try:
+            rdd = self.compute(time_ms)
+        except Exception as error:
+            self._failure = (time_ms, error)
+            raise
+        if rdd is not None and self.storage_level is not None and not rdd.is_cached:
+            rdd.persist(self.storage_level)
+        self._rdds[time_ms] = rdd
+        return rdd
+
+    def forget(self, until_ms: int, *, unpersist: bool) -> None:
+        """Drop the RDDs of batches up to `until_ms` less what is remembered; parents are not told."""
+        until_ms -= self.remember_ms
+        gone = [time_ms for time_ms in self._rdds if time_ms <= until_ms]
+        if not gone:
+            return
+        forgotten = [self._rdds.pop(time_ms) for time_ms in gone]
+        if not unpersist or not self.owns_rdds:
+            return
+        # A function that returns the same RDD each batch (a lookup table) goes on to use it.
+        kept = {id(rdd) for rdd in self._rdds.values()}
+        for rdd in forgotten:
+            if rdd is not None and rdd.is_cached and id(rdd) not in kept:
+                rdd.unpersist()
+
+    def remembered(self) -> tuple[int, ...]:
+        """The batch times of which the node holds the result, ascending."""
+        return tuple(sorted(self._rdds))
+
+    def describe(self) -> str:
+        """A name for errors."""
+        return type(self).__name__
+
+
+def rdd_or_none(node: Node, time_ms: int, result: Any) -> RDD[Any] | None:
+    """What a user's function returned, checked to be an RDD (or None, which Spark takes for "no RDD in this batch").
+
+    Raises:
+        SparkException: it is anything else.
+    """
+    from headwater.rdd import RDD
+
+    if result is None or isinstance(result, RDD):
+        return result
+    raise SparkException(
+        f"{node.describe()}: the function of transform must return an RDD, not {type(result).__name__}, "
+        f"at time {time_ms} ms. Actions such as collect() belong into foreachRDD."
+    )

@@ -1,0 +1,1 @@
+"""What runs a started StreamingContext: batches, output jobs, receivers."""

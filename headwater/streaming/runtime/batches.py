@@ -1,0 +1,429 @@
+"""The batch generator: which batch is due, which are under way, what may be forgotten.
+
+- A core: it knows times, numbers and names, and neither RDDs, threads nor the clock.
+- A tick goes Allocate -> `Allocated` -> Generate -> `Generated` -> Submit, one at a time and none is left out: a late
+  generator catches up tick by tick, each with its nominal time.
+- A batch is pending from `Generated` to its last output's end. What an unfinished batch reads is never forgotten.
+- A batch with a failed output is complete for its listeners, and stays in `failed()` for whoever recovers it.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from headwater.engine.events import Wake, Woken
+from headwater.streaming.listener import (
+    BatchCompleted,
+    BatchInfo,
+    BatchStarted,
+    BatchSubmitted,
+    OutputOperationCompleted,
+    OutputOperationInfo,
+    OutputOperationStarted,
+    StreamingStarted,
+    StreamInputInfo,
+)
+
+# Times of failed batches that are remembered; without a checkpoint nobody can run them again, so the oldest go first.
+FAILED_KEPT_MAX = 1000
+
+
+class Phase(Enum):
+    """The generator's life, from the top down; `StopNow` leads from anywhere to the end."""
+
+    CREATED = "created"
+    RUNNING = "running"
+    DRAINING = "draining"  # receivers are stopping; ticks go on
+    LAST_TICK = "last tick"  # received data is left, which the next tick takes along
+    FINISHING = "finishing"  # no more ticks; pending batches end
+    STOPPED = "stopped"
+
+
+# ------------------------------------------------------------------------------------------------ events
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """Start ticking; `first_ms` is the first batch time."""
+
+    first_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Allocated:
+    """The tick's received blocks: stream id -> what `Generate` hands to that stream."""
+
+    time_ms: int
+    blocks: Mapping[int, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class OutputJob:
+    """One output operation of one batch. The core reads the names and never calls `run`."""
+
+    time_ms: int
+    output_id: int
+    name: str
+    description: str
+    run: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """The tick's jobs, in order, and what each input stream brought. `at_ms`: when they were ready."""
+
+    time_ms: int
+    jobs: tuple[OutputJob, ...]
+    inputs: Mapping[int, StreamInputInfo]
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobStarted:
+    """An output began at `at_ms`."""
+
+    time_ms: int
+    output_id: int
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobFinished:
+    """An output ended at `at_ms`, with an error or (None) well."""
+
+    time_ms: int
+    output_id: int
+    at_ms: int
+    error: BaseException | None
+
+
+@dataclass(frozen=True, slots=True)
+class StopGracefully:
+    """Take what receivers still hold, finish it, then end; ticks go on for `timeout_ms` at most."""
+
+    timeout_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """All receivers have ended; `unallocated` says whether blocks wait for a tick."""
+
+    unallocated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StopNow:
+    """End at once; queued outputs are dropped by the shell."""
+
+
+# ------------------------------------------------------------------------------------------------ actions
+@dataclass(frozen=True, slots=True)
+class Allocate:
+    """Assign all received blocks to this batch, then send `Allocated`."""
+
+    time_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Generate:
+    """Ask the graph for this batch's jobs (user functions run), then send `Generated`."""
+
+    time_ms: int
+    blocks: Mapping[int, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Submit:
+    """Queue these jobs; each sends `JobStarted` and `JobFinished`."""
+
+    jobs: tuple[OutputJob, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """Tell the listeners."""
+
+    event: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Let awaitTermination raise this."""
+
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Batches up to this time are done: what no stream remembers longer may go."""
+
+    until_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """Write a line to the log; `error` adds its traceback."""
+
+    level: int
+    text: str
+    error: BaseException | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StopReceivers:
+    """Stop all receivers, then send `Drained`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The last action: nothing is pending that anyone waits for."""
+
+
+# ------------------------------------------------------------------------------------------------ the core
+@dataclass(slots=True)
+class _Batch:
+    """A batch that is pending. `remaining` counts its outputs without an end."""
+
+    time_ms: int
+    inputs: Mapping[int, StreamInputInfo]
+    submitted_ms: int
+    outputs: dict[int, OutputOperationInfo]
+    remaining: int
+    started_ms: int = -1
+    ended_ms: int = -1
+    failed: bool = False
+
+    def info(self) -> BatchInfo:
+        return BatchInfo(
+            self.time_ms, self.inputs, self.submitted_ms, self.started_ms, self.ended_ms, dict(self.outputs)
+        )
+
+
+class BatchGenerator:
+    """The core of batch generation.
+
+    Args:
+        batch_ms: the batch interval.
+    """
+
+    def __init__(self, batch_ms: int) -> None:
+        self._batch_ms = batch_ms
+        self._phase = Phase.CREATED
+        self._next_ms = -1  # the next tick's nominal time
+        self._generating_ms: int | None = None  # the tick between Allocate and Generated
+        self._last_ms: int | None = None  # the tick that is known to be the last
+        self._deadline_ms: int | None = None  # of a graceful stop
+        self._pending: dict[int, _Batch] = {}  # by batch time, ascending: ticks come in order
+        self._done_ms = -1  # the latest tick that was generated, whatever became of it
+        self._forgotten_ms = -1  # what Forget said last
+        self._failed: dict[int, None] = {}  # batch times, oldest first
+
+    def handle(self, event: Any, now_ms: int) -> list[Any]:
+        """Take an event; returns the actions, in order."""
+        match event:
+            case JobStarted():
+                return self._job_started(event)
+            case JobFinished():
+                return self._job_finished(event)
+            case Woken():
+                return self._woken(now_ms)
+            case Allocated():
+                return [Generate(event.time_ms, event.blocks)] if event.time_ms == self._generating_ms else []
+            case Generated():
+                return self._generated(event, now_ms)
+            case Begin():
+                return self._begin(event, now_ms)
+            case StopGracefully():
+                return self._stop_gracefully(event, now_ms)
+            case Drained():
+                return self._drained(event, now_ms)
+            case StopNow():
+                return self._stop_now()
+        raise TypeError(f"not an event of the batch generator: {event!r}")
+
+    # -------------------------------------------------------------------------------------------- questions
+    @property
+    def phase(self) -> Phase:
+        """Where in its life it is."""
+        return self._phase
+
+    def pending(self) -> tuple[int, ...]:
+        """Times of the batches that have outputs without an end."""
+        return tuple(self._pending)
+
+    def failed(self) -> tuple[int, ...]:
+        """Times of the batches of which an output failed, oldest first; the latest `FAILED_KEPT_MAX`."""
+        return tuple(self._failed)
+
+    def check(self) -> None:
+        """Assert what is always true."""
+        times = list(self._pending)
+        assert times == sorted(times), times
+        assert all(batch.remaining > 0 for batch in self._pending.values())
+        assert not times or self._forgotten_ms < times[0], (self._forgotten_ms, times)
+        assert self._generating_ms is None or self._generating_ms < self._next_ms
+        assert len(self._failed) <= FAILED_KEPT_MAX
+
+    # -------------------------------------------------------------------------------------------- ticks
+    def _begin(self, event: Begin, now_ms: int) -> list[Any]:
+        if self._phase is not Phase.CREATED:
+            raise ValueError(f"begun twice: {self._phase}")
+        self._phase = Phase.RUNNING
+        self._next_ms = event.first_ms
+        self._forgotten_ms = event.first_ms - self._batch_ms
+        return [
+            Announce(StreamingStarted(now_ms)),
+            Log(logging.INFO, f"Started JobGenerator at {event.first_ms} ms"),
+            Wake(event.first_ms),
+        ]
+
+    def _woken(self, now_ms: int) -> list[Any]:
+        late = self._deadline_ms is not None and now_ms >= self._deadline_ms
+        if late and self._phase in (Phase.DRAINING, Phase.LAST_TICK):
+            self._phase = Phase.FINISHING
+            text = "Timed out while stopping gracefully: received data that no batch took is dropped"
+            return [Log(logging.WARNING, text), *self._finish()]
+        return self._tick(now_ms)
+
+    def _tick(self, now_ms: int) -> list[Any]:
+        """Begin the next tick if it is due and none is under way; else see to it that we are woken for it."""
+        if self._generating_ms is not None or self._phase not in (Phase.RUNNING, Phase.DRAINING, Phase.LAST_TICK):
+            return []
+        if now_ms < self._next_ms:
+            return [Wake(self._next_ms)]
+        self._generating_ms = self._next_ms
+        if self._phase is Phase.LAST_TICK:
+            self._last_ms = self._next_ms
+        self._next_ms += self._batch_ms
+        return [Allocate(self._generating_ms)]
+
+    def _generated(self, event: Generated, now_ms: int) -> list[Any]:
+        if event.time_ms != self._generating_ms:
+            return []  # stopped meanwhile
+        self._generating_ms = None
+        self._done_ms = event.time_ms
+        if self._last_ms == event.time_ms:
+            self._phase = Phase.FINISHING
+        if event.jobs:
+            actions = self._submit(event)
+        else:
+            actions = [Log(logging.INFO, f"No jobs added for time {event.time_ms} ms"), *self._forget()]
+        return [*actions, *self._tick(now_ms), *self._finish()]
+
+    def _submit(self, event: Generated) -> list[Any]:
+        outputs = {
+            job.output_id: OutputOperationInfo(event.time_ms, job.output_id, job.name, job.description)
+            for job in event.jobs
+        }
+        batch = _Batch(event.time_ms, event.inputs, event.at_ms, outputs, len(outputs))
+        self._pending[event.time_ms] = batch
+        return [
+            Log(logging.INFO, f"Added jobs for time {event.time_ms} ms"),
+            Announce(BatchSubmitted(batch.info())),
+            Submit(event.jobs),
+        ]
+
+    # -------------------------------------------------------------------------------------------- outputs
+    def _job_started(self, event: JobStarted) -> list[Any]:
+        batch = self._pending[event.time_ms]
+        before = batch.outputs[event.output_id]
+        output = OutputOperationInfo(event.time_ms, event.output_id, before.name(), before.description(), event.at_ms)
+        batch.outputs[event.output_id] = output
+        actions: list[Any] = []
+        if batch.started_ms < 0:
+            batch.started_ms = event.at_ms
+            actions.append(Announce(BatchStarted(batch.info())))
+        actions.append(Announce(OutputOperationStarted(output)))
+        actions.append(Log(logging.INFO, f"Starting job {_job_name(event)} from job set of time {event.time_ms} ms"))
+        return actions
+
+    def _job_finished(self, event: JobFinished) -> list[Any]:
+        batch = self._pending[event.time_ms]
+        before = batch.outputs[event.output_id]
+        failure = None if event.error is None else "".join(traceback.format_exception(event.error))
+        output = OutputOperationInfo(
+            event.time_ms,
+            event.output_id,
+            before.name(),
+            before.description(),
+            before.startTime(),
+            event.at_ms,
+            failure,
+        )
+        batch.outputs[event.output_id] = output
+        batch.remaining -= 1
+        batch.failed |= event.error is not None
+        actions: list[Any] = [
+            Log(logging.INFO, f"Finished job {_job_name(event)} from job set of time {event.time_ms} ms"),
+            Announce(OutputOperationCompleted(output)),
+        ]
+        if not batch.remaining:
+            batch.ended_ms = event.at_ms
+            del self._pending[event.time_ms]
+            actions.append(Announce(BatchCompleted(batch.info())))
+        if event.error is not None:
+            actions.append(Log(logging.ERROR, f"Error running job {_job_name(event)}", event.error))
+            actions.append(Report(event.error))
+        if not batch.remaining:
+            actions += self._completed(batch)
+        return [*actions, *self._finish()]
+
+    def _completed(self, batch: _Batch) -> list[Any]:
+        if batch.failed:
+            self._failed[batch.time_ms] = None
+            if len(self._failed) > FAILED_KEPT_MAX:
+                del self._failed[next(iter(self._failed))]
+            return self._forget()
+        total = (batch.ended_ms - batch.time_ms) / 1000
+        execution = (batch.ended_ms - batch.started_ms) / 1000
+        text = f"Total delay: {total:.3f} s for time {batch.time_ms} ms (execution: {execution:.3f} s)"
+        return [Log(logging.INFO, text), *self._forget()]
+
+    def _forget(self) -> list[Any]:
+        """Forget up to the last batch before which all have ended.
+
+        A failed batch's data goes with the batches after it: nothing can redo it without a checkpoint, and keeping it
+        would stop the receivers of a stream whose every batch fails.
+        """
+        oldest = next(iter(self._pending), None)
+        until = self._done_ms if oldest is None else oldest - self._batch_ms
+        if until <= self._forgotten_ms:
+            return []
+        self._forgotten_ms = until
+        return [Forget(until)]
+
+    # -------------------------------------------------------------------------------------------- the end
+    def _stop_gracefully(self, event: StopGracefully, now_ms: int) -> list[Any]:
+        if self._phase is Phase.CREATED:
+            return self._stop_now()
+        if self._phase is not Phase.RUNNING:
+            return []
+        self._phase = Phase.DRAINING
+        self._deadline_ms = now_ms + event.timeout_ms
+        return [StopReceivers(), Wake(self._deadline_ms)]
+
+    def _drained(self, event: Drained, now_ms: int) -> list[Any]:
+        if self._phase is not Phase.DRAINING:
+            return []
+        self._phase = Phase.LAST_TICK if event.unallocated else Phase.FINISHING
+        return [*self._tick(now_ms), *self._finish()]
+
+    def _finish(self) -> list[Any]:
+        if self._phase is not Phase.FINISHING or self._pending or self._generating_ms is not None:
+            return []
+        self._phase = Phase.STOPPED
+        return [Finished()]
+
+    def _stop_now(self) -> list[Any]:
+        if self._phase is Phase.STOPPED:
+            return []
+        self._phase = Phase.STOPPED
+        self._generating_ms = None
+        return [Finished()]
+
+
+def _job_name(event: JobStarted | JobFinished) -> str:
+    return f"streaming job {event.time_ms} ms.{event.output_id}"

@@ -1,0 +1,370 @@
+"""The receiver tracker: where each receiver runs, and which of its blocks wait for a batch.
+
+- A core: launching and stopping are actions, and what receivers say are events.
+- Each launch of a receiver is an epoch. Word of an earlier epoch about the receiver's life is ignored; its blocks
+  are taken all the same: they are stored, and whoever sent them was told so.
+- A block belongs to exactly one batch: the first `Allocate` after its arrival takes it.
+- A receiver that can't start or loses its executor is launched again, later each time; one that stopped itself is not.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, NamedTuple
+
+from headwater.engine.events import Wake, Woken
+from headwater.engine.lineage import BlockRef
+from headwater.streaming.listener import ReceiverError, ReceiverInfo, ReceiverStarted, ReceiverStopped
+from headwater.streaming.runtime.batches import Allocate, Allocated, Announce, Drained, Log
+
+# The first pause after a failed launch; it doubles up to `spark.streaming.receiverRestartDelay`.
+FIRST_PAUSE_MS = 100
+# Different errors of a receiver that are told apart; further ones are logged each time.
+COMPLAINTS_MAX = 100
+
+
+# ------------------------------------------------------------------------------------------------ from the executors
+class Registered(NamedTuple):
+    """A receiver is about to run (again)."""
+
+    stream_id: int
+    epoch: int
+    host: str
+    executor_id: str
+
+
+class Deregistered(NamedTuple):
+    """A receiver has stopped: to start again by itself, or for good."""
+
+    stream_id: int
+    epoch: int
+    message: str
+    error: str
+    restarts: bool
+
+
+class Errored(NamedTuple):
+    """A receiver reports an error and goes on."""
+
+    stream_id: int
+    epoch: int
+    message: str
+    error: str
+
+
+class BlockStored(NamedTuple):
+    """A block is stored as its level promises. `undecodable`: its text lines that aren't UTF-8."""
+
+    stream_id: int
+    block: BlockRef
+    undecodable: int = 0
+
+
+# ------------------------------------------------------------------------------------------------ events
+@dataclass(frozen=True, slots=True)
+class LaunchAll:
+    """The application starts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """The engine runs the receiver on this executor."""
+
+    stream_id: int
+    epoch: int
+    executor_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The receiver ended without a word: its launch failed, or its executor died."""
+
+    stream_id: int
+    epoch: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StopAll:
+    """Stop all receivers; once they have ended, `Drained`."""
+
+
+# ------------------------------------------------------------------------------------------------ actions
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """Start a receiver on any executor, then send `Launched` or `Lost`. Block ids must be above `after_ms`."""
+
+    stream_id: int
+    epoch: int
+    after_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """Stop a receiver; it answers `Deregistered` after its last block."""
+
+    stream_id: int
+
+
+# ------------------------------------------------------------------------------------------------ the core
+class Life(Enum):
+    """A receiver's life as the tracker sees it."""
+
+    NEW = "new"
+    LAUNCHING = "launching"
+    RUNNING = "running"
+    PAUSED = "paused"  # between an end and the next launch
+    RESTARTING = "restarting"  # pauses in its executor, by its own wish
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+
+
+class Batch(NamedTuple):
+    """What one stream's receiver brought into a batch."""
+
+    blocks: tuple[BlockRef, ...]
+    undecodable: int
+
+
+@dataclass(slots=True)
+class _Receiver:
+    """One stream's receiver. `relaunch_ms` is set while it is PAUSED."""
+
+    stream_id: int
+    name: str
+    life: Life = Life.NEW
+    epoch: int = 0
+    host: str = ""
+    executor_id: str = ""
+    pause_ms: int = 0  # before the next launch; grows with each failure, 0 once it runs
+    relaunch_ms: int = -1
+    last_block_ms: int = -1
+    error_message: str = ""
+    error: str = ""
+    error_ms: int = -1
+    running_since_ms: int = -1
+    complained: set[str] = field(default_factory=set)  # what was logged as a warning since the last block
+    undecodable: int = 0  # lines so far
+    blocks: list[BlockRef] = field(default_factory=list)  # not yet allocated
+    undecodable_unallocated: int = 0
+
+    @property
+    def info(self) -> ReceiverInfo:
+        active = self.life is Life.RUNNING
+        return ReceiverInfo(
+            self.stream_id,
+            self.name,
+            active,
+            self.host,
+            self.executor_id,
+            self.error_message,
+            self.error,
+            self.error_ms,
+        )
+
+
+_ENDED = (Life.STOPPED, Life.NEW)
+
+
+class ReceiverTracker:
+    """The core of receiver tracking.
+
+    Args:
+        names: stream id -> name of its receiver.
+        restart_delay_ms: the longest pause before a launch.
+    """
+
+    def __init__(self, names: dict[int, str], restart_delay_ms: int) -> None:
+        self._receivers = {stream_id: _Receiver(stream_id, name) for stream_id, name in names.items()}
+        self._restart_delay_ms = restart_delay_ms
+        self._stopping = False
+        self._drained = False  # whether `Drained` was given
+
+    def handle(self, event: Any, now_ms: int) -> list[Any]:
+        """Take an event; returns the actions, in order."""
+        match event:
+            case BlockStored():
+                return self._block_stored(event)
+            case Allocate():
+                return [self._allocate(event.time_ms)]
+            case Registered():
+                return self._registered(event, now_ms)
+            case Errored():
+                return self._errored(event, now_ms)
+            case Deregistered():
+                return self._deregistered(event, now_ms)
+            case Lost():
+                return self._lost(event, now_ms)
+            case Launched():
+                return self._launched(event)
+            case Woken():
+                return self._woken(now_ms)
+            case LaunchAll():
+                return [self._launch(receiver) for receiver in self._receivers.values()]
+            case StopAll():
+                return self._stop_all()
+        raise TypeError(f"not an event of the receiver tracker: {event!r}")
+
+    # -------------------------------------------------------------------------------------------- questions
+    def unallocated(self) -> int:
+        """Blocks that wait for a batch."""
+        return sum(len(receiver.blocks) for receiver in self._receivers.values())
+
+    def infos(self) -> dict[int, ReceiverInfo]:
+        """The receivers by stream id."""
+        return {receiver.stream_id: receiver.info for receiver in self._receivers.values()}
+
+    def check(self) -> None:
+        """Assert what is always true."""
+        for receiver in self._receivers.values():
+            assert (receiver.relaunch_ms >= 0) == (receiver.life is Life.PAUSED), receiver
+            assert not (self._drained and receiver.life not in _ENDED), receiver
+            assert 0 <= receiver.pause_ms <= max(self._restart_delay_ms, FIRST_PAUSE_MS)
+
+    # -------------------------------------------------------------------------------------------- blocks
+    def _block_stored(self, event: BlockStored) -> list[Any]:
+        receiver = self._receivers[event.stream_id]
+        receiver.blocks.append(event.block)
+        receiver.last_block_ms = max(receiver.last_block_ms, int(event.block.block_id.rpartition("-")[2]))
+        receiver.complained.clear()  # data flows: the next failure is news
+        if not event.undecodable:
+            return []
+        first = not receiver.undecodable
+        receiver.undecodable += event.undecodable
+        receiver.undecodable_unallocated += event.undecodable
+        if not first:
+            return []
+        text = (
+            f"{receiver.name}: a line is not valid UTF-8; the bytes in question became U+FFFD. This is said once: each "
+            "batch's input metadata counts such lines as undecodableLines."
+        )
+        return [Log(logging.WARNING, text)]
+
+    def _allocate(self, time_ms: int) -> Allocated:
+        taken = {}
+        for receiver in self._receivers.values():
+            taken[receiver.stream_id] = Batch(tuple(receiver.blocks), receiver.undecodable_unallocated)
+            receiver.blocks = []
+            receiver.undecodable_unallocated = 0
+        return Allocated(time_ms, taken)
+
+    # -------------------------------------------------------------------------------------------- lives
+    def _launch(self, receiver: _Receiver) -> Launch:
+        receiver.life = Life.LAUNCHING
+        receiver.epoch += 1
+        receiver.relaunch_ms = -1
+        receiver.host = receiver.executor_id = ""
+        return Launch(receiver.stream_id, receiver.epoch, receiver.last_block_ms)
+
+    def _launched(self, event: Launched) -> list[Any]:
+        receiver = self._current(event)
+        if receiver is None or receiver.executor_id:
+            return []  # it was faster than the engine's answer
+        receiver.executor_id = event.executor_id
+        # A stop may have come while the engine was launching it: then it had nothing to stop yet.
+        return [Halt(receiver.stream_id)] if receiver.life is Life.STOPPING else []
+
+    def _registered(self, event: Registered, now_ms: int) -> list[Any]:
+        receiver = self._current(event)
+        if receiver is None or receiver.life in (Life.STOPPING, Life.STOPPED):
+            return []
+        receiver.life = Life.RUNNING
+        receiver.host, receiver.executor_id = event.host, event.executor_id
+        receiver.running_since_ms = now_ms
+        return [Announce(ReceiverStarted(receiver.info))]
+
+    def _errored(self, event: Errored, now_ms: int) -> list[Any]:
+        receiver = self._current(event)
+        if receiver is None:
+            return []
+        _remember_error(receiver, event.message, event.error, now_ms)
+        complaint = self._complain(receiver, f"Error reported by receiver for stream {event.stream_id}")
+        return [complaint, Announce(ReceiverError(receiver.info))]
+
+    def _deregistered(self, event: Deregistered, now_ms: int) -> list[Any]:
+        receiver = self._current(event)
+        if receiver is None or receiver.life is Life.STOPPED:
+            return []
+        was_asked = receiver.life is Life.STOPPING
+        if event.restarts:
+            # One that restarts while we wait for its end answers once more.
+            receiver.life = Life.STOPPING if was_asked else Life.RESTARTING
+        else:
+            receiver.life = Life.STOPPED
+        text = f"Deregistered receiver for stream {event.stream_id}"
+        actions: list[Any] = []
+        if event.restarts or event.error:
+            _remember_error(receiver, event.message, event.error, now_ms)
+            actions.append(self._complain(receiver, text))
+        else:
+            actions.append(Log(logging.INFO if was_asked else logging.WARNING, f"{text}: {event.message}"))
+        if event.error:
+            actions.append(Announce(ReceiverError(receiver.info)))
+        return [*actions, Announce(ReceiverStopped(receiver.info)), *self._drain()]
+
+    def _lost(self, event: Lost, now_ms: int) -> list[Any]:
+        receiver = self._current(event)
+        if receiver is None or receiver.life is Life.STOPPED:
+            return []
+        ran = receiver.life in (Life.RUNNING, Life.RESTARTING)
+        if ran and now_ms - receiver.running_since_ms >= self._restart_delay_ms:
+            receiver.pause_ms = 0
+        _remember_error(receiver, event.reason, "", now_ms)
+        if self._stopping:
+            receiver.life = Life.STOPPED
+            text = f"Receiver for stream {event.stream_id} was lost while it stopped: {event.reason}"
+            return [Log(logging.WARNING, text), Announce(ReceiverStopped(receiver.info)), *self._drain()]
+        receiver.life = Life.PAUSED
+        receiver.relaunch_ms = now_ms + receiver.pause_ms
+        actions: list[Any] = [self._complain(receiver, f"Lost receiver for stream {event.stream_id}")]
+        actions.append(Announce(ReceiverStopped(receiver.info) if ran else ReceiverError(receiver.info)))
+        if receiver.pause_ms == 0:
+            actions.append(self._launch(receiver))
+        else:
+            actions.append(Wake(receiver.relaunch_ms))
+        # At once, then after FIRST_PAUSE_MS, then twice as long each time until it has run for a while.
+        receiver.pause_ms = min(max(2 * receiver.pause_ms, FIRST_PAUSE_MS), max(self._restart_delay_ms, FIRST_PAUSE_MS))
+        return actions
+
+    def _woken(self, now_ms: int) -> list[Any]:
+        due = [r for r in self._receivers.values() if r.life is Life.PAUSED and r.relaunch_ms <= now_ms]
+        return [self._launch(receiver) for receiver in due]
+
+    def _stop_all(self) -> list[Any]:
+        if self._stopping:
+            return []
+        self._stopping = True
+        actions: list[Any] = []
+        for receiver in self._receivers.values():
+            if receiver.life in (Life.RUNNING, Life.RESTARTING, Life.LAUNCHING):
+                if receiver.life is not Life.LAUNCHING or receiver.executor_id:
+                    actions.append(Halt(receiver.stream_id))
+                receiver.life = Life.STOPPING
+            elif receiver.life in (Life.NEW, Life.PAUSED):
+                receiver.life = Life.STOPPED
+                receiver.relaunch_ms = -1
+        return [*actions, *self._drain()]
+
+    def _drain(self) -> list[Any]:
+        if not self._stopping or self._drained or any(r.life not in _ENDED for r in self._receivers.values()):
+            return []
+        self._drained = True
+        return [Drained(self.unallocated() > 0)]
+
+    def _current(self, event: Any) -> _Receiver | None:
+        receiver = self._receivers[event.stream_id]
+        return receiver if event.epoch == receiver.epoch else None
+
+    def _complain(self, receiver: _Receiver, text: str) -> Log:
+        """A warning the first time; the same error again only shows when details are asked for."""
+        detail = f" - {receiver.error}" if receiver.error else ""
+        news = receiver.error_message not in receiver.complained
+        if len(receiver.complained) < COMPLAINTS_MAX:
+            receiver.complained.add(receiver.error_message)
+        return Log(logging.WARNING if news else logging.DEBUG, f"{text}: {receiver.error_message}{detail}")
+
+
+def _remember_error(receiver: _Receiver, message: str, error: str, now_ms: int) -> None:
+    receiver.error_message, receiver.error, receiver.error_ms = message, error, now_ms

@@ -1,0 +1,1 @@
+"""Streams without parents: queues, files, and receivers that fetch from outside."""

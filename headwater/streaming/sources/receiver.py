@@ -1,0 +1,386 @@
+"""Receivers: code that fetches data from outside, run in an executor beside the tasks.
+
+`Receiver` is what a program extends. Its supervisor lives in the executor too: a core decides when the receiver is
+started, stopped and started again, a loop of its own calls the receiver's methods.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import traceback
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from itertools import islice
+from typing import Any
+
+from headwater.clock import Clock, SystemClock
+from headwater.engine.events import Wake, Woken
+from headwater.engine.loop import Loop
+from headwater.errors import IllegalStateException
+from headwater.storagelevel import StorageLevel
+from headwater.streaming.runtime.receivers import BlockStored, Deregistered, Errored, Registered
+from headwater.streaming.sources.blocks import RECORDS_MAX, BlockGenerator, RateLimiter, ReceiverHost
+
+logger = logging.getLogger("headwater.streaming.sources.receiver")
+
+
+class Receiver:
+    """Fetches records from outside and stores them. Extend it, and give it to `StreamingContext.receiverStream`.
+
+    The object is pickled and sent to an executor; what it opens, it opens in `onStart`. `onStart` and `onStop` are
+    called on one thread, never at once, in turns: `onStop` follows each `onStart` that returned. All other methods
+    may be called from any thread from `onStart` on. A receiver takes no core of the tasks.
+
+    Args:
+        storageLevel: how blocks are kept; a block counts as stored once all its copies are.
+    """
+
+    storageLevel: StorageLevel = StorageLevel.MEMORY_AND_DISK_2
+    _attached: Supervisor | None = None
+
+    def __init__(self, storageLevel: StorageLevel = StorageLevel.MEMORY_AND_DISK_2) -> None:
+        self.storageLevel = storageLevel
+
+    # -------------------------------------------------------------------------------------------- to be extended
+    def onStart(self) -> None:
+        """Begin to receive: start threads and return soon. If it raises, the receiver is restarted with the delay."""
+        raise NotImplementedError(f"{type(self).__name__}.onStart")
+
+    def onStop(self) -> None:
+        """Stop receiving: end what `onStart` began, and return soon."""
+
+    def preferredLocation(self) -> str | None:
+        """The host to run on, if it matters. Called in the driver."""
+        return None
+
+    # -------------------------------------------------------------------------------------------- to be called
+    def store(self, data: Any) -> None:
+        """Store one record or many. Waits while the application can't take more, or beyond the rate limit.
+
+        Args:
+            data: a list or an iterator means many records, stored as blocks of their own: the call returns once they
+                are stored with all their copies. A memoryview is one block in the engine's encoding. Anything else
+                (bytes, tuples, dicts, ...) is one record, which becomes part of the current interval's block.
+
+        Raises:
+            SparkException: the receiver has stopped, or the block can't be stored.
+        """
+        supervisor = self._supervisor
+        if isinstance(data, list):
+            supervisor.store_many(iter(data))
+        elif isinstance(data, memoryview):
+            supervisor.store_encoded(bytes(data))
+        elif isinstance(data, Iterator):
+            supervisor.store_many(data)
+        else:
+            supervisor.store_one(data)
+
+    def restart(self, message: str, error: BaseException | None = None, delay: float | None = None) -> None:
+        """Stop the receiver and start it again after a delay. Returns at once.
+
+        Args:
+            message: why, for the log and the receiver's status.
+            error: what was raised, if anything.
+            delay: seconds; None takes `spark.streaming.receiverRestartDelay`.
+        """
+        self._supervisor.restart(message, error, None if delay is None else round(delay * 1000))
+
+    def stop(self, message: str, error: BaseException | None = None) -> None:
+        """Stop the receiver for good; the stream goes on without it. Returns at once."""
+        self._supervisor.stop_itself(message, error)
+
+    def reportError(self, message: str, error: BaseException | None = None) -> None:
+        """Tell the driver of an error, for the log, the receiver's status and listeners; nothing else happens."""
+        self._supervisor.report_error(message, error)
+
+    def isStarted(self) -> bool:
+        """Whether it is to receive: true from before `onStart` until it stops or restarts."""
+        return self._supervisor.core.life is Life.STARTED
+
+    def isStopped(self) -> bool:
+        """Whether its threads should end: it has stopped, or waits for its restart."""
+        return self._supervisor.core.life in (Life.RESTARTING, Life.STOPPED)
+
+    def streamId(self) -> int:
+        """The id of the input stream."""
+        return self._supervisor.settings.stream_id
+
+    @property
+    def _supervisor(self) -> Supervisor:
+        if self._attached is None:
+            raise IllegalStateException(
+                "A ReceiverSupervisor has not been attached to the receiver yet. This method works in the executor "
+                "from onStart() on; do not call it in the constructor."
+            )
+        return self._attached
+
+
+# ------------------------------------------------------------------------------------------------ the core
+class Life(Enum):
+    """A receiver's life in its executor."""
+
+    CREATED = "created"
+    STARTED = "started"
+    RESTARTING = "restarting"  # stopped, until the delay is over
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """Event: start for the first time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """Event: the receiver wants to stop and start again."""
+
+    message: str
+    error: str
+    delay_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Event: the receiver, or the driver, wants it to end."""
+
+    message: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallStart:
+    """Action: tell the driver, then call onStart."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallStop:
+    """Action: call onStop."""
+
+
+@dataclass(frozen=True, slots=True)
+class CloseBlocks:
+    """Action: store what is left and take nothing more."""
+
+
+@dataclass(frozen=True, slots=True)
+class TellStopped:
+    """Action: tell the driver."""
+
+    message: str
+    error: str
+    restarts: bool
+
+
+TRANSITIONS: Mapping[tuple[Life, type], Life] = {
+    (Life.CREATED, Begin): Life.STARTED,
+    (Life.CREATED, Stop): Life.STOPPED,
+    (Life.STARTED, Restart): Life.RESTARTING,
+    (Life.STARTED, Stop): Life.STOPPED,
+    (Life.RESTARTING, Woken): Life.STARTED,
+    (Life.RESTARTING, Stop): Life.STOPPED,
+}
+
+
+class SupervisorCore:
+    """When the receiver's methods are called. What the table doesn't list is ignored: it comes too late."""
+
+    def __init__(self) -> None:
+        self.life = Life.CREATED  # read by other threads, written by the loop's
+        self._start_ms = -1  # when a restarting receiver starts
+
+    def handle(self, event: Any, now_ms: int) -> list[Any]:
+        """Take an event; returns the actions, in order."""
+        before, after = self.life, TRANSITIONS.get((self.life, type(event)))
+        if after is None or (isinstance(event, Woken) and now_ms < self._start_ms):
+            return []
+        self.life = after
+        calls: list[Any] = [CallStop()] if before is Life.STARTED else []
+        match event:
+            case Restart():
+                self._start_ms = now_ms + event.delay_ms
+                message = f"Restarting receiver with delay {event.delay_ms}ms: {event.message}"
+                return [*calls, TellStopped(message, event.error, True), Wake(self._start_ms)]
+            case Stop():
+                return [*calls, CloseBlocks(), TellStopped(event.message, event.error, False)]
+        return [CallStart()]
+
+
+# ------------------------------------------------------------------------------------------------ the shell
+@dataclass(frozen=True, slots=True)
+class ReceiverSettings:
+    """What a supervisor must know; travels with the receiver. Rates in records a second, None without a limit."""
+
+    stream_id: int
+    epoch: int
+    after_ms: int
+    block_interval_ms: int
+    restart_delay_ms: int
+    rate_max: float | None
+
+
+class Supervisor:
+    """Runs a receiver in an executor; the handle that the engine keeps."""
+
+    def __init__(
+        self, receiver: Receiver, settings: ReceiverSettings, host: ReceiverHost, clock: Clock | None = None
+    ) -> None:
+        clock = clock or SystemClock()
+        self.settings = settings
+        self.core = SupervisorCore()
+        self._receiver = receiver
+        self._host = host
+        self._ended = threading.Event()
+        self._limiter = RateLimiter(settings.rate_max, clock)
+        self._blocks = BlockGenerator(
+            settings.stream_id,
+            interval_ms=settings.block_interval_ms,
+            after_ms=settings.after_ms,
+            store=self._store,
+            clock=clock,
+            on_error=self._block_failed,
+        )
+        name = f"receiver-supervisor-{settings.stream_id}"
+        self._loop = Loop(name, self.core, self._perform, clock, self._crashed)
+        receiver._attached = self
+
+    def start(self) -> None:
+        """Start the receiver."""
+        self._blocks.start()
+        self._loop.start()
+        self._loop.post(Begin())
+
+    # -------------------------------------------------------------------------------------------- for the receiver
+    def store_one(self, record: Any) -> None:
+        """One record into the current interval's block."""
+        self._limiter.acquire()
+        self._blocks.add(record)
+
+    def store_many(self, records: Iterator[Any]) -> None:
+        """Blocks of their own, each of `RECORDS_MAX` records at most; returns once they are stored."""
+        while block := list(islice(records, RECORDS_MAX)):
+            self._limiter.acquire(len(block))
+            self._blocks.store_now(block)
+
+    def store_encoded(self, block: bytes) -> None:
+        """A block that is in the engine's encoding."""
+        self._blocks.store_encoded(block)
+
+    def store_text(self, data: bytes) -> None:
+        """Whole lines of raw text, each ended by a newline, into the current interval's block."""
+        lines = data.count(b"\n")
+        if self._limiter.per_second is not None:
+            most = max(1, int(self._limiter.per_second / 10))
+            if lines > most:
+                for piece in _pieces_of_lines(data, most):
+                    self.store_text(piece)
+                return
+            self._limiter.acquire(lines)
+        self._blocks.add_text(data, lines, count_undecodable(data))
+
+    def restart(self, message: str, error: BaseException | None, delay_ms: int | None) -> None:
+        """Stop and start again."""
+        delay_ms = self.settings.restart_delay_ms if delay_ms is None else max(0, delay_ms)
+        self._loop.post(Restart(message, error_text(error), delay_ms))
+
+    def stop_itself(self, message: str, error: BaseException | None) -> None:
+        """Stop for good, by the receiver's own wish."""
+        self._loop.post(Stop(message, error_text(error)))
+
+    def report_error(self, message: str, error: BaseException | None) -> None:
+        """Tell the driver."""
+        self._host.post(Errored(self.settings.stream_id, self.settings.epoch, message, error_text(error)))
+
+    # -------------------------------------------------------------------------------------------- for the engine
+    def receive(self, message: Any) -> None:
+        """A message from the driver; there is none yet."""
+        raise TypeError(f"receiver {self.settings.stream_id}: unknown message {message!r}")
+
+    def stop(self) -> None:
+        """Stop the receiver and store what it added; waits for that."""
+        self._loop.post(Stop("Stopped by driver", ""))
+        self._limiter.close()
+        self._ended.wait()
+        self._loop.stop()
+
+    # -------------------------------------------------------------------------------------------- actions
+    def _perform(self, action: Any) -> None:
+        match action:
+            case CallStart():
+                self._call_start()
+            case CallStop():
+                self._call_stop()
+            case CloseBlocks():
+                self._limiter.close()
+                self._blocks.stop()
+            case TellStopped(message, error, restarts):
+                settings = self.settings
+                self._host.post(Deregistered(settings.stream_id, settings.epoch, message, error, restarts))
+                if not restarts:
+                    self._ended.set()
+
+    def _call_start(self) -> None:
+        settings, host = self.settings, self._host
+        host.post(Registered(settings.stream_id, settings.epoch, host.host, host.executor_id))
+        try:
+            self._receiver.onStart()
+        except Exception as error:
+            self.restart(f"Error starting receiver {settings.stream_id}", error, None)
+
+    def _call_stop(self) -> None:
+        try:
+            self._receiver.onStop()
+        except Exception as error:
+            self.report_error(f"Error stopping receiver {self.settings.stream_id}", error)
+
+    def _store(self, block_id: str, data: bytes | list[bytes], records: int, undecodable: int) -> None:
+        ref = self._host.put_block(block_id, data, records=records, level=self._receiver.storageLevel)
+        self._host.post(BlockStored(self.settings.stream_id, ref, undecodable))
+        logger.debug("Pushed block %s", block_id)
+
+    def _block_failed(self, error: Exception) -> None:
+        self.report_error(f"A block of stream {self.settings.stream_id} was received but could not be stored", error)
+
+    def _crashed(self, crash: BaseException) -> None:
+        settings = self.settings
+        text = error_text(crash)
+        self._host.post(Deregistered(settings.stream_id, settings.epoch, "The supervisor failed", text, False))
+        self._ended.set()
+
+
+def run_receiver(receiver: Receiver, settings: ReceiverSettings, host: ReceiverHost) -> Supervisor:
+    """What the engine calls in the executor: starts the receiver, returns its handle."""
+    supervisor = Supervisor(receiver, settings, host)
+    supervisor.start()
+    return supervisor
+
+
+def count_undecodable(data: bytes) -> int:
+    """How many of these lines are not UTF-8; a pass in C over lines that are."""
+    if data.isascii() or _is_utf8(data):
+        return 0
+    return sum(not _is_utf8(line) for line in data.split(b"\n"))
+
+
+def error_text(error: BaseException | None) -> str:
+    """An error for people: one line where the outside world failed, the traceback where the code did."""
+    if error is None:
+        return ""
+    if isinstance(error, OSError) or error.__traceback__ is None:
+        return f"{type(error).__name__}: {error}"
+    return "".join(traceback.format_exception(error)).rstrip()
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _pieces_of_lines(data: bytes, lines: int) -> Iterator[bytes]:
+    rest = iter(data[:-1].split(b"\n"))
+    while piece := list(islice(rest, lines)):
+        yield b"\n".join(piece) + b"\n"

@@ -1,0 +1,81 @@
+"""Fixtures of all tests.
+
+`sc` runs a test on each kind of master. It lives as long as pytest can group tests by it, since only one context can
+live at a time; a test that needs another one asks for `no_context`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from headwater import SparkConf, SparkContext
+
+MASTERS = ["local", "local[2]", "local-cluster[2,1,512]"]
+
+# An example runs jobs, so there are few; their time says nothing about the code under test.
+settings.register_profile(
+    "jobs",
+    max_examples=15,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+settings.load_profile("jobs")
+
+
+def _start(master: str) -> SparkContext:
+    stop_active_context()
+    return SparkContext(conf=SparkConf(loadDefaults=False).setMaster(master).setAppName("tests"))
+
+
+def stop_active_context() -> None:
+    """End the context that lives, whoever started it."""
+    active = SparkContext._active_spark_context
+    if active is not None:
+        active.stop()
+
+
+@pytest.fixture(scope="session", params=MASTERS)
+def master(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def _contexts() -> Iterator[dict[str, SparkContext]]:
+    """The latest context of each master: a test in between may have stopped it."""
+    contexts: dict[str, SparkContext] = {}
+    yield contexts
+    stop_active_context()
+
+
+@pytest.fixture
+def sc(master: str, _contexts: dict[str, SparkContext]) -> Iterator[SparkContext]:
+    """A context that runs, the same one for all tests of a master in a row. Its thread's properties begin empty."""
+    context = _contexts.get(master)
+    if context is None or SparkContext._active_spark_context is not context:
+        context = _contexts[master] = _start(master)
+    with context._properties_restored():
+        yield context
+
+
+@pytest.fixture
+def no_context() -> Iterator[None]:
+    """No context lives, before and after the test."""
+    stop_active_context()
+    yield
+    stop_active_context()
+
+
+@pytest.fixture(autouse=True)
+def _doctest_context(request: pytest.FixtureRequest) -> None:
+    """Docstrings find a context under the name `sc`."""
+    if isinstance(request.node, pytest.DoctestItem) and _wants_context(request.node):
+        namespace = request.getfixturevalue("doctest_namespace")
+        active = SparkContext._active_spark_context
+        namespace["sc"] = active if active is not None and active.master == "local[2]" else _start("local[2]")
+
+
+def _wants_context(item: pytest.DoctestItem) -> bool:
+    return item.dtest is not None and any("sc." in example.source for example in item.dtest.examples)

@@ -1,0 +1,218 @@
+"""The batch generator: events in, whole action lists out."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from headwater.engine.events import Wake, Woken
+from headwater.streaming import listener as events
+from headwater.streaming.runtime.batches import (
+    FAILED_KEPT_MAX,
+    Allocate,
+    Allocated,
+    Announce,
+    BatchGenerator,
+    Begin,
+    Drained,
+    Finished,
+    Forget,
+    Generate,
+    Generated,
+    JobFinished,
+    JobStarted,
+    Log,
+    OutputJob,
+    Phase,
+    Report,
+    StopGracefully,
+    StopNow,
+    StopReceivers,
+    Submit,
+)
+
+BATCH_MS = 1000
+
+
+def info(text: str) -> Log:
+    return Log(logging.INFO, text)
+
+
+def job(time_ms: int, output: int = 0) -> OutputJob:
+    return OutputJob(time_ms, output, f"out{output}", f"out{output} at x", lambda: None)
+
+
+class Driven:
+    """A generator whose invariants are checked after each event."""
+
+    def __init__(self) -> None:
+        self.core = BatchGenerator(BATCH_MS)
+
+    def __call__(self, event: Any, now_ms: int) -> list[Any]:
+        actions = self.core.handle(event, now_ms)
+        self.core.check()
+        return actions
+
+    def tick(self, time_ms: int, outputs: int = 1) -> list[Any]:
+        """One tick in time, to its `Generated`; returns the last actions."""
+        assert self(Woken(), time_ms) == [Allocate(time_ms)]
+        assert self(Allocated(time_ms, {}), time_ms) == [Generate(time_ms, {})]
+        return self(Generated(time_ms, tuple(job(time_ms, i) for i in range(outputs)), {}, time_ms), time_ms)
+
+    def run_job(self, time_ms: int, output: int = 0, error: Exception | None = None, at_ms: int = 0) -> list[Any]:
+        at_ms = at_ms or time_ms
+        self(JobStarted(time_ms, output, at_ms), at_ms)
+        return self(JobFinished(time_ms, output, at_ms, error), at_ms)
+
+
+def begun() -> Driven:
+    driven = Driven()
+    driven(Begin(2000), 1300)
+    return driven
+
+
+def test_begin_announces_and_asks_to_be_woken_for_the_first_batch():
+    assert Driven()(Begin(2000), 1300) == [
+        Announce(events.StreamingStarted(1300)),
+        info("Started JobGenerator at 2000 ms"),
+        Wake(2000),
+    ]
+
+
+def test_one_batch_from_tick_to_forgetting():
+    driven = begun()
+    assert driven(Woken(), 2000) == [Allocate(2000)]
+    assert driven(Allocated(2000, {0: "blocks"}), 2001) == [Generate(2000, {0: "blocks"})]
+    inputs = {0: events.StreamInputInfo(0, 7)}
+    queued = events.OutputOperationInfo(2000, 0, "out0", "out0 at x")
+    assert driven(Generated(2000, (job2000 := job(2000),), inputs, 2002), 2003) == [
+        info("Added jobs for time 2000 ms"),
+        Announce(events.BatchSubmitted(events.BatchInfo(2000, inputs, 2002, -1, -1, {0: queued}))),
+        Submit((job2000,)),
+        Wake(3000),
+    ]
+    running = events.OutputOperationInfo(2000, 0, "out0", "out0 at x", 2010)
+    assert driven(JobStarted(2000, 0, 2010), 2011) == [
+        Announce(events.BatchStarted(events.BatchInfo(2000, inputs, 2002, 2010, -1, {0: running}))),
+        Announce(events.OutputOperationStarted(running)),
+        info("Starting job streaming job 2000 ms.0 from job set of time 2000 ms"),
+    ]
+    ended = events.OutputOperationInfo(2000, 0, "out0", "out0 at x", 2010, 2500)
+    assert driven(JobFinished(2000, 0, 2500, None), 2501) == [
+        info("Finished job streaming job 2000 ms.0 from job set of time 2000 ms"),
+        Announce(events.OutputOperationCompleted(ended)),
+        Announce(events.BatchCompleted(events.BatchInfo(2000, inputs, 2002, 2010, 2500, {0: ended}))),
+        info("Total delay: 0.500 s for time 2000 ms (execution: 0.490 s)"),
+        Forget(2000),
+    ]
+
+
+def test_late_generator_catches_up_tick_by_tick_with_nominal_times():
+    driven = begun()
+    assert driven(Woken(), 4500) == [Allocate(2000)]
+    assert driven(Woken(), 4501) == []  # one at a time
+    driven(Allocated(2000, {}), 4502)
+    assert driven(Generated(2000, (job(2000),), {}, 4503), 4503)[-1] == Allocate(3000)
+    driven(Allocated(3000, {}), 4504)
+    assert driven(Generated(3000, (job(3000),), {}, 4505), 4505)[-1] == Allocate(4000)
+    driven(Allocated(4000, {}), 4506)
+    assert driven(Generated(4000, (job(4000),), {}, 4507), 4507)[-1] == Wake(5000)
+
+
+def test_tick_without_jobs_has_no_events_and_is_forgotten_at_once():
+    driven = begun()
+    assert driven.tick(2000, outputs=0) == [info("No jobs added for time 2000 ms"), Forget(2000), Wake(3000)]
+
+
+def test_what_an_unfinished_batch_reads_is_not_forgotten_when_a_later_one_ends():
+    driven = begun()
+    for time_ms in (2000, 3000, 4000):
+        driven.tick(time_ms)
+    assert driven.run_job(3000)[-1] == info("Total delay: 0.000 s for time 3000 ms (execution: 0.000 s)")
+    assert driven.run_job(2000)[-1] == Forget(3000)
+    assert driven.run_job(4000)[-1] == Forget(4000)
+
+
+def test_failed_output_is_reported_and_the_rest_of_the_batch_goes_on():
+    driven = begun()
+    driven.tick(2000, outputs=2)
+    error = ValueError("no")
+    failed = driven.run_job(2000, 0, error)
+    assert failed[-2:] == [Log(logging.ERROR, "Error running job streaming job 2000 ms.0", error), Report(error)]
+    assert driven.core.pending() == (2000,)
+    last = driven.run_job(2000, 1)
+    completed = next(a.event for a in last if isinstance(a, Announce) and isinstance(a.event, events.BatchCompleted))
+    reasons = {k: v.failureReason() for k, v in completed.batchInfo().outputOperationInfos().items()}
+    assert reasons == {0: "ValueError: no\n", 1: None}
+    assert not any(isinstance(a, Log) and a.text.startswith("Total delay") for a in last)
+    # Spark forgets the failure when the last output succeeds.
+    assert driven.core.failed() == (2000,)
+
+
+def test_failed_batches_that_are_remembered_are_bounded():
+    driven = begun()
+    for n in range(FAILED_KEPT_MAX + 5):
+        time_ms = 2000 + n * BATCH_MS
+        driven.tick(time_ms)
+        driven.run_job(time_ms, error=ValueError())
+    assert len(driven.core.failed()) == FAILED_KEPT_MAX
+    assert driven.core.failed()[0] == 2000 + 5 * BATCH_MS
+
+
+def test_graceful_stop_ends_at_once_when_nothing_is_pending():
+    driven = begun()
+    assert driven(StopGracefully(10_000), 1500) == [StopReceivers(), Wake(11_500)]
+    assert driven(Drained(False), 1501) == [Finished()]
+    assert driven.core.phase is Phase.STOPPED
+    assert driven(Woken(), 2000) == []
+
+
+def test_graceful_stop_ticks_once_more_for_data_that_no_batch_has():
+    driven = begun()
+    driven(StopGracefully(10_000), 1500)
+    assert driven(Drained(True), 1501) == [Wake(2000)]
+    submitted = driven.tick(2000)
+    assert isinstance(submitted[-1], Submit)  # no Wake: it was the last tick
+    assert driven.run_job(2000)[-1] == Finished()
+
+
+def test_graceful_stop_waits_for_pending_batches_and_not_for_failed_ones():
+    driven = begun()
+    driven.tick(2000)
+    driven.tick(3000)
+    driven.run_job(2000, error=ValueError())
+    driven(StopGracefully(10_000), 3500)
+    assert driven(Drained(False), 3501) == []
+    assert driven.run_job(3000)[-1] == Finished()
+
+
+def test_graceful_stop_gives_up_on_receivers_after_its_deadline():
+    driven = begun()
+    driven(StopGracefully(200), 1500)
+    timed_out = Log(
+        logging.WARNING, "Timed out while stopping gracefully: received data that no batch took is dropped"
+    )
+    assert driven(Woken(), 1700) == [timed_out, Finished()]
+
+
+def test_ticks_go_on_while_receivers_drain():
+    driven = begun()
+    driven(StopGracefully(10_000), 1500)
+    assert driven.tick(2000)[-1] == Wake(3000)
+
+
+def test_stop_now_ends_at_once_and_late_answers_do_nothing():
+    driven = begun()
+    driven(Woken(), 2000)
+    assert driven(StopNow(), 2001) == [Finished()]
+    assert driven(Allocated(2000, {}), 2002) == []
+    assert driven(Generated(2000, (job(2000),), {}, 2003), 2003) == []
+    assert driven(StopNow(), 2004) == []
+
+
+def test_outputs_that_run_when_the_context_stops_are_still_announced():
+    driven = begun()
+    driven.tick(2000)
+    driven(JobStarted(2000, 0, 2001), 2001)
+    driven(StopNow(), 2002)
+    assert any(isinstance(a, Announce) for a in driven(JobFinished(2000, 0, 2003, None), 2003))

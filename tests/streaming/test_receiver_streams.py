@@ -1,0 +1,207 @@
+"""Sockets and receivers of the program's own, on the real engine and the machine's clock."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from headwater import SparkConf, SparkContext
+from headwater.streaming import Receiver, StreamingContext, StreamingListener
+
+BATCH_SECONDS = 0.1
+
+
+@contextmanager
+def server(*connections: list[bytes], keep_last: bool = True):
+    """A server that sends each connection its pieces; yields its port."""
+    over = threading.Event()
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with listening:
+            for number, pieces in enumerate(connections):
+                connection, _ = listening.accept()
+                with connection:
+                    for piece in pieces:
+                        connection.sendall(piece)
+                    if keep_last and number == len(connections) - 1:
+                        over.wait()
+
+    threading.Thread(target=serve, daemon=True).start()
+    try:
+        yield listening.getsockname()[1]
+    finally:
+        over.set()
+
+
+class Gathered:
+    """Records of a stream, and a way to wait for them."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self.records: list[Any] = []
+
+    def add(self, rdd: Any) -> None:
+        records = rdd.collect()
+        with self._changed:
+            self.records += records
+            self._changed.notify_all()
+
+    def wait(self, until: Callable[[list[Any]], bool], seconds: float) -> None:
+        with self._changed:
+            assert self._changed.wait_for(lambda: until(self.records), seconds), self.records[-5:]
+
+
+@pytest.fixture
+def ssc(sc):
+    made = StreamingContext(sc, BATCH_SECONDS)
+    yield made
+    made.stop(stopSparkContext=False)
+
+
+def test_socket_lines_arrive_whole_and_in_order(ssc, patience):
+    got = Gathered()
+    with server([b"one\r\ntw", b"o\n", b"", b"caf\xc3", b"\xa9\nlast"], keep_last=False) as port:
+        ssc.socketTextStream("127.0.0.1", port).foreachRDD(got.add)
+        ssc.start()
+        got.wait(lambda records: len(records) == 4, patience)
+    assert got.records == ["one", "two", "café", "last"]
+
+
+def test_many_lines_are_all_there(ssc, patience):
+    got = Gathered()
+    data = b"".join(b"line %d\n" % i for i in range(100_000))
+    with server([data]) as port:
+        ssc.socketTextStream("127.0.0.1", port).foreachRDD(got.add)
+        ssc.start()
+        got.wait(lambda records: len(records) == 100_000, patience)
+    assert got.records == [f"line {i}" for i in range(100_000)]
+
+
+def test_undecodable_bytes_are_replaced_counted_and_warned_of_once(ssc, patience, caplog):
+    got, counts = Gathered(), []
+
+    class Counting(StreamingListener):
+        def onBatchCompleted(self, batchCompleted):
+            for info in batchCompleted.batchInfo().streamIdToInputInfo().values():
+                counts.append(info.metadata().get("undecodableLines", 0))
+
+    ssc.addStreamingListener(Counting())
+    with server([b"good\nbad \xff\n", b"worse \xfe\xfe\n"]) as port:
+        ssc.socketTextStream("127.0.0.1", port).foreachRDD(got.add)
+        ssc.start()
+        got.wait(lambda records: len(records) == 3, patience)
+    assert got.records == ["good", "bad �", "worse ��"]
+    ssc.stop(stopSparkContext=False)
+    assert sum(counts) == 2
+    assert caplog.text.count("is not valid UTF-8") == 1
+
+
+def test_socket_stream_makes_records_with_the_converter(ssc, patience):
+    got = Gathered()
+    with server([b"\x01\x02\x03"]) as port:
+        ssc.socketStream("127.0.0.1", port, lambda file: iter(lambda: list(file.read(1)), [])).foreachRDD(got.add)
+        ssc.start()
+        got.wait(lambda records: len(records) == 3, patience)
+    assert got.records == [[1], [2], [3]]
+
+
+def test_receiver_takes_no_core_of_the_tasks_and_connects_again(no_context, patience):
+    conf = SparkConf().setMaster("local[1]").setAppName("t").set("spark.streaming.receiverRestartDelay", "50")
+    ssc = StreamingContext(SparkContext(conf=conf), BATCH_SECONDS)
+    got = Gathered()
+    with server([b"first\n"], [b"second\n"]) as port:
+        ssc.socketTextStream("127.0.0.1", port).foreachRDD(got.add)
+        ssc.start()
+        got.wait(lambda records: len(records) == 2, patience)
+        ssc.stop()
+    assert got.records == ["first", "second"]
+
+
+def test_port_nobody_listens_on_is_retried_and_said_once(no_context, patience, caplog):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    conf = SparkConf().setMaster("local[1]").setAppName("t").set("spark.streaming.receiverRestartDelay", "20")
+    ssc = StreamingContext(SparkContext(conf=conf), BATCH_SECONDS)
+    errors, enough = [], threading.Event()
+
+    class Watching(StreamingListener):
+        def onReceiverError(self, receiverError):
+            errors.append(receiverError.receiverInfo())
+            if len(errors) == 4:
+                enough.set()
+
+    ssc.addStreamingListener(Watching())
+    ssc.socketTextStream("127.0.0.1", port).foreachRDD(lambda rdd: None)
+    ssc.start()
+    assert enough.wait(patience)
+    ssc.stop()
+    assert errors[0].name() == "SocketReceiver-0"
+    assert not errors[0].active()
+    assert f"Error connecting to 127.0.0.1:{port}" in errors[0].lastErrorMessage()
+    assert errors[0].lastError().startswith("ConnectionRefusedError")
+    warnings = [r for r in caplog.records if r.levelname == "WARNING" and "Error connecting" in r.getMessage()]
+    assert len(warnings) == 1
+
+
+def test_a_receiver_of_the_program_stores_one_and_many(ssc, patience):
+    class Counting(Receiver):
+        def onStart(self):
+            threading.Thread(target=self.run, daemon=True).start()
+
+        def run(self):
+            for n in range(10):
+                self.store(n)
+            self.store(list(range(10, 20)))
+            self.store(iter(range(20, 30)))
+
+    got = Gathered()
+    ssc.receiverStream(Counting()).foreachRDD(got.add)
+    ssc.start()
+    got.wait(lambda records: len(records) == 30, patience)
+    assert sorted(got.records) == list(range(30))
+
+
+def test_graceful_stop_processes_all_that_was_stored(ssc, patience):
+    ready = threading.Event()
+
+    class Telling(StreamingListener):
+        def onReceiverStarted(self, receiverStarted):
+            ready.set()
+
+    class Burst(Receiver):
+        def onStart(self):
+            for n in range(1000):
+                self.store(n)
+
+    got = Gathered()
+    ssc.addStreamingListener(Telling())
+    ssc.receiverStream(Burst()).foreachRDD(got.add)
+    ssc.start()
+    assert ready.wait(patience)
+    ssc.stop(stopSparkContext=False, stopGraceFully=True)
+    assert sorted(got.records) == list(range(1000))
+
+
+def test_processed_blocks_are_removed(ssc, patience):
+    got = Gathered()
+    with server([b"line\n" * 1000]) as port:
+        ssc.socketTextStream("127.0.0.1", port).foreachRDD(got.add)
+        ssc.start()
+        got.wait(lambda records: len(records) == 1000, patience)
+        ssc.stop(stopSparkContext=False)
+    assert all(node.released(2**62) == [] for node in ssc._graph.inputs)
+
+
+def test_an_idle_receiver_gives_empty_batches(ssc, patience):
+    counts = Gathered()
+    with server([]) as port:
+        ssc.socketTextStream("127.0.0.1", port).count().foreachRDD(counts.add)
+        ssc.start()
+        counts.wait(lambda records: len(records) >= 3, patience)
+    assert set(counts.records) == {0}

@@ -1,0 +1,204 @@
+"""The receiver tracker: events in, whole action lists out."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+
+from headwater.engine.events import Wake, Woken
+from headwater.engine.lineage import BlockRef
+from headwater.streaming.listener import ReceiverError, ReceiverInfo, ReceiverStarted, ReceiverStopped
+from headwater.streaming.runtime.batches import Allocate, Allocated, Announce, Drained, Log
+from headwater.streaming.runtime.receivers import (
+    Batch,
+    BlockStored,
+    Deregistered,
+    Errored,
+    Halt,
+    Launch,
+    LaunchAll,
+    Launched,
+    Lost,
+    ReceiverTracker,
+    Registered,
+    StopAll,
+)
+
+RESTART_MS = 2000
+
+
+class Driven:
+    """A tracker whose invariants are checked after each event."""
+
+    def __init__(self, *names: str) -> None:
+        self.core = ReceiverTracker(dict(enumerate(names)), RESTART_MS)
+
+    def __call__(self, event: Any, now_ms: int = 0) -> list[Any]:
+        actions = self.core.handle(event, now_ms)
+        self.core.check()
+        return actions
+
+
+def running(*names: str) -> Driven:
+    driven = Driven(*(names or ("R-0",)))
+    driven(LaunchAll())
+    for stream_id in range(len(names) or 1):
+        driven(Launched(stream_id, 1, "e0"))
+        driven(Registered(stream_id, 1, "h", "e0"))
+    return driven
+
+
+def block(stream_id: int, ms: int, records: int = 1) -> BlockRef:
+    return BlockRef(f"input-{stream_id}-{ms}", ("e0",), records)
+
+
+def levels(actions: list[Any]) -> list[int]:
+    return [action.level for action in actions if isinstance(action, Log)]
+
+
+def test_receivers_are_launched_and_announced_once_they_register():
+    driven = Driven("R-0", "R-1")
+    assert driven(LaunchAll()) == [Launch(0, 1, -1), Launch(1, 1, -1)]
+    assert driven(Launched(0, 1, "e0")) == []
+    info = ReceiverInfo(0, "R-0", True, "h", "e0")
+    assert driven(Registered(0, 1, "h", "e0")) == [Announce(ReceiverStarted(info))]
+
+
+def test_blocks_go_to_the_next_batch_and_to_no_other():
+    driven = running("R-0", "R-1")
+    driven(BlockStored(0, block(0, 100)))
+    driven(BlockStored(0, block(0, 300)))
+    expected = {0: Batch((block(0, 100), block(0, 300)), 0), 1: Batch((), 0)}
+    assert driven(Allocate(1000)) == [Allocated(1000, expected)]
+    driven(BlockStored(1, block(1, 1100)))
+    assert driven(Allocate(2000)) == [Allocated(2000, {0: Batch((), 0), 1: Batch((block(1, 1100),), 0)})]
+
+
+def test_undecodable_lines_are_warned_of_once_and_counted_each_batch():
+    driven = running()
+    assert levels(driven(BlockStored(0, block(0, 100), 2))) == [logging.WARNING]
+    assert driven(BlockStored(0, block(0, 300), 3)) == []
+    assert driven(Allocate(1000))[0].blocks[0].undecodable == 5
+    assert driven(BlockStored(0, block(0, 1100), 1)) == []
+    assert driven(Allocate(2000))[0].blocks[0].undecodable == 1
+
+
+def test_reported_error_shows_in_the_status_and_stops_nothing():
+    driven = running()
+    info = ReceiverInfo(0, "R-0", True, "h", "e0", "odd", "ValueError: x", 50)
+    text = "Error reported by receiver for stream 0: odd - ValueError: x"
+    assert driven(Errored(0, 1, "odd", "ValueError: x"), 50) == [
+        Log(logging.WARNING, text),
+        Announce(ReceiverError(info)),
+    ]
+
+
+def test_the_same_failure_is_a_warning_once_until_data_flows_again():
+    driven = running()
+    restart = Deregistered(0, 1, "Restarting: refused", "OSError: refused", True)
+    seen = []
+    for _ in range(3):
+        seen += levels(driven(restart))
+        driven(Registered(0, 1, "h", "e0"))
+    driven(BlockStored(0, block(0, 100)))
+    seen += levels(driven(restart))
+    assert seen == [logging.WARNING, logging.DEBUG, logging.DEBUG, logging.WARNING]
+
+
+def test_restart_with_an_error_is_an_error_and_a_stop_for_listeners():
+    driven = running()
+    info = ReceiverInfo(0, "R-0", False, "h", "e0", "Restarting", "OSError: x", 9)
+    actions = driven(Deregistered(0, 1, "Restarting", "OSError: x", True), 9)
+    assert actions[1:] == [Announce(ReceiverError(info)), Announce(ReceiverStopped(info))]
+
+
+def test_receiver_that_stopped_itself_is_not_launched_again():
+    driven = running()
+    actions = driven(Deregistered(0, 1, "done", "", False))
+    assert actions == [
+        Log(logging.WARNING, "Deregistered receiver for stream 0: done"),
+        Announce(ReceiverStopped(ReceiverInfo(0, "R-0", False, "h", "e0"))),
+    ]
+    assert driven(Woken(), 10**9) == []
+
+
+def test_receiver_of_a_lost_executor_starts_at_once_above_its_last_block():
+    driven = running()
+    driven(BlockStored(0, block(0, 700)))
+    actions = driven(Lost(0, 1, "e0 died"), 5000)
+    assert [type(action) for action in actions] == [Log, Announce, Launch]
+    assert actions[-1] == Launch(0, 2, 700)
+
+
+def test_word_of_an_earlier_epoch_is_ignored_but_its_blocks_are_taken():
+    driven = running()
+    driven(Lost(0, 1, "e0 died"), 5000)
+    assert driven(Registered(0, 1, "h", "e0")) == []
+    assert driven(Deregistered(0, 1, "late", "", False)) == []
+    assert driven(Lost(0, 1, "again")) == []
+    driven(BlockStored(0, block(0, 700)))
+    assert driven.core.unallocated() == 1
+
+
+def test_launches_that_fail_pause_longer_each_time_up_to_the_restart_delay():
+    driven = Driven("R-0")
+    driven(LaunchAll())
+    pauses, now, epoch = [], 0, 1
+    for _ in range(8):
+        *_, last = driven(Lost(0, epoch, "no executor"), now)
+        if isinstance(last, Wake):
+            pauses.append(last.at_ms - now)
+            now = last.at_ms
+            assert driven(Woken(), now - 1) == []
+            (last,) = driven(Woken(), now)
+        assert isinstance(last, Launch)
+        epoch = last.epoch
+    assert pauses == [100, 200, 400, 800, 1600, 2000, 2000]
+
+
+def test_receiver_that_ran_for_a_while_starts_without_a_pause_again():
+    driven = running()
+    driven(Lost(0, 1, "died"), 100)
+    driven(Registered(0, 2, "h", "e1"), 200)
+    assert isinstance(driven(Lost(0, 2, "died"), 300)[-1], Wake)  # 100 ms are not a while
+    driven(Woken(), 400)
+    driven(Registered(0, 3, "h", "e1"), 500)
+    assert isinstance(driven(Lost(0, 3, "died"), 500 + RESTART_MS)[-1], Launch)
+
+
+def test_stop_drains_once_all_receivers_have_answered():
+    driven = running("R-0", "R-1")
+    assert driven(StopAll()) == [Halt(0), Halt(1)]
+    assert Drained(False) not in driven(Deregistered(0, 1, "Stopped by driver", "", False))
+    driven(BlockStored(1, block(1, 100)))
+    assert driven(Deregistered(1, 1, "Stopped by driver", "", False))[-1] == Drained(True)
+    assert driven(StopAll()) == []
+
+
+@pytest.mark.parametrize("event", [Lost(0, 1, "died"), Deregistered(0, 1, "Stopped", "", False)])
+def test_stop_does_not_wait_for_a_receiver_that_is_gone(event):
+    driven = running()
+    driven(StopAll())
+    assert driven(event)[-1] == Drained(False)
+
+
+def test_receiver_that_restarts_while_it_is_stopped_answers_once_more():
+    driven = running()
+    driven(StopAll())
+    assert Drained(False) not in driven(Deregistered(0, 1, "Restarting", "", True))
+    assert driven(Deregistered(0, 1, "Stopped by driver", "", False))[-1] == Drained(False)
+
+
+def test_stop_before_the_launch_has_returned_halts_the_receiver_once():
+    driven = Driven("R-0")
+    driven(LaunchAll())
+    assert driven(StopAll()) == []
+    assert driven(Registered(0, 1, "h", "e0")) == []
+    assert driven(Launched(0, 1, "e0")) == [Halt(0)]
+    assert driven(Deregistered(0, 1, "Stopped by driver", "", False))[-1] == Drained(False)
+
+
+def test_stop_without_receivers_is_drained_at_once():
+    assert Driven()(StopAll()) == [Drained(False)]
