@@ -11,7 +11,6 @@ State is partitioned by key on disk, and Python's own hash of a string or a date
 
 from __future__ import annotations
 
-import dis
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -80,6 +79,8 @@ def _choose(kind: type) -> Callable[[Any], int]:
 
 def _portable_version(own: FunctionType) -> Callable[[Any], int]:
     """A class's `__hash__` with `hash` replaced, where that can be seen to change nothing else."""
+    import dis
+
     code = own.__code__
     # A __hash__ that keeps its result in the object would hand ours to Python's dicts.
     keeps_result = any(step.opname in _STORES for step in dis.get_instructions(code)) or "__setattr__" in code.co_names

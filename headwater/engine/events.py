@@ -1,12 +1,12 @@
 """The events that the scheduler's core takes and the actions that it gives, and the messages that tasks are made of.
 
-Events and actions are immutable. What crosses a process is a NamedTuple, which pickles fastest.
+All are NamedTuples: immutable, the fastest to pickle, and a class of them is made ten times as fast as a dataclass, which a
+program that starts notices.
 """
 
 from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -14,15 +14,13 @@ if TYPE_CHECKING:
 
 
 # ------------------------------------------------------------------------------------------------ on every loop
-@dataclass(frozen=True, slots=True)
-class Wake:
+class Wake(NamedTuple):
     """Action: give me `Woken` at that time."""
 
     at_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Woken:
+class Woken(NamedTuple):
     """Event: the time that a `Wake` asked for has come."""
 
 
@@ -109,13 +107,11 @@ class TaskReply(NamedTuple):
 
 
 # ------------------------------------------------------------------------------------------------ events
-@dataclass(frozen=True, slots=True)
-class SubmitJob:
+class SubmitJob(NamedTuple):
     job: Job
 
 
-@dataclass(frozen=True, slots=True)
-class CancelJobs:
+class CancelJobs(NamedTuple):
     """Cancel one job, a group's jobs, or (both None) all."""
 
     reason: str
@@ -123,52 +119,45 @@ class CancelJobs:
     group: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ExecutorJoined:
+class ExecutorJoined(NamedTuple):
     executor_id: str
     host: str
     cores: int
 
 
-@dataclass(frozen=True, slots=True)
-class ExecutorLeft:
+class ExecutorLeft(NamedTuple):
     """The executor is gone with its blocks; its id is never used again."""
 
     executor_id: str
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class TaskEnded:
+class TaskEnded(NamedTuple):
     executor_id: str
     reply: TaskReply
 
 
-@dataclass(frozen=True, slots=True)
-class BlocksDropped:
+class BlocksDropped(NamedTuple):
     """An executor has these blocks no more (evicted)."""
 
     executor_id: str
     block_ids: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ForgetDataset:
+class ForgetDataset(NamedTuple):
     """Drop the cached partitions of a dataset."""
 
     dataset_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class ForgetShuffle:
+class ForgetShuffle(NamedTuple):
     """Nobody can read this shuffle any more."""
 
     shuffle_id: int
 
 
 # ------------------------------------------------------------------------------------------------ receivers
-@dataclass(frozen=True, slots=True)
-class ReceiverPosted:
+class ReceiverPosted(NamedTuple):
     """A receiver tells its owner in the driver something that the engine doesn't read."""
 
     executor_id: str
@@ -176,8 +165,7 @@ class ReceiverPosted:
     payload: Any
 
 
-@dataclass(frozen=True, slots=True)
-class ReceiverLost:
+class ReceiverLost(NamedTuple):
     """A receiver is gone with its executor."""
 
     receiver_id: int
@@ -186,8 +174,7 @@ class ReceiverLost:
 
 
 # ------------------------------------------------------------------------------------------------ actions
-@dataclass(frozen=True, slots=True)
-class Launch:
+class Launch(NamedTuple):
     """Run these tasks on an executor, which has a free core for each."""
 
     executor_id: str
@@ -196,15 +183,13 @@ class Launch:
     broadcasts: AbstractSet[int]
 
 
-@dataclass(frozen=True, slots=True)
-class KillTask:
+class KillTask(NamedTuple):
     executor_id: str
     task_id: int
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class DeliverResult:
+class DeliverResult(NamedTuple):
     """A partition of a job is done, with the accumulator updates of its task; once per partition and job."""
 
     job_id: int
@@ -212,31 +197,27 @@ class DeliverResult:
     value: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class AddAccumulators:
+class AddAccumulators(NamedTuple):
     """The updates of a successful task; given once per partition of a stage."""
 
     updates: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class CountMetrics:
+class CountMetrics(NamedTuple):
     """What a successful task measured of itself."""
 
     stage_id: int
     metrics: dict[str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class EndJob:
+class EndJob(NamedTuple):
     """The job is over; `failure` None means that all results were delivered."""
 
     job_id: int
     failure: JobFailure | None
 
 
-@dataclass(frozen=True, slots=True)
-class JobFailure:
+class JobFailure(NamedTuple):
     text: str
     cancelled: bool = False
     task: TaskFailure | None = None
@@ -245,16 +226,14 @@ class JobFailure:
     attempt: int = -1
 
 
-@dataclass(frozen=True, slots=True)
-class RemoveBlocks:
+class RemoveBlocks(NamedTuple):
     """Remove the blocks whose id starts with the prefix from every executor, or from the one named."""
 
     prefix: str
 
 
 # Status, for whoever shows progress.
-@dataclass(frozen=True, slots=True)
-class JobStarted:
+class JobStarted(NamedTuple):
     job_id: int
     group: str | None
     stage_ids: tuple[int, ...]
@@ -262,15 +241,13 @@ class JobStarted:
     description: str
 
 
-@dataclass(frozen=True, slots=True)
-class JobOver:
+class JobOver(NamedTuple):
     job_id: int
     status: str  # SUCCEEDED or FAILED
     time_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class StageChanged:
+class StageChanged(NamedTuple):
     stage_id: int
     name: str
     attempt: int

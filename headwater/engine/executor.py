@@ -8,7 +8,6 @@ same class in both. It decides nothing: it runs what it's told on an idle worker
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import logging
 import os
 import pickle
@@ -359,6 +358,8 @@ class Executor:
 
         def send(message: tuple[Any, ...]) -> None:
             if message[0] == "kill":
+                import ctypes
+
                 if worker.task is not None and worker.task.task_id == message[1]:
                     ctypes.pythonapi.PyThreadState_SetAsyncExc(
                         ctypes.c_ulong(thread.ident or 0), ctypes.py_object(TaskKilled)

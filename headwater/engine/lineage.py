@@ -54,7 +54,7 @@ class Leaf(Operator):
 
 
 # ------------------------------------------------------------------------------------------------ narrow operators
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PerRecord(Operator):
     """A function of one record (of its value, for the kinds that keep the key)."""
 
@@ -62,7 +62,7 @@ class PerRecord(Operator):
     function: Callable[[Any], Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PerPartition(Operator):
     """`function(partition, records)` gives the partition's new records."""
 
@@ -72,7 +72,7 @@ class PerPartition(Operator):
         return self.function(partition, iter(parents[0]()))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Union(Operator):
     """The parents' partitions one after the other; `counts` are the parents' numbers of partitions."""
 
@@ -89,7 +89,7 @@ class Union(Operator):
         return parents[0]()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Coalesce(Operator):
     """Each partition is a group of the parent's partitions, in order."""
 
@@ -102,7 +102,7 @@ class Coalesce(Operator):
         return chain.from_iterable(parent() for parent in parents)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cartesian(Operator):
     """All pairs of a left and a right partition; `right` is the right parent's number of partitions."""
 
@@ -116,7 +116,7 @@ class Cartesian(Operator):
         return ((a, b) for a in left for b in right)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Together(Operator):
     """`function(partition, [records of each parent])` over the same partition of several parents: zip, cogroup."""
 
@@ -150,7 +150,7 @@ class StoredBlocks(Leaf):
         return task.read_block(payload)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Aggregator:
     """How a key's values become one combiner.
 
@@ -164,7 +164,7 @@ class Aggregator:
     map_side: bool = True
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ShuffleRead(Leaf):
     """The pairs of one reduce partition, merged by the aggregator if there is one; the payload is its segments."""
 
@@ -175,7 +175,7 @@ class ShuffleRead(Leaf):
 
 
 # ------------------------------------------------------------------------------------------------ how a stage ends
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ShuffleWrite:
     """The stage's pairs go to `partition_func(key) % partitions`."""
 
@@ -184,7 +184,7 @@ class ShuffleWrite:
     aggregator: Aggregator | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Action:
     """The stage's result for a partition is `function(partition, records)`."""
 

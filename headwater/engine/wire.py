@@ -6,8 +6,6 @@ answer the other's with HMAC-SHA256 over (role, both nonces).
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import os
 import pickle
 import socket
@@ -128,12 +126,14 @@ def accept(sock: socket.socket, secret: bytes) -> Channel:
 
 
 def _open(sock: socket.socket, secret: bytes, *, ours: bytes, theirs: bytes) -> Channel:
+    from hmac import compare_digest
+
     try:
         nonce = os.urandom(_NONCE_BYTES)
         sock.sendall(nonce)
         other = _receive_exactly(sock, _NONCE_BYTES)
         sock.sendall(_proof(secret, ours, nonce, other))
-        if not hmac.compare_digest(_receive_exactly(sock, 32), _proof(secret, theirs, other, nonce)):
+        if not compare_digest(_receive_exactly(sock, 32), _proof(secret, theirs, other, nonce)):
             raise AuthenticationError("the peer does not know this application's secret")
         sock.settimeout(None)
         if sock.family in (socket.AF_INET, socket.AF_INET6):
@@ -145,7 +145,9 @@ def _open(sock: socket.socket, secret: bytes, *, ours: bytes, theirs: bytes) -> 
 
 
 def _proof(secret: bytes, role: bytes, own_nonce: bytes, other_nonce: bytes) -> bytes:
-    return hmac.new(secret, role + own_nonce + other_nonce, hashlib.sha256).digest()
+    import hmac  # here, since it's slow to load and `local[N]` has no use for it
+
+    return hmac.digest(secret, role + own_nonce + other_nonce, "sha256")
 
 
 def _receive_exactly(sock: socket.socket, count: int) -> bytes:
