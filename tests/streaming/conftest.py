@@ -19,10 +19,11 @@ FIRST_MS = 1_000_000_000 - 500
 
 
 class Recorder(StreamingListener):
-    """Keeps all events; `completed` holds the infos of completed batches."""
+    """Keeps all events; `submitted` and `completed` hold the infos of batches."""
 
     def __init__(self) -> None:
         self.events: list[Any] = []
+        self.submitted: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.completed: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def __getattribute__(self, name: str) -> Any:
@@ -32,7 +33,9 @@ class Recorder(StreamingListener):
 
     def _record(self, event: Any) -> None:
         self.events.append(event)
-        if type(event).__name__ == "BatchCompleted":
+        if type(event).__name__ == "BatchSubmitted":
+            self.submitted.put(event.batchInfo())
+        elif type(event).__name__ == "BatchCompleted":
             self.completed.put(event.batchInfo())
 
     def names(self) -> list[str]:

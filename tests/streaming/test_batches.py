@@ -189,9 +189,7 @@ def test_graceful_stop_waits_for_pending_batches_and_not_for_failed_ones():
 def test_graceful_stop_gives_up_on_receivers_after_its_deadline():
     driven = begun()
     driven(StopGracefully(200), 1500)
-    timed_out = Log(
-        logging.WARNING, "Timed out while stopping gracefully: received data that no batch took is dropped"
-    )
+    timed_out = Log(logging.WARNING, "Timed out while stopping gracefully: received data that no batch took is dropped")
     assert driven(Woken(), 1700) == [timed_out, Finished()]
 
 

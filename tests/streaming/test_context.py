@@ -315,8 +315,8 @@ def test_graceful_stop_finishes_batches_that_wait(harness, patience):
     harness.ssc.start()
     harness.clock.advance(2500)
     assert begun.wait(patience)
-    while harness.recorder.names().count("BatchSubmitted") < 3:
-        pass
+    for _ in range(3):
+        harness.recorder.submitted.get(timeout=patience)
     stopper = threading.Thread(target=harness.ssc.stop, args=(False, True))
     stopper.start()
     gate.set()
@@ -341,8 +341,8 @@ def test_no_thread_is_left_after_a_stop(harness):
     harness.ssc.start()
     harness.run(1)
     harness.ssc.stop(stopSparkContext=False)
-    left = [t.name for t in set(threading.enumerate()) - before if t.name.startswith(("streaming", "receiver", "block"))]
-    assert left == []
+    names = [thread.name for thread in set(threading.enumerate()) - before]
+    assert [name for name in names if name.startswith(("streaming", "receiver", "block"))] == []
 
 
 def test_stop_of_a_stopped_context_still_stops_the_spark_context(no_context):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import os
 from collections import Counter, deque
 from datetime import datetime
 
@@ -209,8 +210,7 @@ def test_jobs_carry_the_starters_properties_and_their_own(harness):
     harness.run(2)
     clock = local_datetime(1_000_000_000).strftime("%H:%M:%S")
     description = (
-        'Streaming job from <a href="/streaming/batch/?id=1000000000">'
-        f"[output operation 0, batch time {clock}]</a>"
+        f'Streaming job from <a href="/streaming/batch/?id=1000000000">[output operation 0, batch time {clock}]</a>'
     )
     assert seen[0] == ["yes", None, "1000000000", "0", description, None]
     assert seen[1][5] is None  # what one job sets is gone for the next
@@ -262,3 +262,17 @@ def test_nothing_grows_over_many_batches(harness):
     harness.run(30)
     for node in harness.ssc._graph._nodes:
         assert len(node.remembered()) <= 2
+
+
+# ------------------------------------------------------------------------------------------------ files
+def test_new_files_of_a_directory_are_lines_and_input_metadata(harness, tmp_path):
+    out = harness.collected(harness.ssc.textFileStream(str(tmp_path)))
+    harness.ssc.start()
+    harness.run(1)
+    path = tmp_path / "words [1] {2}.txt"
+    path.write_text("one\ntwo\n")
+    os.utime(path, (1_000_000.5, 1_000_000.5))
+    infos = harness.run(2)
+    assert out == [[], ["one", "two"], []]
+    info = infos[0].streamIdToInputInfo()[0]
+    assert (info.metadata()["files"], info.metadataDescription()) == ([str(path)], str(path))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import threading
 from collections.abc import Callable
@@ -205,3 +207,31 @@ def test_an_idle_receiver_gives_empty_batches(ssc, patience):
         ssc.start()
         counts.wait(lambda records: len(records) >= 3, patience)
     assert set(counts.records) == {0}
+
+
+class Pids(Receiver):
+    """Stores the id of the process that it runs in, over and over."""
+
+    def onStart(self) -> None:
+        threading.Thread(target=self.run, daemon=True).start()
+
+    def run(self) -> None:
+        pause = threading.Event()
+        while not self.isStopped():
+            self.store(os.getpid())
+            pause.wait(0.01)
+
+
+def test_receiver_of_a_killed_executor_starts_on_another(no_context, patience):
+    sc = SparkContext(conf=SparkConf().setMaster("local-cluster[2,1,512]").setAppName("t"))
+    ssc = StreamingContext(sc, BATCH_SECONDS)
+    got = Gathered()
+    ssc.receiverStream(Pids()).foreachRDD(got.add)
+    ssc.start()
+    got.wait(bool, patience)
+    first = got.records[0]
+    assert first != os.getpid()
+    os.kill(first, signal.SIGKILL)
+    got.wait(lambda records: records[-1] != first, patience)
+    ssc.stop()
+    assert len(set(got.records)) == 2

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from headwater.clock import ManualClock
+from headwater.clock import Clock, ManualClock, SystemClock
 from headwater.engine.blocks import decode
 from headwater.engine.events import Wake, Woken
 from headwater.engine.lineage import BlockRef
@@ -98,9 +98,7 @@ class Stored:
 
 
 def make(clock: ManualClock, stored: Any, after_ms: int = -1, on_error: Any = None) -> BlockGenerator:
-    made = BlockGenerator(
-        7, interval_ms=200, after_ms=after_ms, store=stored, clock=clock, on_error=on_error or fail
-    )
+    made = BlockGenerator(7, interval_ms=200, after_ms=after_ms, store=stored, clock=clock, on_error=on_error or fail)
     made.start()
     return made
 
@@ -251,7 +249,7 @@ class Host:
         return self.posted.get(timeout=30)
 
 
-def supervised(receiver: Receiver, clock: ManualClock, rate_max: float | None = None) -> tuple[Supervisor, Host]:
+def supervised(receiver: Receiver, clock: Clock, rate_max: float | None = None) -> tuple[Supervisor, Host]:
     host = Host()
     settings = ReceiverSettings(0, 3, -1, 200, 2000, rate_max)
     supervisor = Supervisor(receiver, settings, host, clock)
@@ -280,7 +278,7 @@ def test_lists_and_iterators_are_blocks_of_their_own_and_all_else_is_one_record(
 
 
 def test_text_under_a_rate_limit_is_cut_into_pieces_and_stays_whole():
-    supervisor, host = supervised(Storing(), ManualClock(1000), rate_max=1_000_000)
+    supervisor, host = supervised(Storing(), SystemClock(), rate_max=1_000_000)
     data = b"".join(b"line %d\n" % i for i in range(250_000))
     supervisor.store_text(data)
     supervisor.stop()

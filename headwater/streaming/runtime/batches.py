@@ -360,15 +360,13 @@ class BatchGenerator:
             Log(logging.INFO, f"Finished job {_job_name(event)} from job set of time {event.time_ms} ms"),
             Announce(OutputOperationCompleted(output)),
         ]
-        if not batch.remaining:
-            batch.ended_ms = event.at_ms
-            del self._pending[event.time_ms]
-            actions.append(Announce(BatchCompleted(batch.info())))
         if event.error is not None:
             actions.append(Log(logging.ERROR, f"Error running job {_job_name(event)}", event.error))
             actions.append(Report(event.error))
         if not batch.remaining:
-            actions += self._completed(batch)
+            batch.ended_ms = event.at_ms
+            del self._pending[event.time_ms]
+            actions += [Announce(BatchCompleted(batch.info())), *self._completed(batch)]
         return [*actions, *self._finish()]
 
     def _completed(self, batch: _Batch) -> list[Any]:
