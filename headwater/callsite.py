@@ -20,11 +20,7 @@ class CallSite(NamedTuple):
 
 
 def call_site() -> CallSite:
-    """The call that led from outside of this package into it. Costs a microsecond or two.
-
-    >>> str(call_site()).split(" at ")[0]
-    'call_site'
-    """
+    """The call that led from outside of this package into it. Costs a microsecond or two."""
     frame = sys._getframe()
     while True:
         caller = frame.f_back

@@ -11,7 +11,7 @@ import errno
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -42,12 +42,8 @@ def text_block(pieces: Sequence[bytes]) -> list[bytes]:
     return [_TEXT, *pieces]
 
 
-def decode(block: bytes, on_undecodable: Callable[[int], None]) -> Iterable[Any]:
-    """A block's records.
-
-    Args:
-        on_undecodable: told of lines of text that held bytes that aren't UTF-8 (replaced by U+FFFD), and how many.
-    """
+def decode(block: bytes) -> Iterable[Any]:
+    """A block's records. Text that isn't UTF-8 is decoded with U+FFFD; whoever stored it has counted such lines."""
     codec = block[:1]
     if codec == _RECORDS:
         return load_records(memoryview(block)[1:])
@@ -56,7 +52,7 @@ def decode(block: bytes, on_undecodable: Callable[[int], None]) -> Iterable[Any]
 
         return load_records(zstandard.ZstdDecompressor().decompress(memoryview(block)[1:]))
     if codec == _TEXT:
-        return chain.from_iterable(_text_lines(piece, on_undecodable) for piece in _text_pieces(block))
+        return chain.from_iterable(map(_text_lines, _text_pieces(block)))
     raise SparkException(f"a block of unknown codec {codec!r}")
 
 
@@ -69,26 +65,14 @@ def _text_pieces(block: bytes) -> Iterator[bytes]:
         start = end
 
 
-def _text_lines(piece: bytes, on_undecodable: Callable[[int], None]) -> list[str]:
-    try:
-        text = piece.decode()
-    except UnicodeDecodeError:
-        on_undecodable(sum(1 for line in piece.split(b"\n") if not _is_utf8(line)))
-        text = piece.decode(errors="replace")
+def _text_lines(piece: bytes) -> list[str]:
+    text = piece.decode(errors="replace")
     lines = text.split("\n")
     if not lines[-1]:
         lines.pop()  # what follows the last newline
     if "\r" in text:
         lines = [line.removesuffix("\r") for line in lines]
     return lines
-
-
-def _is_utf8(line: bytes) -> bool:
-    try:
-        line.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 # ------------------------------------------------------------------------------------------------ the files

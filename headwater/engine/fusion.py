@@ -6,6 +6,7 @@ CPython 3.11, such a loop counts 4.4 M words a second where nested iterators cou
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import islice
@@ -89,7 +90,9 @@ def _source(kinds: tuple[str, ...], ending: str) -> str:
         lines += [_INDENT * depth + line.format(f=f"f{i}") for line in text]
         depth += deeper
     lines += [_INDENT * depth + line for line in _ENDINGS[ending]]
-    return "\n".join(lines) + "\n"
+    source = "\n".join(lines) + "\n"
+    # A last map's pair is taken apart where it is made.
+    return re.sub(r"r = (f\d+\(r\))\n\s*k, v = r\n", r"k, v = \1\n", source)
 
 
 # Each kind's lines, where `r` is the record, and by how much they indent what follows.

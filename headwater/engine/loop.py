@@ -1,9 +1,9 @@
 """The loop: feeds a core with events, one at a time, and performs the actions that it returns.
 
-It has a thread of its own, on which a core may run user code. A loop made with `by_poster` also lets a thread that posts
-an event handle it, and what is queued, if nobody else is at it: that spares a switch of threads, which costs as much as
-handling does. The core is called by one thread at a time either way and never waits. `Wake` is the one action that the
-loop performs itself.
+It has a thread of its own, on which a core may run user code. A loop made with `by_poster` also lets a thread that
+posts an event handle it, and what is queued, if nobody else is at it: that spares a switch of threads, which costs as
+much as handling does. The core is called by one thread at a time either way and never waits. `Wake` is the one action
+that the loop performs itself.
 """
 
 from __future__ import annotations

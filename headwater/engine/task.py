@@ -175,10 +175,7 @@ class Task:
         data = self._surroundings.read(ref.block_id, ref.locations)
         if data is None:
             raise BlockLost(f"could not compute partition {self.spec.partition}: block {ref.block_id} not found")
-        return decode(data, partial(self._undecodable, ref.block_id))
-
-    def _undecodable(self, block_id: str, lines: int) -> None:
-        self.metrics[f"undecodable {block_id.rpartition('-')[0]}"] += lines
+        return decode(data)
 
     def read_shuffle(self, segments: list[Segment], aggregator: Aggregator | None) -> Records:
         """The pairs of a reduce partition, merged if there is an aggregator."""
@@ -213,7 +210,7 @@ class Task:
         ref = self.spec.cached.get((node, partition))
         data = self._surroundings.read(block_id, ref.locations if ref else ())
         if data is not None:
-            return decode(data, partial(self._undecodable, block_id))
+            return decode(data)
         if ref is not None:
             raise CacheMissed(block_id)  # the inputs for computing it were not sent
         records = list(self._computed(node, partition))

@@ -152,9 +152,8 @@ class Actions(Core[T]):
     def aggregate(self, zeroValue: U, seqOp: Callable[[U, T], U], combOp: Callable[[U, U], U]) -> U:
         """Records added by `seqOp` in each partition, the results by `combOp`; all begin with a copy of `zeroValue`.
 
-        >>> def add(acc, x):
-        ...     return acc[0] + x, acc[1] + 1
-        >>> sc.parallelize([1, 2, 3, 4], 2).aggregate((0, 0), add, lambda a, b: (a[0] + b[0], a[1] + b[1]))
+        >>> numbers = sc.parallelize([1, 2, 3, 4], 2)
+        >>> numbers.aggregate((0, 0), lambda a, x: (a[0] + x, a[1] + 1), lambda a, b: (a[0] + b[0], a[1] + b[1]))
         (10, 4)
         """
         check_function("seqOp", seqOp)

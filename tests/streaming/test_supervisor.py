@@ -74,7 +74,7 @@ def test_supervisor_ignores_what_its_table_does_not_list(life, event):
 
 # ------------------------------------------------------------------------------------------------ blocks
 def records_of(data: bytes | list[bytes]) -> list[Any]:
-    return list(decode(data if isinstance(data, bytes) else b"".join(data), lambda lines: None))
+    return list(decode(data if isinstance(data, bytes) else b"".join(data)))
 
 
 def fail(error: Exception) -> None:

@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from headwater.engine.events import Wake, Woken
 from headwater.streaming.listener import (
@@ -45,23 +45,20 @@ class Phase(Enum):
 
 
 # ------------------------------------------------------------------------------------------------ events
-@dataclass(frozen=True, slots=True)
-class Begin:
+class Begin(NamedTuple):
     """Start ticking; `first_ms` is the first batch time."""
 
     first_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Allocated:
+class Allocated(NamedTuple):
     """The tick's received blocks: stream id -> what `Generate` hands to that stream."""
 
     time_ms: int
     blocks: Mapping[int, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class OutputJob:
+class OutputJob(NamedTuple):
     """One output operation of one batch. The core reads the names and never calls `run`."""
 
     time_ms: int
@@ -71,8 +68,7 @@ class OutputJob:
     run: Callable[[], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Generated:
+class Generated(NamedTuple):
     """The tick's jobs, in order, and what each input stream brought. `at_ms`: when they were ready."""
 
     time_ms: int
@@ -81,8 +77,7 @@ class Generated:
     at_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class JobStarted:
+class JobStarted(NamedTuple):
     """An output began at `at_ms`."""
 
     time_ms: int
@@ -90,8 +85,7 @@ class JobStarted:
     at_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class JobFinished:
+class JobFinished(NamedTuple):
     """An output ended at `at_ms`, with an error or (None) well."""
 
     time_ms: int
@@ -100,71 +94,61 @@ class JobFinished:
     error: BaseException | None
 
 
-@dataclass(frozen=True, slots=True)
-class StopGracefully:
+class StopGracefully(NamedTuple):
     """Take what receivers still hold, finish it, then end; ticks go on for `timeout_ms` at most."""
 
     timeout_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Drained:
+class Drained(NamedTuple):
     """All receivers have ended; `unallocated` says whether blocks wait for a tick."""
 
     unallocated: bool
 
 
-@dataclass(frozen=True, slots=True)
-class StopNow:
+class StopNow(NamedTuple):
     """End at once; queued outputs are dropped by the shell."""
 
 
 # ------------------------------------------------------------------------------------------------ actions
-@dataclass(frozen=True, slots=True)
-class Allocate:
+class Allocate(NamedTuple):
     """Assign all received blocks to this batch, then send `Allocated`."""
 
     time_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Generate:
+class Generate(NamedTuple):
     """Ask the graph for this batch's jobs (user functions run), then send `Generated`."""
 
     time_ms: int
     blocks: Mapping[int, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Submit:
+class Submit(NamedTuple):
     """Queue these jobs; each sends `JobStarted` and `JobFinished`."""
 
     jobs: tuple[OutputJob, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Announce:
+class Announce(NamedTuple):
     """Tell the listeners."""
 
     event: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(NamedTuple):
     """Let awaitTermination raise this."""
 
     error: BaseException
 
 
-@dataclass(frozen=True, slots=True)
-class Forget:
+class Forget(NamedTuple):
     """Batches up to this time are done: what no stream remembers longer may go."""
 
     until_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Log:
+class Log(NamedTuple):
     """Write a line to the log; `error` adds its traceback."""
 
     level: int
@@ -172,13 +156,11 @@ class Log:
     error: BaseException | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class StopReceivers:
+class StopReceivers(NamedTuple):
     """Stop all receivers, then send `Drained`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(NamedTuple):
     """The last action: nothing is pending that anyone waits for."""
 
 

@@ -63,13 +63,11 @@ class BlockStored(NamedTuple):
 
 
 # ------------------------------------------------------------------------------------------------ events
-@dataclass(frozen=True, slots=True)
-class LaunchAll:
+class LaunchAll(NamedTuple):
     """The application starts."""
 
 
-@dataclass(frozen=True, slots=True)
-class Launched:
+class Launched(NamedTuple):
     """The engine runs the receiver on this executor."""
 
     stream_id: int
@@ -77,8 +75,7 @@ class Launched:
     executor_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Lost:
+class Lost(NamedTuple):
     """The receiver ended without a word: its launch failed, or its executor died."""
 
     stream_id: int
@@ -86,14 +83,12 @@ class Lost:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class StopAll:
+class StopAll(NamedTuple):
     """Stop all receivers; once they have ended, `Drained`."""
 
 
 # ------------------------------------------------------------------------------------------------ actions
-@dataclass(frozen=True, slots=True)
-class Launch:
+class Launch(NamedTuple):
     """Start a receiver on any executor, then send `Launched` or `Lost`. Block ids must be above `after_ms`."""
 
     stream_id: int
@@ -101,8 +96,7 @@ class Launch:
     after_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Halt:
+class Halt(NamedTuple):
     """Stop a receiver; it answers `Deregistered` after its last block."""
 
     stream_id: int

@@ -10,10 +10,9 @@ import logging
 import threading
 import traceback
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from enum import Enum
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from headwater.clock import Clock, SystemClock
 from headwater.engine.events import Wake, Woken
@@ -127,13 +126,11 @@ class Life(Enum):
     STOPPED = "stopped"
 
 
-@dataclass(frozen=True, slots=True)
-class Begin:
+class Begin(NamedTuple):
     """Event: start for the first time."""
 
 
-@dataclass(frozen=True, slots=True)
-class Restart:
+class Restart(NamedTuple):
     """Event: the receiver wants to stop and start again."""
 
     message: str
@@ -141,31 +138,26 @@ class Restart:
     delay_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
+class Stop(NamedTuple):
     """Event: the receiver, or the driver, wants it to end."""
 
     message: str
     error: str
 
 
-@dataclass(frozen=True, slots=True)
-class CallStart:
+class CallStart(NamedTuple):
     """Action: tell the driver, then call onStart."""
 
 
-@dataclass(frozen=True, slots=True)
-class CallStop:
+class CallStop(NamedTuple):
     """Action: call onStop."""
 
 
-@dataclass(frozen=True, slots=True)
-class CloseBlocks:
+class CloseBlocks(NamedTuple):
     """Action: store what is left and take nothing more."""
 
 
-@dataclass(frozen=True, slots=True)
-class TellStopped:
+class TellStopped(NamedTuple):
     """Action: tell the driver."""
 
     message: str
@@ -208,8 +200,7 @@ class SupervisorCore:
 
 
 # ------------------------------------------------------------------------------------------------ the shell
-@dataclass(frozen=True, slots=True)
-class ReceiverSettings:
+class ReceiverSettings(NamedTuple):
     """What a supervisor must know; travels with the receiver. Rates in records a second, None without a limit."""
 
     stream_id: int
