@@ -612,7 +612,20 @@ def _complete_conf(
     complete.setIfMissing("spark.master", _DEFAULT_MASTER)
     complete.setIfMissing("spark.submit.deployMode", "client")
     complete.set("spark.executor.id", "driver")
+    for key, value in _ALWAYS_SET:
+        complete.setIfMissing(key, value)
     return complete
+
+
+# What PySpark's contexts set, so that programs which print or read their configuration find it.
+_ALWAYS_SET = (
+    ("spark.rdd.compress", "True"),
+    ("spark.serializer.objectStreamReset", "100"),
+    ("spark.submit.pyFiles", ""),
+    ("spark.driver.host", "127.0.0.1"),
+    ("spark.driver.port", "0"),
+    ("spark.ui.showConsoleProgress", "false"),
+)
 
 
 def _no_hadoop(method: str) -> NoReturn:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import sys
 from collections.abc import Iterable
 from functools import cache
 from itertools import chain
@@ -49,15 +50,21 @@ def _pickler() -> Any:
 
     class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         def reducer_override(self, obj: Any) -> Any:
-            if (
-                isinstance(obj, (type, FunctionType))
-                and obj.__module__.startswith(_OURS)
-                and "<" not in obj.__qualname__  # a lambda, or what is local to a function
-            ):
+            if isinstance(obj, (type, FunctionType)) and _is_ours(obj):
                 return NotImplemented
             return super().reducer_override(obj)
 
     return Pickler
+
+
+def _is_ours(obj: type | FunctionType) -> bool:
+    """Whether it's found in a module of ours under its name, and not a lambda or something local."""
+    module = obj.__module__
+    return (
+        module is not None
+        and module.startswith(_OURS)
+        and getattr(sys.modules.get(module), obj.__qualname__, None) is obj
+    )
 
 
 def dump_records(records: list[Any]) -> bytes:

@@ -66,16 +66,3 @@ def no_context() -> Iterator[None]:
     stop_active_context()
     yield
     stop_active_context()
-
-
-@pytest.fixture(autouse=True)
-def _doctest_context(request: pytest.FixtureRequest) -> None:
-    """Docstrings find a context under the name `sc`."""
-    if isinstance(request.node, pytest.DoctestItem) and _wants_context(request.node):
-        namespace = request.getfixturevalue("doctest_namespace")
-        active = SparkContext._active_spark_context
-        namespace["sc"] = active if active is not None and active.master == "local[2]" else _start("local[2]")
-
-
-def _wants_context(item: pytest.DoctestItem) -> bool:
-    return item.dtest is not None and any("sc." in example.source for example in item.dtest.examples)

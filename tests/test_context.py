@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import headwater
-from headwater import SparkConf, SparkContext, TaskContext
+from headwater import RDD, SparkConf, SparkContext, TaskContext
 from headwater.errors import (
     IllegalArgumentException,
     IllegalStateException,
@@ -41,7 +41,9 @@ def test_no_master_means_all_cores_of_this_machine(no_context: None) -> None:
 
 
 def test_an_unknown_master_names_those_that_there_are(no_context: None) -> None:
-    with pytest.raises(IllegalArgumentException, match=r"Could not parse Master URL: 'yarn'.*local\[N\].*local-cluster"):
+    with pytest.raises(
+        IllegalArgumentException, match=r"Could not parse Master URL: 'yarn'.*local\[N\].*local-cluster"
+    ):
         SparkContext("yarn", "x")
     SparkContext("local", "x").stop()
 
@@ -216,29 +218,49 @@ def test_a_job_group_sets_the_properties_that_spark_sets(sc: SparkContext) -> No
 
 
 @pytest.mark.parametrize("cancel", [lambda sc: sc.cancelJobGroup("doomed"), lambda sc: sc.cancelAllJobs()])
-def test_a_cancelled_job_raises_where_it_was_waited_for(sc: SparkContext, cancel: Any) -> None:
+def test_a_cancelled_job_raises_where_it_was_waited_for(sc: SparkContext, tmp_path: pathlib.Path, cancel: Any) -> None:
     outcome: list[Any] = []
-
-    def slow(x: int) -> int:
-        for _ in range(6000):
-            time.sleep(0.01)
-        return x
 
     def run() -> None:
         sc.setJobGroup("doomed", "never ends")
         try:
-            outcome.append(sc.parallelize([1], 1).map(slow).collect())
+            outcome.append(_endless(sc, tmp_path / "begun").collect())
         except Exception as error:
             outcome.append(error)
 
     thread = threading.Thread(target=run)
     thread.start()
-    tracker = sc.statusTracker()
-    _until(lambda: tracker.getActiveStageIds() != [])
+    _until((tmp_path / "begun").exists)
     cancel(sc)
     thread.join(30)
     assert [type(error) for error in outcome] == [JobCancelled]
     assert sc.parallelize([1, 2], 2).count() == 2
+
+
+def test_a_stage_is_active_while_its_tasks_run(sc: SparkContext, tmp_path: pathlib.Path) -> None:
+    job = sc._submit_job(_endless(sc, tmp_path / "begun"), lambda partition, records: list(records), [0])
+    try:
+        _until((tmp_path / "begun").exists)
+        tracker = sc.statusTracker()
+        assert tracker.getActiveJobsIds() == [job.job_id]
+        (stage_id,) = tracker.getActiveStageIds()
+        stage = tracker.getStageInfo(stage_id)
+        assert stage is not None
+        assert (stage.numTasks, stage.numActiveTasks, stage.numCompletedTasks) == (1, 1, 0)
+    finally:
+        job.cancel()
+
+
+def _endless(sc: SparkContext, marker: pathlib.Path) -> RDD[int]:
+    """A partition that takes a minute; the file appears when its task has begun."""
+
+    def slow(x: int) -> int:
+        marker.touch()
+        for _ in range(6000):
+            time.sleep(0.01)  # in small steps: a thread can only be ended between two of them
+        return x
+
+    return sc.parallelize([1], 1).map(slow)
 
 
 def test_jobs_of_several_threads_run_side_by_side(sc: SparkContext) -> None:

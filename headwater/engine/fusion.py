@@ -23,10 +23,7 @@ def transform(steps: Sequence[PerRecord], records: Iterable[Any]) -> Iterable[An
     """The records after all steps, lazily."""
     if not steps:
         return records
-    if len(steps) == 1 and steps[0].kind == "map":
-        return map(steps[0].function, records)
-    if len(steps) == 1 and steps[0].kind == "filter":
-        return filter(steps[0].function, records)
+    # Not the built-in map or filter for a single step: they would take a user's StopIteration for the end of the data.
     chain = _compile(tuple(step.kind for step in steps), "yield")
     return chain(records, *(step.function for step in steps))  # type: ignore[no-any-return]
 

@@ -408,6 +408,7 @@ class Scheduler:
         run.pending.extendleft(reversed(skipped))
         if chosen:
             run.last_launch_ms = self._now_ms
+            self._report(run, over=False)
         shipped = run.stage.ship()
         for executor_id, tasks in chosen.items():
             self._actions.append(Launch(executor_id, tuple(tasks), shipped.data, shipped.broadcasts))

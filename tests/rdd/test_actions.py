@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import time
 from collections import Counter
-from functools import reduce
+from functools import partial, reduce
 from operator import add
 from typing import Any
 
@@ -49,7 +49,9 @@ def test_reducing_actions_are_those_of_lists(sc: SparkContext, data: list[int], 
 
 def test_a_tree_is_as_deep_as_was_asked_for(sc: SparkContext) -> None:
     flat = sc.parallelize(range(40), 40)
-    jobs_of = {depth: _stages_of_last_job(sc, lambda d=depth: flat.treeAggregate(0, add, add, d)) for depth in (1, 2, 3)}
+    jobs_of = {
+        depth: _stages_of_last_job(sc, lambda d=depth: flat.treeAggregate(0, add, add, d)) for depth in (1, 2, 3)
+    }
     assert jobs_of == {1: 1, 2: 2, 3: 3}
 
 
@@ -100,7 +102,7 @@ def test_empty_rdds_answer_or_raise_as_in_spark(sc: SparkContext) -> None:
         assert empty.zipWithIndex().collect() == []
         with pytest.raises(ValueError, match="RDD is empty"):
             empty.first()
-        for action in (lambda: empty.reduce(add), lambda: empty.treeReduce(add), empty.max, empty.min):
+        for action in (partial(empty.reduce, add), partial(empty.treeReduce, add), empty.max, empty.min):
             with pytest.raises(ValueError, match=r"Can not reduce\(\) empty RDD"):
                 action()
 

@@ -68,7 +68,9 @@ def test_saved_text_has_a_part_a_partition_and_a_success_marker(sc: SparkContext
     assert os.listdir(tmp_path / "empty") == ["_SUCCESS"]
 
 
-@pytest.mark.parametrize(("codec", "extension"), [("GzipCodec", "gz"), ("BZip2Codec", "bz2"), ("ZStandardCodec", "zst")])
+@pytest.mark.parametrize(
+    ("codec", "extension"), [("GzipCodec", "gz"), ("BZip2Codec", "bz2"), ("ZStandardCodec", "zst")]
+)
 def test_saved_text_can_be_compressed(sc: SparkContext, tmp_path: pathlib.Path, codec: str, extension: str) -> None:
     sc.parallelize(["a", "b"], 1).saveAsTextFile(f"{tmp_path}/out", f"org.apache.hadoop.io.compress.{codec}")
     assert (tmp_path / "out" / f"part-00000.{extension}").exists()

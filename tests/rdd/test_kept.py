@@ -25,7 +25,9 @@ def counted(sc: SparkContext, partitions: int = 3) -> tuple[RDD[int], Accumulato
 
 
 # ------------------------------------------------------------------------------------------------ persisted
-@pytest.mark.parametrize("level", ["MEMORY_ONLY", "DISK_ONLY", "MEMORY_AND_DISK_2", "OFF_HEAP", "MEMORY_AND_DISK_DESER"])
+@pytest.mark.parametrize(
+    "level", ["MEMORY_ONLY", "DISK_ONLY", "MEMORY_AND_DISK_2", "OFF_HEAP", "MEMORY_AND_DISK_DESER"]
+)
 def test_a_persisted_rdd_is_computed_once(sc: SparkContext, level: str) -> None:
     rdd, computed = counted(sc)
     rdd.persist(getattr(StorageLevel, level))
@@ -57,7 +59,9 @@ def test_unpersist_forgets_and_allows_another_level(sc: SparkContext) -> None:
 def test_a_second_level_is_refused_and_the_same_one_is_not(sc: SparkContext) -> None:
     rdd = sc.parallelize([1]).cache()
     rdd.persist(StorageLevel.MEMORY_ONLY)
-    with pytest.raises(UnsupportedOperationException, match="Cannot change storage level of an RDD after it was already"):
+    with pytest.raises(
+        UnsupportedOperationException, match="Cannot change storage level of an RDD after it was already"
+    ):
         rdd.persist(StorageLevel.DISK_ONLY)
 
 
@@ -71,9 +75,7 @@ def test_a_part_of_a_persisted_rdd_is_kept_when_only_that_was_computed(sc: Spark
 
 
 # ------------------------------------------------------------------------------------------------ checkpointed
-def test_a_checkpoint_is_made_by_the_next_action_and_cuts_the_lineage(
-    sc: SparkContext, tmp_path: pathlib.Path
-) -> None:
+def test_a_checkpoint_is_made_by_the_next_action_and_cuts_the_lineage(sc: SparkContext, tmp_path: pathlib.Path) -> None:
     sc.setCheckpointDir(str(tmp_path / "checkpoints"))
     rdd, computed = counted(sc)
     doubled = rdd.map(lambda x: (x % 2, 2 * x)).reduceByKey(max, 2)

@@ -110,7 +110,7 @@ def test_an_unhashable_key_is_the_users_error(sc: SparkContext) -> None:
 @given(a=pairs, b=pairs, n=slices, to=st.one_of(st.none(), slices))
 def test_joins_are_those_of_nested_loops(sc: SparkContext, a: list[Any], b: list[Any], n: int, to: int | None) -> None:
     x, y = sc.parallelize(a, n), sc.parallelize(b, 2)
-    both = [(k, (v, w)) for k, v in a for l, w in b if k == l]
+    both = [(k, (v, w)) for k, v in a for other, w in b if k == other]
     only_left = [(k, (v, None)) for k, v in a if k not in grouped(b)]
     only_right = [(k, (None, w)) for k, w in b if k not in grouped(a)]
     assert Counter(x.join(y, to).collect()) == Counter(both)

@@ -54,7 +54,9 @@ def sides() -> list[Iterator[Any]]:
         (grouping.full_join, (None,), (None,)),
     ],
 )
-def test_a_join_on_disk_is_that_in_memory(task: TaskWithoutMemory, join: Any, without_left: Any, without_right: Any) -> None:
+def test_a_join_on_disk_is_that_in_memory(
+    task: TaskWithoutMemory, join: Any, without_left: Any, without_right: Any
+) -> None:
     left, right = by_key(LEFT), by_key(RIGHT)
     expected = [
         (key, (v, w))

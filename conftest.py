@@ -1,0 +1,30 @@
+"""Gives the examples in docstrings a context under the name `sc`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from headwater import SparkContext
+
+_MASTER = "local[2]"
+
+
+@pytest.fixture(scope="session")
+def _no_context_left() -> Iterator[None]:
+    yield
+    if SparkContext._active_spark_context is not None:
+        SparkContext._active_spark_context.stop()
+
+
+@pytest.fixture(autouse=True)
+def _context_of_examples(request: pytest.FixtureRequest) -> None:
+    item = request.node
+    if isinstance(item, pytest.DoctestItem) and any("sc." in example.source for example in item.dtest.examples):
+        request.getfixturevalue("_no_context_left")
+        active = SparkContext._active_spark_context
+        if active is not None and active.master != _MASTER:
+            active.stop()
+            active = None
+        request.getfixturevalue("doctest_namespace")["sc"] = active or SparkContext(_MASTER, "examples")

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import queue
+import threading
+from typing import Any
+
+import pytest
+
+from headwater.clock import EXPIRED, Clock, ManualClock, SystemClock
+
+PATIENCE_SECONDS = 20.0
+
+
+class Waiter:
+    """A thread that waits on a clock, once for each deadline, and what each wait gave it."""
+
+    def __init__(self, clock: Clock, *deadlines_ms: int | None) -> None:
+        self.items: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.got: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+        def wait() -> None:
+            for deadline_ms in deadlines_ms:
+                self.got.put(clock.get(self.items, deadline_ms))
+
+        threading.Thread(target=wait, daemon=True).start()
+
+    def next(self) -> Any:
+        return self.got.get(timeout=PATIENCE_SECONDS)
+
+
+@pytest.mark.parametrize("clock", [SystemClock(), ManualClock()], ids=["system", "manual"])
+def test_clock_gives_items_in_their_order(clock: Clock) -> None:
+    items: queue.SimpleQueue[str] = queue.SimpleQueue()
+    items.put("a")
+    items.put("b")
+    assert clock.get(items, None) == "a"
+    assert clock.get(items, clock.now_ms() + 60_000) == "b"
+
+
+@pytest.mark.parametrize("clock", [SystemClock(), ManualClock(5000)], ids=["system", "manual"])
+@pytest.mark.parametrize("late_ms", [0, 1000])
+def test_deadline_that_has_come_expires_at_once(clock: Clock, late_ms: int) -> None:
+    assert clock.get(queue.SimpleQueue(), clock.now_ms() - late_ms) is EXPIRED
+
+
+@pytest.mark.parametrize("clock", [SystemClock(), ManualClock(5000)], ids=["system", "manual"])
+def test_item_that_is_there_comes_before_a_deadline_that_has_come(clock: Clock) -> None:
+    items: queue.SimpleQueue[str] = queue.SimpleQueue()
+    items.put("a")
+    assert clock.get(items, 1) == "a"
+    assert clock.get(items, 1) is EXPIRED
+
+
+def test_system_clock_waits_for_its_deadline() -> None:
+    clock = SystemClock()
+    deadline_ms = clock.now_ms() + 20
+    assert clock.get(queue.SimpleQueue(), deadline_ms) is EXPIRED
+    assert clock.now_ms() >= deadline_ms - 1
+
+
+def test_manual_clock_stands_still_until_it_is_told_to_move() -> None:
+    clock = ManualClock(100)
+    assert clock.now_ms() == 100
+    clock.advance(50)
+    clock.advance(0)
+    assert clock.now_ms() == 150
+
+
+def test_manual_clock_wakes_a_waiter_at_its_deadline_and_not_before() -> None:
+    clock = ManualClock()
+    waiter = Waiter(clock, 1000, 1000)
+    waiter.items.put("it waits")
+    assert waiter.next() == "it waits"
+    clock.advance(999)
+    assert waiter.got.empty()
+    clock.advance(1)
+    assert waiter.next() is EXPIRED
+
+
+def test_manual_clock_wakes_all_whose_deadline_lies_in_between() -> None:
+    clock = ManualClock()
+    waiters = [Waiter(clock, deadline_ms) for deadline_ms in (300, 100, 200)]
+    clock.advance(300)
+    assert [waiter.next() for waiter in waiters] == [EXPIRED] * 3
+
+
+def test_manual_clock_does_not_expire_a_later_wait_by_an_earlier_deadline() -> None:
+    clock = ManualClock()
+    waiter = Waiter(clock, 1000, 2000)
+    waiter.items.put("an item ends the first wait")
+    waiter.next()
+    clock.advance(1000)
+    waiter.items.put("and another the second")
+    assert waiter.next() == "and another the second"
+
+
+def test_manual_clock_waits_for_an_item_alone_when_there_is_no_deadline() -> None:
+    clock = ManualClock()
+    waiter = Waiter(clock, None)
+    clock.advance(10**9)
+    waiter.items.put("a")
+    assert waiter.next() == "a"
