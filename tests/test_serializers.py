@@ -39,7 +39,7 @@ class Point:
         return isinstance(other, Point) and other.x == self.x
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=100)
 @given(st.lists(values, max_size=6))
 def test_records_come_back_as_they_were(records: list[Any]) -> None:
     back = load_records(dump_records(records))

@@ -301,9 +301,13 @@ def _user_traceback(error: BaseException) -> str:
     here = os.path.dirname(__file__)
     top = error.__traceback__
     step = top
-    while step is not None and os.path.dirname(step.tb_frame.f_code.co_filename) == here:
+    while step is not None and _is_engine(step.tb_frame.f_code.co_filename, here):
         step = step.tb_next
     return "".join(traceback.format_exception(type(error), error, step or top))
+
+
+def _is_engine(filename: str, directory: str) -> bool:
+    return os.path.dirname(filename) == directory or filename.startswith("<stage: ")
 
 
 def _pickled(error: BaseException) -> bytes:

@@ -11,7 +11,7 @@ from headwater.clock import ManualClock
 from headwater.engine.events import Wake, Woken
 from headwater.engine.loop import Loop
 
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 10.0
 
 
 class Script:
@@ -29,15 +29,32 @@ class Script:
         return answer
 
 
+class WatchedClock(ManualClock):
+    """Tells when the loop's thread waits again."""
+
+    def __init__(self, now_ms: int) -> None:
+        super().__init__(now_ms)
+        self.waits = threading.Semaphore(0)
+
+    def get(self, items: queue.SimpleQueue[Any], deadline_ms: int | None) -> Any:
+        self.waits.release()
+        return super().get(items, deadline_ms)
+
+    def await_wait(self) -> None:
+        assert self.waits.acquire(timeout=PATIENCE_SECONDS)
+
+
 class Stage:
     """A loop with its script, whose performed actions are waited for."""
 
-    def __init__(self, answers: dict[Any, Any], perform: Callable[[Any], None] | None = None) -> None:
-        self.clock = ManualClock(1000)
+    def __init__(
+        self, answers: dict[Any, Any], perform: Callable[[Any], None] | None = None, *, by_poster: bool = False
+    ) -> None:
+        self.clock = WatchedClock(1000)
         self.core = Script(answers)
         self.performed: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.crashes: queue.SimpleQueue[BaseException] = queue.SimpleQueue()
-        self.loop = Loop("script", self.core, perform or self.performed.put, self.clock, self.crashes.put)
+        self.loop = Loop("script", self.core, perform or self.performed.put, self.clock, self.crashes.put, by_poster=by_poster)
         self.loop.start()
 
     def next_performed(self) -> Any:
@@ -167,3 +184,123 @@ def test_stop_twice_does_nothing_more() -> None:
 
 def test_stop_of_a_loop_that_was_never_started_returns() -> None:
     Loop("idle", Script({}), print, ManualClock(), print).stop()
+
+
+# ------------------------------------------------------------------------------------------------ by the poster
+def on_another_thread(work: Callable[[], None]) -> threading.Thread:
+    thread = threading.Thread(target=work, name="poster", daemon=True)
+    thread.start()
+    return thread
+
+
+def test_poster_handles_its_event_itself_when_nobody_else_is_at_it() -> None:
+    threads: list[str] = []
+    stage = Stage({"a": [1]}, lambda _action: threads.append(threading.current_thread().name), by_poster=True)
+    on_another_thread(lambda: stage.loop.post("a")).join(PATIENCE_SECONDS)
+    assert threads == ["poster"]
+    stage.loop.stop()
+
+
+def test_main_thread_leaves_its_event_to_the_loop_as_ctrl_c_may_hit_it_at_any_moment() -> None:
+    threads: queue.SimpleQueue[str] = queue.SimpleQueue()
+    stage = Stage({"a": [1]}, lambda _action: threads.put(threading.current_thread().name), by_poster=True)
+    stage.loop.post("a")
+    assert threads.get(timeout=PATIENCE_SECONDS) == "script"
+    stage.loop.stop()
+
+
+def test_event_posted_later_is_left_to_the_loop() -> None:
+    threads: queue.SimpleQueue[str] = queue.SimpleQueue()
+    stage = Stage({"a": [1]}, lambda _action: threads.put(threading.current_thread().name), by_poster=True)
+    on_another_thread(lambda: stage.loop.post_later("a"))
+    assert threads.get(timeout=PATIENCE_SECONDS) == "script"
+    stage.loop.stop()
+
+
+def test_event_that_is_posted_by_an_action_is_handled_after_it() -> None:
+    done = []
+
+    def perform(action: Any) -> None:
+        if action == "first":
+            stage.loop.post("b")
+        done.append(action)
+
+    stage = Stage({"a": ["first", "second"], "b": ["third"]}, perform, by_poster=True)
+    on_another_thread(lambda: stage.loop.post("a")).join(PATIENCE_SECONDS)
+    stage.loop.stop()
+    assert done == ["first", "second", "third"]
+
+
+def test_core_is_called_by_one_thread_at_a_time_when_many_post() -> None:
+    inside = threading.Lock()
+    overlaps = []
+
+    def perform(_action: Any) -> None:
+        if inside.acquire(blocking=False):
+            inside.release()
+        else:
+            overlaps.append(threading.current_thread().name)
+
+    def post() -> None:
+        for _ in range(500):
+            stage.loop.post("a")
+
+    stage = Stage({"a": [1, 2]}, perform, by_poster=True)
+    posters = [on_another_thread(post) for _ in range(4)]
+    for poster in posters:
+        poster.join(PATIENCE_SECONDS)
+    stage.loop.stop()
+    assert len(stage.core.seen) == 2000
+    assert not overlaps
+
+
+class Held:
+    """A loop whose poster is held fast while it performs, until `let_go`."""
+
+    def __init__(self, *before: Any) -> None:
+        self.holds, self.released = threading.Event(), threading.Event()
+        self.performed: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.stage = Stage({"a": [*before, "hold"], Woken(): ["awake"]}, self._perform, by_poster=True)
+        self.stage.clock.await_wait()
+        self.poster = on_another_thread(lambda: self.stage.loop.post("a"))
+        assert self.holds.wait(PATIENCE_SECONDS)
+
+    def _perform(self, action: Any) -> None:
+        if action == "hold":
+            self.holds.set()
+            assert self.released.wait(PATIENCE_SECONDS)
+        else:
+            self.performed.put(action)
+
+    def let_go(self) -> None:
+        self.released.set()
+        self.poster.join(PATIENCE_SECONDS)
+
+
+def test_wake_up_is_not_lost_when_a_poster_asks_for_it() -> None:
+    held = Held(Wake(1500))
+    # The loop's thread may be told of the wake-up at once, find the poster still at work, and wait again.
+    held.stage.clock.waits.acquire(timeout=0.5)
+    held.let_go()
+    held.stage.clock.advance(500)
+    assert held.performed.get(timeout=PATIENCE_SECONDS) == "awake"
+    held.stage.loop.stop()
+
+
+def test_stop_returns_when_a_poster_handles_it() -> None:
+    held = Held()
+    stopping = on_another_thread(held.stage.loop.stop)
+    held.stage.clock.await_wait()  # the loop's thread found the poster at work and waits again
+    held.let_go()
+    stopping.join(PATIENCE_SECONDS)
+    assert not stopping.is_alive()
+
+
+def test_crash_in_a_posters_turn_ends_the_loop_for_all() -> None:
+    stage = Stage({"a": ValueError("a bug")}, by_poster=True)
+    stage.clock.await_wait()
+    on_another_thread(lambda: stage.loop.post("a")).join(PATIENCE_SECONDS)
+    assert str(stage.crashes.get(timeout=PATIENCE_SECONDS)) == "a bug"
+    stopping = on_another_thread(stage.loop.stop)
+    stopping.join(PATIENCE_SECONDS)
+    assert not stopping.is_alive()

@@ -38,6 +38,21 @@ JOB_STOP_SECONDS = 2.0
 FINISH_SECONDS_MAX = 3600.0
 
 
+def even_block_ms(batch_ms: int, interval_ms: int, cores: int) -> int:
+    """A block interval near `interval_ms` of which each batch has the same number, and each core as many blocks.
+
+    A batch has two at least, so that data isn't late by a whole batch, and each is a millisecond at least.
+
+    >>> even_block_ms(1000, 200, 2), even_block_ms(1000, 200, 5), even_block_ms(100, 200, 2), even_block_ms(700, 200, 4)
+    (250, 200, 50, 175)
+    """
+    wanted = max(batch_ms / interval_ms, 2)
+    even = [n for n in range(2, batch_ms + 1) if batch_ms % n == 0 and n % cores == 0 and wanted / 2 <= n <= wanted * 2]
+    if even:
+        return batch_ms // min(even, key=lambda n: abs(n - wanted))
+    return max(min(interval_ms, batch_ms // 2), 1)
+
+
 class Running:
     """The threads of a started context.
 
@@ -71,11 +86,11 @@ class Running:
         self._graceful_ms: int = conf.read("spark.streaming.gracefulStopTimeout") or 10 * graph.batch_ms
         self._restart_ms: int = conf.read("spark.streaming.receiverRestartDelay")
         self._rate_max: int | None = conf.read("spark.streaming.receiver.maxRate")
-        block_ms: int = conf.read("spark.streaming.blockInterval")
-        if not conf.contains("spark.streaming.blockInterval"):
-            # With Spark's default a batch shorter than 400 ms would find data only in some of its intervals.
-            block_ms = min(block_ms, max(graph.batch_ms // 2, 1))
-        self._block_ms = max(block_ms, 1)
+        if conf.contains("spark.streaming.blockInterval"):
+            self._block_ms: int = conf.read("spark.streaming.blockInterval")
+        else:
+            interval_ms = conf.read("spark.streaming.blockInterval")
+            self._block_ms = even_block_ms(graph.batch_ms, interval_ms, self._application.default_parallelism)
         self._inputs = {node.stream_id: node for node in graph.inputs if isinstance(node, ReceiverInput)}
         names = {stream_id: node.name for stream_id, node in self._inputs.items()}
         self._finished = threading.Event()  # the generator has nothing left to wait for
