@@ -126,7 +126,6 @@ class SparkContext(WithJobProperties):
 
     def _start(self, profiler_class: type[Profiler]) -> None:
         from headwater.engine.application import Application
-        from headwater.engine.scratch import ScratchDirectory, local_root
 
         self._start_ms = time.time_ns() // 1_000_000
         local = self.master.startswith("local") and not self.master.startswith("local-cluster")
@@ -145,8 +144,9 @@ class SparkContext(WithJobProperties):
         if self._conf.read("spark.python.profile"):
             self.profiler_collector = ProfilerCollector(profiler_class, self._conf.get("spark.python.profile.dump"))
         self._running = Application(self._conf.clone(), self.master, app_id, merge_accumulators=accumulators.merge)
-        self._files = ScratchDirectory(local_root(self._conf.get("spark.local.dir")))
-        SparkFiles._set_root(self._files.path)
+        self._files_path = os.path.join(self._running.directory, "files")
+        os.mkdir(self._files_path)
+        SparkFiles._set_root(self._files_path)
         # Engine threads are daemons, and the interpreter must not end while workers still write.
         atexit.register(self.stop)
 
@@ -178,7 +178,6 @@ class SparkContext(WithJobProperties):
         finally:
             self._checkpoints_wanted.clear()
             SparkFiles._set_root(None)
-            self._files.close()
             sys.path[:] = [path for path in sys.path if path not in self._import_paths]
             atexit.unregister(self.stop)
             with SparkContext._lock:

@@ -153,7 +153,7 @@ class Application:
         self._sent: dict[str, set[int]] = {}  # executor -> broadcasts that it has; the loop's thread only
         self._stopped: str | None = None
         self._scratch = ScratchDirectory(local_root(conf.get("spark.local.dir")))
-        self._backend = make_backend(parsed, conf)
+        self._backend = make_backend(parsed, conf, self._scratch.path)
         self._loop = Loop("scheduler", self, self._perform, clock or SystemClock(), self._crashed, by_poster=True)
         self._switch_interval = sys.getswitchinterval()
         sys.setswitchinterval(min(SWITCH_INTERVAL_SECONDS, self._switch_interval))
@@ -216,6 +216,11 @@ class Application:
         if not shuffle.watched:
             shuffle.watched = True
             weakref.finalize(shuffle, self._loop.post_later, ForgetShuffle(shuffle.id)).atexit = False
+
+    @property
+    def directory(self) -> str:
+        """The driver's scratch directory; it goes when the application stops or the driver dies."""
+        return self._scratch.path
 
     def cancel_job(self, job_id: int, reason: str) -> None:
         """End a job; one that is over is left alone."""

@@ -30,7 +30,7 @@ from headwater.engine.loop import mark_interruptible
 from headwater.engine.peers import BlockServer
 from headwater.engine.receivers import Receivers
 from headwater.engine.scheduler import signal_text
-from headwater.engine.scratch import ScratchDirectory, local_root, memory_root
+from headwater.engine.scratch import ScratchDirectory, free_bytes, local_root, memory_root
 from headwater.engine.task import Programs, TaskKilled, TaskRunner
 from headwater.engine.wire import Channel
 from headwater.engine.worker import ExecutorSurroundings, WorkerSettings, apply_paths
@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 # Workers that die before their first task is done: after so many in a row something is wrong with the machine.
 FRUITLESS_WORKERS_MAX = 10
 WARDEN_STOP_SECONDS = 5.0
+# Of what is free in the memory file system, which others use as well.
+MEMORY_SHARE_MAX = 0.75
 
 
 class ExecutorSettings(NamedTuple):
@@ -59,6 +61,7 @@ class ExecutorSettings(NamedTuple):
     received_memory: int  # of received blocks in memory, before they go to disk
     received_disk: int  # of received blocks on disk, before receivers wait
     serve_blocks: bool  # other executors may ask for blocks
+    owner_directories: tuple[str, ...]  # what else the warden removes when this process dies
     sys_path: tuple[str, ...]
     environment: dict[str, str]
     conf: dict[str, str]
@@ -86,10 +89,11 @@ class Executor:
         self.settings = settings
         self._post = post
         self._disk = ScratchDirectory(local_root(settings.local_dir))
-        memory = None if settings.local_dir is not None and memory_root() is None else memory_root()
+        memory = memory_root()
         self._memory = ScratchDirectory(memory) if memory else self._disk
+        limit = min(settings.store_limit, int(free_bytes(self._memory.path) * MEMORY_SHARE_MAX))
         self.places = Places(os.path.join(self._memory.path, "memory"), os.path.join(self._disk.path, "disk"))
-        self.store = BlockStore(self.places, settings.store_limit)
+        self.store = BlockStore(self.places, limit)
         self.files = os.path.join(self._disk.path, "files")
         os.makedirs(self.files)
         self._worker_settings = WorkerSettings(
@@ -241,7 +245,8 @@ class Executor:
     # -------------------------------------------------------------------------------------------- workers
     def _start_warden(self) -> None:
         locks = {self._memory.lock_fd, self._disk.lock_fd}
-        self._warden = _Warden(tuple(locks), (self._worker_settings, {self._memory.path, self._disk.path}))
+        directories = {self._memory.path, self._disk.path, *self.settings.owner_directories}
+        self._warden = _Warden(tuple(locks), (self._worker_settings, directories))
         self._selector.register(self._warden.socket, selectors.EVENT_READ, self._warden)
 
     def _start_worker(self) -> None:
@@ -277,6 +282,7 @@ class Executor:
             messages = [] if worker.ended else worker.channel.drain()[0]  # what it said before it died counts
             if not worker.ended:
                 self._selector.unregister(worker.channel)
+            worker.ended = True
             worker.channel.close()
             del self._workers[worker.number]
             with contextlib.suppress(ValueError):
@@ -311,6 +317,7 @@ class Executor:
                 assert worker.channel is not None
                 if not worker.ended:
                     self._selector.unregister(worker.channel)
+                worker.ended = True
                 worker.channel.close()
             self._workers.clear()
             self._idle.clear()
@@ -383,6 +390,8 @@ class Executor:
 
     def _ready(self, source: Any) -> None:
         if isinstance(source, _Worker) and source.channel is not None:
+            if source.ended:
+                return  # its end was reported in the same breath
             messages, ended = source.channel.drain()
             for message in messages:
                 self._replied(source, pickle.loads(message))

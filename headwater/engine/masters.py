@@ -67,9 +67,9 @@ def available_cores() -> int:
         return os.cpu_count() or 1
 
 
-def make_backend(master: Master, conf: SparkConf) -> Backend:
-    """The backend that a master stands for, not started yet."""
-    settings = _settings(master, conf)
+def make_backend(master: Master, conf: SparkConf, directory: str) -> Backend:
+    """The backend that a master stands for, not started yet; `directory` is the driver's scratch directory."""
+    settings = _settings(master, conf, directory)
     if master.clustered:
         from headwater.engine.backends.cluster import ClusterBackend
 
@@ -79,7 +79,7 @@ def make_backend(master: Master, conf: SparkConf) -> Backend:
     return LocalBackend(settings)
 
 
-def _settings(master: Master, conf: SparkConf) -> ExecutorSettings:
+def _settings(master: Master, conf: SparkConf, directory: str) -> ExecutorSettings:
     from headwater.engine.executor import ExecutorSettings
 
     memory: int = master.memory or conf.read("spark.executor.memory")
@@ -101,6 +101,7 @@ def _settings(master: Master, conf: SparkConf) -> ExecutorSettings:
         received_memory=int(received) if received else memory // 2,
         received_disk=conf.read("headwater.streaming.receiver.spillLimit"),
         serve_blocks=master.clustered,
+        owner_directories=() if master.clustered else (directory,),
         sys_path=tuple(path or os.getcwd() for path in sys.path),
         environment={key[len(prefix) :]: value for key, value in pairs.items() if key.startswith(prefix)},
         conf=pairs,

@@ -20,12 +20,15 @@ _LOCK = ".lock"
 
 def memory_root() -> str | None:
     """The memory file system, if there is one of a useful size."""
-    try:
-        status = os.statvfs(MEMORY_FILE_SYSTEM)
-    except OSError:
+    if not os.access(MEMORY_FILE_SYSTEM, os.W_OK | os.X_OK):
         return None
-    writable = os.access(MEMORY_FILE_SYSTEM, os.W_OK | os.X_OK)
-    return MEMORY_FILE_SYSTEM if writable and status.f_bavail * status.f_frsize >= MEMORY_BYTES_MIN else None
+    return MEMORY_FILE_SYSTEM if free_bytes(MEMORY_FILE_SYSTEM) >= MEMORY_BYTES_MIN else None
+
+
+def free_bytes(path: str) -> int:
+    """The bytes that may still be written to the file system of a path."""
+    status = os.statvfs(path)
+    return status.f_bavail * status.f_frsize
 
 
 def local_root(configured: str | None) -> str:
