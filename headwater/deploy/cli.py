@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from importlib import metadata
 
 import headwater
 
+WRONG_USAGE = 2  # as argparse's own errors
 INTERRUPTED = 130  # what shells report for a program that Ctrl-C ended
 
 
@@ -23,10 +25,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.print_help()
         return 0
     from headwater.deploy import demo
+    from headwater.errors import IllegalArgumentException
 
     try:
         return demo.run(seconds=options.seconds, lines_per_s=options.rate, master=options.master)
-    except KeyboardInterrupt:  # a second Ctrl-C, while the first one's stop was under way
+    except IllegalArgumentException as error:  # the master, or a setting of spark-defaults.conf
+        print(f"headwater demo: error: {error}", file=sys.stderr)
+        return WRONG_USAGE
+    except KeyboardInterrupt:  # before the demo began, or a second one while the first one's stop was under way
         return INTERRUPTED
 
 
@@ -46,7 +52,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _positive(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
     return value

@@ -13,6 +13,7 @@ What to try next:
   - batch programs:                python examples/wordcount.py README.md
                                    python examples/pi.py
   - more workers, more lines:      headwater demo --master 'local[4]' --rate 10000
+  - what programs can do:          docs/guide.md
   - every setting:                 docs/configuration.md
 """
 
@@ -24,19 +25,23 @@ def run(*, seconds: float | None, lines_per_s: float, master: str) -> int:
         seconds: how long; None is until Ctrl-C.
         lines_per_s: what the text server sends.
         master: where tasks run, as in `SparkConf.setMaster`.
+
+    Raises:
+        IllegalArgumentException: the master is unknown.
     """
     from headwater import SparkConf, SparkContext
     from headwater.streaming import StreamingContext
 
     conf = SparkConf().setMaster(master).setAppName("headwater demo")
     with TextServer(lines_per_s=lines_per_s) as server, SparkContext(conf=conf) as sc:
-        print(f"Counting the words of {server.host}:{server.port}, {lines_per_s:g} lines a second, on {master}.")
-        print("Ctrl-C ends it.\n" if seconds is None else f"It ends after {seconds:g} s, or on Ctrl-C.\n", flush=True)
         ssc = StreamingContext(sc, BATCH_S)
         lines = ssc.socketTextStream(server.host, server.port)
         counts = lines.flatMap(lambda line: line.split()).map(lambda word: (word, 1)).reduceByKey(lambda a, b: a + b)
         counts.pprint()
         try:
+            print(f"Counting the words of {server.host}:{server.port}, {lines_per_s:g} lines a second, on {master}.")
+            end = "Ctrl-C ends it." if seconds is None else f"It ends after {seconds:g} s, or on Ctrl-C."
+            print(end + "\n", flush=True)
             ssc.start()
             ssc.awaitTermination(seconds)
         except KeyboardInterrupt:

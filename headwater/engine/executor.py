@@ -61,10 +61,10 @@ class ExecutorSettings(NamedTuple):
     received_memory: int  # of received blocks in memory, before they go to disk
     received_disk: int  # of received blocks on disk, before receivers wait
     serve_blocks: bool  # other executors may ask for blocks
-    owner_directories: tuple[str, ...]  # what else the warden removes when this process dies
     sys_path: tuple[str, ...]
     environment: dict[str, str]
     conf: dict[str, str]
+    owner_directories: tuple[str, ...] = ()  # what else the warden removes when this process dies
 
 
 @dataclass(eq=False)

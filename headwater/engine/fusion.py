@@ -120,7 +120,7 @@ def _source(kinds: tuple[str, ...], sites: tuple[_Site, ...], ending: str) -> tu
         template = _STEPS[kind]
         unpacked = i == last and kind == "map" and _ENDINGS[ending].takes_pairs
         text = ("k, v = {call}",) if unpacked else template.lines
-        lines += [_INDENT * depth + line.format(call=expressions[i]) for line in text]
+        lines += [_INDENT * depth + line.format(call=expressions[i], i=i) for line in text]
         depth += template.depth
     if _ENDINGS[ending].takes_pairs:
         if not unpacked:
@@ -158,7 +158,7 @@ class _Explain:
 
 
 class _Step(NamedTuple):
-    lines: tuple[str, ...]  # with the record in `r`, before and after
+    lines: tuple[str, ...]  # with the record in `r`, before and after; names of their own end in the step's number
     argument: str  # what the function is given
     depth: int  # by how much the lines indent what follows
 
@@ -175,7 +175,7 @@ _STEPS: dict[str, _Step] = {
     "flatMap": _Step(("for r in {call}:",), "r", 1),
     "filter": _Step(("if {call}:",), "r", 1),
     "mapValues": _Step(("r = (r[0], {call})",), "r[1]", 0),
-    "flatMapValues": _Step(("k = r[0]", "for v in {call}:", "    r = (k, v)"), "r[1]", 1),
+    "flatMapValues": _Step(("k{i} = r[0]", "for v{i} in {call}:", "    r = (k{i}, v{i})"), "r[1]", 1),
 }
 # The user's merge function stays outside the try, so that a KeyError of its own is not taken for a missing key.
 _COMBINE = ("try: a = acc[k]", "except KeyError: acc[k] = v", "else: acc[k] = {merge}")
