@@ -1,9 +1,11 @@
-"""SparkConf, and the one table of every configuration key: its kind, default and meaning.
+"""SparkConf, and the one table of every configuration key: its kind, default, meaning and standing.
 
 - `set` checks the value of a known key at once; the engine's `read` never meets an invalid one that came that way.
 - A key that isn't in the table is kept as it is. One that looks like ours (`spark.`, `headwater.`) warns.
+- A setting is in force if, and only if, something reads it: a test looks for the readers.
 - Below this file a duration is `int` milliseconds and a size `int` bytes, whatever unit the key is written in.
-- `docs/configuration.md` is this table: `python -m headwater.conf > docs/configuration.md`.
+
+`docs/configuration.md` is this table: `python -m headwater.conf > docs/configuration.md`.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
@@ -44,6 +46,14 @@ class Kind(Enum):
     BYTES = "size"  # [int, bytes]
 
 
+class Standing(Enum):
+    """How a setting stands; the values are for the docs."""
+
+    IN_FORCE = "in force"  # something reads it
+    PLANNED = "not yet"  # it will mean what the table says; until then a context in which it is set warns
+    ACCEPTED = "accepted"  # kept for programs that set it; it has no meaning here and never will
+
+
 @dataclass(frozen=True, slots=True)
 class Setting:
     """One configuration key. A key that ends in `.*` stands for all that begin so.
@@ -63,6 +73,7 @@ class Setting:
     share: float = 1.0
     absent: str = ""  # for the docs: what an empty default means
     aliases: tuple[str, ...] = ()  # older names of the key
+    standing: Standing = Standing.IN_FORCE
 
     def parse(self, text: str) -> Any:
         """The typed value of a text; None for an empty text, unless the kind is STRING.
@@ -175,6 +186,14 @@ def _bytes(key: str, default: str, meaning: str, unit: str = "b", **more: Any) -
     return Setting(key, Kind.BYTES, default, meaning, unit, **more)
 
 
+def _planned(*settings: Setting) -> tuple[Setting, ...]:
+    return tuple(replace(setting, standing=Standing.PLANNED) for setting in settings)
+
+
+def _accepted(*settings: Setting) -> tuple[Setting, ...]:
+    return tuple(replace(setting, standing=Standing.ACCEPTED) for setting in settings)
+
+
 def _log_settings(prefix: str, *, of: str) -> tuple[Setting, ...]:
     """The settings that the receivers' and the driver's write-ahead logs have in common."""
     return (
@@ -189,189 +208,230 @@ def _log_settings(prefix: str, *, of: str) -> tuple[Setting, ...]:
     )
 
 
-# Section title -> its settings. Order is the order of the docs.
+# Section title -> its settings: those in force, then the planned, then the accepted. The docs have the same order.
 SECTIONS: dict[str, tuple[Setting, ...]] = {
     "Application": (
         _string("spark.app.name", "", "The application's name.", absent="none: an error"),
-        _string("spark.app.id", "", "The application's id; set by the context."),
-        _string(
-            "spark.master",
-            "",
+        _string("spark.app.id", "", "The application's id: set by the context, whatever it was."),
+        _string("spark.master", "",
             "Where tasks run: `local`, `local[N]`, `local[*]`, `local[N,F]` or `local-cluster[n,c,m]`.",
-            absent="`local[*]`",
-        ),
-        _string("spark.home", "", "Accepted for programs that set it."),
-        _string("spark.submit.deployMode", "client", "Where the driver runs.", choices=("client", "cluster")),
-        _string("spark.submit.pyFiles", "", "Comma-separated .py, .zip and .egg files for the workers' path."),
-        _string("spark.files", "", "Comma-separated files that are copied to every executor, as by `addFile`."),
+            absent="`local[*]`"),
+        _string("spark.home", "", "What `SparkContext.sparkHome` says; nothing else uses it."),
         _string("spark.executorEnv.*", "", "Environment variables of the workers."),
-        _string("spark.hadoop.*", "", "Passed to file systems and output formats, without the prefix."),
-        _string("spark.log.level", "", "Level of the log, as by `setLogLevel`.", absent="WARN"),
+        *_planned(
+            _string("spark.submit.deployMode", "client", "Where the driver runs: `client` is where it was started.",
+                choices=("client", "cluster")),
+            _string("spark.submit.pyFiles", "", "Comma-separated .py, .zip and .egg files for the workers' path. Until "
+                "then: `addPyFile`."),
+            _string("spark.files", "", "Comma-separated files that are copied to every executor. Until then: "
+                "`addFile`."),
+            _string("spark.hadoop.*", "", "Passed to file systems and output formats, without the prefix."),
+            _string("spark.log.level", "", "Level of the log. Until then: `setLogLevel`.", absent="WARN"),
+        ),
     ),
     "Executors and memory": (
         _int("spark.default.parallelism", "", "Partitions of `parallelize` and of shuffles that name no number.",
             least=1,
-            absent="the cores of all executors; at least 2 in a cluster"),
-        _int("spark.driver.cores", "1", "Cores of the driver in cluster mode.", least=1),
-        _bytes("spark.driver.memory", "1g", "Memory of the driver; blocks count in `local` masters.", "m", least=1),
+            absent="`parallelize`: the cores of all executors, at least 2 in a cluster; shuffles: as many as the "
+            "parents have"),
         _bytes("spark.driver.maxResultSize", "1g", "Results of one action larger than this fail the job; 0: no limit."),
-        _int("spark.executor.cores", "", "Workers of one executor.", least=1, absent="the master's"),
-        _int("spark.executor.instances", "", "Number of executors.", absent="the master's"),
-        _bytes("spark.executor.memory", "1g", "Memory of one executor: its blocks and its workers.", "m", least=1),
-        _bytes("spark.executor.memoryOverhead", "", "Asked for on top of the executor's memory in a cluster.", "m"),
-        _bytes("spark.executor.pyspark.memory", "", "Memory of the workers of an executor.", "m", absent="no limit"),
-        _string("spark.executor.id", "", "Set by the context: `driver`."),
-        _int("spark.cores.max", "", "Cores that the application takes in a cluster.", least=1, absent="no limit"),
-        _float("spark.memory.fraction", "0.6", "Share of an executor's memory for blocks and for shuffles."),
-        _float("spark.memory.storageFraction", "0.5", "Share of that which blocks may hold against shuffles."),
-        _bool("spark.memory.offHeap.enabled", "false",
-            "Accepted: serialized blocks are always outside the Python heap."),
-        _bytes("spark.memory.offHeap.size", "0", "Accepted, see `spark.memory.offHeap.enabled`."),
-        _string("spark.local.dir", "", "Comma-separated directories for blocks.",
-            absent="/dev/shm when it is large enough, else the temporary directory"),
-        _bool("spark.cleaner.referenceTracking", "true", "Forget shuffles and broadcasts that nothing refers to."),
-        _bool("spark.cleaner.referenceTracking.blocking", "true", "Wait for executors when forgetting blocks."),
-        _bool("spark.cleaner.referenceTracking.cleanCheckpoints", "false", "Also remove unreferenced RDD checkpoints."),
-        _duration("spark.cleaner.periodicGC.interval", "30min", "How often the driver looks for unreferenced blocks.",
-            "s"),
-        _bool("spark.dynamicAllocation.enabled", "false", "Add and remove executors with the load."),
-        _int("spark.dynamicAllocation.minExecutors", "0", "Fewest executors."),
-        _int("spark.dynamicAllocation.maxExecutors", "", "Most executors.", least=1, absent="no limit"),
-        _int("spark.dynamicAllocation.initialExecutors", "", "Executors at the start.",
-            same_as="spark.dynamicAllocation.minExecutors"),
-        _duration("spark.dynamicAllocation.executorIdleTimeout", "60s", "An idle executor is removed after this.", "s"),
+        _bytes("spark.executor.memory", "1g", "Memory of one executor, of which the settings of blocks take shares; "
+            "it does not bound what workers use. In `local-cluster[n,c,m]` that is m MB for `spark.memory.fraction`.",
+            "m", least=1),
+        _float("spark.memory.fraction", "0.6", "Share of an executor's memory that blocks may take. Past it those used "
+            "longest ago go to disk, if their storage level allows, or are dropped and computed again."),
+        _string("spark.local.dir", "", "Directory for blocks on disk, spills and added files; of a comma-separated "
+            "list, the first. Blocks in memory are in /dev/shm where that has 512 MB free, else here.",
+            absent="the system's temporary directory"),
+        *_planned(
+            _int("spark.driver.cores", "1", "Cores of the driver in cluster mode.", least=1),
+            _int("spark.executor.cores", "", "Workers of one executor.", least=1, absent="the master's"),
+            _int("spark.executor.instances", "", "Number of executors.", absent="the master's"),
+            _bytes("spark.executor.memoryOverhead", "", "Asked for on top of the executor's memory in a cluster.", "m"),
+            _bytes("spark.executor.pyspark.memory", "", "Memory of the workers of an executor.", "m",
+                absent="no limit"),
+            _int("spark.cores.max", "", "Cores that the application takes in a cluster.", least=1, absent="no limit"),
+            _bool("spark.cleaner.referenceTracking.cleanCheckpoints", "false",
+                "Also remove unreferenced RDD checkpoints."),
+            _bool("spark.dynamicAllocation.enabled", "false", "Add and remove executors with the load."),
+            _int("spark.dynamicAllocation.minExecutors", "0", "Fewest executors."),
+            _int("spark.dynamicAllocation.maxExecutors", "", "Most executors.", least=1, absent="no limit"),
+            _int("spark.dynamicAllocation.initialExecutors", "", "Executors at the start.",
+                same_as="spark.dynamicAllocation.minExecutors"),
+            _duration("spark.dynamicAllocation.executorIdleTimeout", "60s",
+                "An idle executor is removed after this.", "s"),
+        ),
+        *_accepted(
+            _bytes("spark.driver.memory", "1g", "The driver is the program's own process, and has no limit. In `local` "
+                "masters, too, blocks count against `spark.executor.memory`.", "m", least=1),
+            _string("spark.executor.id", "", "Set by the context to `driver`."),
+            _float("spark.memory.storageFraction", "0.5",
+                "Shuffles have memory of their own: `spark.python.worker.memory`."),
+            _bool("spark.memory.offHeap.enabled", "false", "Serialized blocks are always outside the Python heap."),
+            _bytes("spark.memory.offHeap.size", "0", "See `spark.memory.offHeap.enabled`."),
+            _bool("spark.cleaner.referenceTracking", "true", "What nothing refers to any more is always forgotten."),
+            _bool("spark.cleaner.referenceTracking.blocking", "true", "Forgetting never makes the program wait."),
+            _duration("spark.cleaner.periodicGC.interval", "30min", "Python frees most objects at once.", "s"),
+        ),
     ),
     "Scheduling": (
-        _string("spark.scheduler.mode", "FIFO", "How jobs of several threads share the executors.",
-            choices=("FIFO", "FAIR")),
-        _string("spark.scheduler.allocation.file", "", "Pools of the FAIR mode."),
-        _string("spark.scheduler.pool", "default",
-            "A local property rather than a setting: the pool of a thread's jobs."),
-        _int("spark.task.maxFailures", "4", "Failed attempts of one task that fail the job. `local[N]` allows 1, "
-            "`local[N,F]` allows F.", least=1),
-        _int("spark.task.cpus", "1", "Cores that one task takes.", least=1),
-        _int("spark.stage.maxConsecutiveAttempts", "4", "Runs of a stage whose inputs get lost before the job fails.",
-            least=1),
-        _duration("spark.locality.wait", "3s", "How long a task waits for the executor that holds its data."),
-        _duration("spark.locality.wait.process", "", "The same, for the same worker.", same_as="spark.locality.wait"),
-        _duration("spark.locality.wait.node", "", "The same, for the same machine.", same_as="spark.locality.wait"),
-        _duration("spark.locality.wait.rack", "", "The same, for the same rack.", same_as="spark.locality.wait"),
-        _bool("spark.speculation", "false", "Run slow tasks a second time. Not with functions that have side effects."),
-        _duration("spark.speculation.interval", "100ms", "How often to look for slow tasks."),
-        _float("spark.speculation.multiplier", "1.5", "How many times slower than the median is slow.", least=1),
-        _float("spark.speculation.quantile", "0.75", "Share of a stage's tasks that must be done first."),
-        _bool("spark.job.interruptOnCancel", "false", "A local property rather than a setting: see `setJobGroup`."),
-        _string("spark.jobGroup.id", "", "A local property rather than a setting: see `setJobGroup`."),
-        _string("spark.job.description", "", "A local property rather than a setting: see `setJobDescription`."),
+        _int("spark.task.maxFailures", "4", "Failed attempts of one task that fail the job. `local` and `local[N]` "
+            "allow 1 unless this is set; `local[N,F]` allows F.", least=1),
+        _duration("spark.locality.wait", "3s", "How long a stage's tasks wait for a free core of an executor that "
+            "holds their data, since the last of them was started."),
+        *_planned(
+            _string("spark.scheduler.mode", "FIFO", "How jobs of several threads share the executors.",
+                choices=("FIFO", "FAIR")),
+            _string("spark.scheduler.allocation.file", "", "Pools of the FAIR mode."),
+            _int("spark.task.cpus", "1", "Cores that one task takes.", least=1),
+            _int("spark.stage.maxConsecutiveAttempts", "4",
+                "Runs of a stage whose inputs get lost before the job fails.", least=1),
+            _duration("spark.locality.wait.process", "", "`spark.locality.wait` for the same worker.",
+                same_as="spark.locality.wait"),
+            _duration("spark.locality.wait.node", "", "`spark.locality.wait` for the same machine.",
+                same_as="spark.locality.wait"),
+            _duration("spark.locality.wait.rack", "", "`spark.locality.wait` for the same rack.",
+                same_as="spark.locality.wait"),
+            _bool("spark.speculation", "false",
+                "Run slow tasks a second time. Not with functions that have side effects."),
+            _duration("spark.speculation.interval", "100ms", "How often to look for slow tasks."),
+            _float("spark.speculation.multiplier", "1.5", "How many times slower than the median is slow.", least=1),
+            _float("spark.speculation.quantile", "0.75", "Share of a stage's tasks that must be done first."),
+        ),
+        *_accepted(
+            _string("spark.scheduler.pool", "default",
+                "A local property rather than a setting: the pool of a thread's jobs."),
+            _bool("spark.job.interruptOnCancel", "false", "A local property rather than a setting: see `setJobGroup`."),
+            _string("spark.jobGroup.id", "", "A local property rather than a setting: see `setJobGroup`."),
+            _string("spark.job.description", "", "A local property rather than a setting: see `setJobDescription`."),
+        ),
     ),
     "Python workers": (
         _bytes("spark.python.worker.memory", "512m", "Memory that one worker's shuffle or sort uses before it spills.",
-            "m",
-            least=1),
-        _bool("spark.python.worker.reuse", "true", "Keep workers for later tasks."),
+            "m", least=1),
         _bool("spark.python.profile", "false", "Profile each RDD's tasks, see `show_profiles`."),
-        _string("spark.python.profile.dump", "", "Directory into which profiles are written at exit."),
-        _string("spark.pyspark.python", "", "Interpreter of the workers.", absent="the driver's"),
-        _string("spark.pyspark.driver.python", "", "Accepted: the driver is the interpreter that runs the program."),
-        _int("spark.serializer.objectStreamReset", "100", "Accepted for programs that set it.", least=-1),
-        _string("spark.serializer", "", "Accepted: records are pickled."),
+        _string("spark.python.profile.dump", "", "Directory into which profiles that weren't shown are written when "
+            "the context stops."),
+        *_planned(
+            _bool("spark.python.worker.reuse", "true", "Keep workers for later tasks, as is always done now."),
+            _string("spark.pyspark.python", "", "Interpreter of the workers.", absent="the driver's"),
+        ),
+        *_accepted(
+            _string("spark.pyspark.driver.python", "", "The driver is the interpreter that runs the program."),
+            _string("spark.serializer", "", "Records are pickled."),
+            _int("spark.serializer.objectStreamReset", "100", "Records are pickled.", least=-1),
+        ),
     ),
     "Shuffles, blocks and compression": (
-        _bool("spark.rdd.compress", "false",
-            "Compress serialized blocks of cached partitions. A context sets it to true, "
-            "as PySpark's does."),
-        _bool("spark.shuffle.compress", "true", "Compress shuffle outputs that go to disk."),
-        _bool("spark.shuffle.spill.compress", "true", "Compress what a shuffle or a sort spills."),
-        _bool("spark.checkpoint.compress", "false", "Compress RDD checkpoints."),
-        _bool("spark.broadcast.compress", "true", "Compress broadcast values."),
-        _bytes("spark.broadcast.blockSize", "4m", "Accepted for programs that set it.", "k"),
-        _bool("spark.broadcast.checksum", "true", "Verify a broadcast value where it arrives."),
-        _string("spark.io.compression.codec", "zstd", "Codec of blocks; `lz4`, Spark's, is accepted and read as zstd.",
-            choices=("zstd", "lz4")),
-        _int("spark.io.compression.zstd.level", "1", "Level of zstd: higher is smaller and slower.", least=-7),
-        _bool("spark.io.encryption.enabled", "false", "Encrypt blocks on disk."),
-        _bytes("spark.buffer.size", "65536", "Buffer of reads and writes of files."),
-        _bool("spark.shuffle.spill", "true", "Accepted: shuffles spill when they must."),
-        _bool("spark.shuffle.service.enabled", "false", "Accepted for programs that set it."),
-        _bytes("spark.shuffle.file.buffer", "32k", "Buffer of each shuffle output file.", "k"),
-        _bytes("spark.reducer.maxSizeInFlight", "48m", "Shuffle output that one task fetches at a time.", "m", least=1),
-        _bytes("headwater.shuffle.inlineLimit", "64k", "Shuffle outputs up to this travel in the task's reply, "
-            "not in a block of their own."),
-        _bytes("spark.files.maxPartitionBytes", "128m", "Largest partition when reading files.", least=1),
-        _bool("spark.files.overwrite", "false", "`addFile` may replace a file of the same name and other content."),
-        _bool("spark.files.useFetchCache", "true", "Accepted for programs that set it."),
-        _bool("spark.files.ignoreMissingFiles", "false", "A file that vanished after listing counts as empty."),
-        _bool("spark.files.ignoreCorruptFiles", "false", "What can't be read of a damaged file is left out."),
+        _bool("spark.rdd.compress", "false", "Compress cached partitions of 4 KiB and more, by zstd. A context sets it "
+            "to true unless it is set, as PySpark's does."),
+        _bytes("headwater.shuffle.inlineLimit", "64k", "Shuffle output of one task up to this travels in its reply, "
+            "not in a block of its own."),
+        *_planned(
+            _bool("spark.shuffle.compress", "true", "Compress shuffle outputs that go to disk."),
+            _bool("spark.shuffle.spill.compress", "true", "Compress what a shuffle or a sort spills."),
+            _bool("spark.checkpoint.compress", "false", "Compress RDD checkpoints."),
+            _bool("spark.broadcast.compress", "true", "Compress broadcast values."),
+            _bool("spark.broadcast.checksum", "true", "Verify a broadcast value where it arrives."),
+            _int("spark.io.compression.zstd.level", "1", "Level of zstd: higher is smaller and slower.", least=-7),
+            _bool("spark.io.encryption.enabled", "false", "Encrypt blocks on disk."),
+            _bytes("spark.reducer.maxSizeInFlight", "48m", "Shuffle output that one task fetches at a time.", "m",
+                least=1),
+            _bytes("spark.files.maxPartitionBytes", "128m", "Largest partition when reading files.", least=1),
+            _bool("spark.files.overwrite", "false", "`addFile` may replace a file of the same name and other content."),
+            _bool("spark.files.ignoreMissingFiles", "false", "A file that vanished after listing counts as empty."),
+            _bool("spark.files.ignoreCorruptFiles", "false", "What can't be read of a damaged file is left out."),
+        ),
+        *_accepted(
+            _string("spark.io.compression.codec", "zstd", "What is compressed is compressed by zstd.",
+                choices=("zstd", "lz4")),
+            _bytes("spark.broadcast.blockSize", "4m", "A broadcast value is one block.", "k"),
+            _bytes("spark.buffer.size", "65536", "Buffers have sizes of their own."),
+            _bool("spark.shuffle.spill", "true", "Shuffles spill when they must."),
+            _bytes("spark.shuffle.file.buffer", "32k", "Buffers have sizes of their own.", "k"),
+            _bool("spark.shuffle.service.enabled", "false", "Executors serve their blocks; workers don't hold any."),
+            _bool("spark.files.useFetchCache", "true", "Added files come from the driver."),
+        ),
     ),
     "Network and cluster": (
-        _string("spark.driver.host", "", "Address under which executors reach the driver.", absent="127.0.0.1"),
-        _string("spark.driver.bindAddress", "", "Address on which the driver listens.", same_as="spark.driver.host"),
-        _int("spark.driver.port", "0", "Port on which the driver listens; 0: any."),
-        _int("spark.blockManager.port", "0", "Port on which executors listen; 0: any."),
-        _int("spark.port.maxRetries", "16", "Next ports to try when a port is taken."),
-        _duration("spark.network.timeout", "120s", "When an answer over the network is overdue.", "s", least=1),
-        _duration("spark.executor.heartbeatInterval", "10s", "Accepted; see `headwater.cluster.heartbeatInterval`."),
-        _duration("headwater.cluster.heartbeatInterval", "1s", "How often an executor tells the driver that it lives.",
-            least=1),
-        _duration("headwater.cluster.executorTimeout", "10s", "An executor that is silent for so long counts as lost.",
-            least=1),
-        _bool("spark.authenticate", "true", "Accepted: connections are always authenticated."),
-        _string("spark.authenticate.secret", "", "The shared secret.", absent="a new one for each application"),
-        _bool("spark.network.crypto.enabled", "false", "Encrypt connections."),
+        *_planned(
+            _string("spark.driver.host", "127.0.0.1", "Address under which executors reach the driver."),
+            _string("spark.driver.bindAddress", "", "Address on which the driver listens.",
+                same_as="spark.driver.host"),
+            _int("spark.driver.port", "0", "Port on which the driver listens; 0: any."),
+            _int("spark.blockManager.port", "0", "Port on which executors listen; 0: any."),
+            _int("spark.port.maxRetries", "16", "Next ports to try when a port is taken."),
+            _duration("spark.network.timeout", "120s", "When an answer over the network is overdue.", "s", least=1),
+            _duration("spark.executor.heartbeatInterval", "10s",
+                "How often an executor tells the driver that it lives."),
+            _string("spark.authenticate.secret", "", "The shared secret.", absent="a new one for each application"),
+            _bool("spark.network.crypto.enabled", "false", "Encrypt connections."),
+        ),
+        *_accepted(
+            _bool("spark.authenticate", "true", "Connections are always authenticated."),
+        ),
     ),
     "Streaming": (
-        _duration("spark.streaming.blockInterval", "200ms", "How often a receiver's records become a block; "
-            "a batch has a partition for each. At least 50 ms is recommended.", least=1),
-        _int("spark.streaming.blockQueueSize", "10", "Blocks that wait to be stored before the receiver waits.",
-            least=1),
+        _duration("spark.streaming.blockInterval", "200ms", "How often a receiver's records become a block; a batch "
+            "has a partition for each. If it isn't set, it is evened out: an interval near the default of which each "
+            "batch has the same number, and each core as many blocks. At least 50 ms is recommended.", least=1),
         _int("spark.streaming.concurrentJobs", "1",
-            "Jobs that run at once. More than one lets batches overtake each other.",
-            least=1),
-        _string("spark.streaming.checkpoint.directory", "", "As if the program called `ssc.checkpoint` with it."),
-        _bool("spark.streaming.unpersist", "true", "Forget RDDs and received blocks that no stream needs any more."),
-        _bool("spark.streaming.stopGracefullyOnShutdown", "false", "On SIGTERM, first finish what was received."),
-        _bool("spark.streaming.stopSparkContextByDefault", "true",
-            "Accepted: Python's `stop()` has an argument for it."),
-        _duration("spark.streaming.gracefulStopTimeout", "", "How long a graceful stop may take.",
-            absent="10 batch intervals"),
+            "Jobs that run at once. More than one lets batches overtake each other.", least=1),
+        _string("spark.streaming.checkpoint.directory", "", "As if the program called `ssc.checkpoint` with it: which "
+            "this version refuses, so a StreamingContext raises."),
+        _bool("spark.streaming.unpersist", "true", "Forget the blocks of RDDs and receivers that no stream needs."),
+        _bool("spark.streaming.stopGracefullyOnShutdown", "false", "When the program ends and the context still runs, "
+            "first finish what was received. A program that SIGTERM ends must handle that signal: Python doesn't."),
+        _duration("spark.streaming.gracefulStopTimeout", "", "How long a graceful stop waits until receivers have "
+            "stopped and a batch has taken what they received; later that is dropped. Batches that were generated are "
+            "finished whatever it says.",
+            absent="10 batch intervals, as for 0"),
         _duration("spark.streaming.fileStream.minRememberDuration", "60s",
-            "A file stream sees files not older than this.", "s",
+            "A file stream sees files not older than this, rounded up to whole batches.", "s",
             aliases=("spark.streaming.minRememberDuration",)),
-        _int("spark.streaming.sessionByKey.deltaChainThreshold", "20",
-            "Change logs of a `mapWithState` before a full image.",
-            least=1),
-        _int("spark.streaming.ui.retainedBatches", "1000", "Finished batches that UI, REST and metrics remember.",
-            least=1),
-        _string("spark.streaming.internal.batchTime", "",
-            "A local property rather than a setting: the batch of a job."),
-        _string("spark.streaming.internal.outputOpId", "",
-            "A local property rather than a setting: the output of a job."),
-        _string("spark.streaming.clock", "", "Accepted; tests hand in a clock."),
-        _duration("spark.streaming.manualClock.jump", "0", "Accepted, see `spark.streaming.clock`."),
+        _string("spark.streaming.clock", "", "A name that ends in `ManualClock`: batches follow a clock that the "
+            "program moves, for tests.", absent="the system's clock"),
+        *_planned(
+            _int("spark.streaming.sessionByKey.deltaChainThreshold", "20",
+                "Change logs of a `mapWithState` before a full image.", least=1),
+            _int("spark.streaming.ui.retainedBatches", "1000",
+                "Finished batches that UI, REST and metrics remember.", least=1),
+        ),
+        *_accepted(
+            _int("spark.streaming.blockQueueSize", "10", "While a block is stored, records gather in one buffer; when "
+                "that is full the receiver waits.", least=1),
+            _bool("spark.streaming.stopSparkContextByDefault", "true", "Python's `stop()` has an argument for it."),
+            _string("spark.streaming.internal.batchTime", "",
+                "A local property rather than a setting: the batch of a job."),
+            _string("spark.streaming.internal.outputOpId", "",
+                "A local property rather than a setting: the output of a job."),
+            _duration("spark.streaming.manualClock.jump", "0", "The program moves a manual clock."),
+        ),
     ),
     "Receivers": (
         _int("spark.streaming.receiver.maxRate", "", "Records a second that one receiver takes; 0 or -1: no limit.",
-            least=-1,
-            absent="no limit"),
-        _duration("spark.streaming.receiver.blockStoreTimeout", "30", "How long storing a block may take.", "s",
-            least=1),
+            least=-1, absent="no limit"),
         _duration("spark.streaming.receiverRestartDelay", "2000",
             "Pause between a receiver's failure and its restart."),
-        _bytes("headwater.streaming.receiver.memoryLimit", "",
-            "Received, not yet processed blocks that one executor keeps in "
-            "memory. More are spilled.", same_as="spark.executor.memory", share=0.5, least=1),
-        _bytes("headwater.streaming.receiver.spillLimit", "4g",
-            "Received blocks that one executor keeps on disk before its "
-            "receivers stop reading."),
-        _bool("spark.streaming.receiver.writeAheadLog.enable", "false",
-            "Log received blocks in the checkpoint directory."),
-        *_log_settings("spark.streaming.receiver.writeAheadLog", of="receivers' log"),
-        *_log_settings("spark.streaming.driver.writeAheadLog", of="driver's log"),
-        _bool("spark.streaming.driver.writeAheadLog.allowBatching", "true",
-            "Write waiting entries of the driver's log as one."),
-        _duration("spark.streaming.driver.writeAheadLog.batchingTimeout", "5000", "How long a batched entry may wait."),
+        _bytes("headwater.streaming.receiver.memoryLimit", "", "Received, not yet processed blocks that one executor "
+            "keeps in memory. More go to disk, if their storage level allows.",
+            same_as="spark.executor.memory", share=0.5, least=1),
+        _bytes("headwater.streaming.receiver.spillLimit", "1g", "Received blocks that went to disk, of one executor, "
+            "before its receivers stop reading."),
+        *_planned(
+            _duration("spark.streaming.receiver.blockStoreTimeout", "30", "How long storing a block may take.", "s",
+                least=1),
+            _bool("spark.streaming.receiver.writeAheadLog.enable", "false",
+                "Log received blocks in the checkpoint directory."),
+            *_log_settings("spark.streaming.receiver.writeAheadLog", of="receivers' log"),
+            *_log_settings("spark.streaming.driver.writeAheadLog", of="driver's log"),
+            _bool("spark.streaming.driver.writeAheadLog.allowBatching", "true",
+                "Write waiting entries of the driver's log as one."),
+            _duration("spark.streaming.driver.writeAheadLog.batchingTimeout", "5000",
+                "How long a batched entry may wait."),
+        ),
     ),
-    "Back-pressure": (
+    "Back-pressure": _planned(
         _bool("spark.streaming.backpressure.enabled", "false", "Let processing decide how fast sources are read."),
         _float("spark.streaming.backpressure.initialRate", "", "Records a second before the first batch is processed.",
             same_as="spark.streaming.receiver.maxRate"),
@@ -382,22 +442,28 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
         _float("spark.streaming.backpressure.pid.minRate", "100", "Lowest rate, records a second.", least=1e-9),
     ),
     "Sources": (
-        _float("spark.streaming.kafka.maxRatePerPartition", "0", "Records a second of each partition; 0: no limit."),
-        _float("spark.streaming.kafka.minRatePerPartition", "1", "Lowest rate of each partition under back-pressure."),
-        _int("spark.streaming.kafka.maxRetries", "1", "Further attempts of the driver to look up offsets."),
-        _bool("spark.streaming.kafka.consumer.cache.enabled", "true", "Keep consumers for later batches."),
-        _int("spark.streaming.kafka.consumer.cache.initialCapacity", "16", "Accepted for programs that set it."),
-        _int("spark.streaming.kafka.consumer.cache.maxCapacity", "64", "Consumers that one executor keeps.", least=1),
-        _float("spark.streaming.kafka.consumer.cache.loadFactor", "0.75", "Accepted for programs that set it."),
-        _duration("spark.streaming.kafka.consumer.poll.ms", "", "How long a task waits for records.",
-            same_as="spark.network.timeout"),
-        _bool("spark.streaming.kafka.allowNonConsecutiveOffsets", "false",
-            "Offsets may have gaps: compacted or transactional "
-            "topics."),
-        _duration("spark.streaming.kinesis.retry.waitTime", "100ms", "Pause before a block is read again."),
-        _int("spark.streaming.kinesis.retry.maxAttempts", "3", "Attempts to read a block.", least=1),
+        *_planned(
+            _float("spark.streaming.kafka.maxRatePerPartition", "0",
+                "Records a second of each partition; 0: no limit."),
+            _float("spark.streaming.kafka.minRatePerPartition", "1",
+                "Lowest rate of each partition under back-pressure."),
+            _int("spark.streaming.kafka.maxRetries", "1", "Further attempts of the driver to look up offsets."),
+            _bool("spark.streaming.kafka.consumer.cache.enabled", "true", "Keep consumers for later batches."),
+            _int("spark.streaming.kafka.consumer.cache.maxCapacity", "64", "Consumers that one executor keeps.",
+                least=1),
+            _duration("spark.streaming.kafka.consumer.poll.ms", "", "How long a task waits for records.",
+                same_as="spark.network.timeout"),
+            _bool("spark.streaming.kafka.allowNonConsecutiveOffsets", "false",
+                "Offsets may have gaps: compacted or transactional topics."),
+            _duration("spark.streaming.kinesis.retry.waitTime", "100ms", "Pause before a block is read again."),
+            _int("spark.streaming.kinesis.retry.maxAttempts", "3", "Attempts to read a block.", least=1),
+        ),
+        *_accepted(
+            _int("spark.streaming.kafka.consumer.cache.initialCapacity", "16", "Of a hash table of the JVM's."),
+            _float("spark.streaming.kafka.consumer.cache.loadFactor", "0.75", "Of a hash table of the JVM's."),
+        ),
     ),
-    "Streaming executors": (
+    "Streaming executors": _planned(
         _bool("spark.streaming.dynamicAllocation.enabled", "false", "Add and remove executors with the batches' load."),
         _int("spark.streaming.dynamicAllocation.minExecutors", "", "Fewest executors.", least=1,
             absent="the number of receivers, at least 1"),
@@ -409,23 +475,27 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
             "Processing time over interval that removes one."),
     ),
     "Monitoring": (
-        _bool("spark.ui.enabled", "true", "Serve the web UI."),
-        _int("spark.ui.port", "4040", "Port of the web UI, or the next free one."),
-        _string("spark.ui.filters", "", "Accepted for programs that set it."),
-        _bool("spark.ui.killEnabled", "true", "Jobs can be cancelled in the web UI."),
-        _bool("spark.ui.reverseProxy", "false", "The web UI stands behind a proxy."),
-        _int("spark.ui.retainedJobs", "1000", "Finished jobs that the UI remembers.", least=1),
-        _int("spark.ui.retainedStages", "1000", "Finished stages that the UI remembers.", least=1),
-        _int("spark.ui.retainedTasks", "100000", "Finished tasks that the UI remembers.", least=1),
-        _bool("spark.ui.showConsoleProgress", "false", "Show running stages on the terminal."),
-        _bool("spark.eventLog.enabled", "false", "Write events to a file."),
-        _string("spark.eventLog.dir", "", "Directory of the event files.", absent="/tmp/spark-events"),
-        _bool("spark.eventLog.compress", "false", "Compress the event files."),
-        _bool("spark.eventLog.rolling.enabled", "false", "Begin a new event file when one is full."),
-        _string("spark.metrics.namespace", "", "First part of each metric's name.", same_as="spark.app.id"),
-        _string("spark.metrics.*", "", "Where metrics go."),
+        _int("spark.ui.retainedJobs", "1000", "Jobs, and as many stages, that `statusTracker` remembers.", least=1),
+        *_planned(
+            _bool("spark.ui.enabled", "true", "Serve the web UI."),
+            _int("spark.ui.port", "4040", "Port of the web UI, or the next free one."),
+            _bool("spark.ui.killEnabled", "true", "Jobs can be cancelled in the web UI."),
+            _bool("spark.ui.reverseProxy", "false", "The web UI stands behind a proxy."),
+            _int("spark.ui.retainedStages", "1000", "Finished stages that the UI remembers.", least=1),
+            _int("spark.ui.retainedTasks", "100000", "Finished tasks that the UI remembers.", least=1),
+            _bool("spark.ui.showConsoleProgress", "false", "Show running stages on the terminal."),
+            _bool("spark.eventLog.enabled", "false", "Write events to a file."),
+            _string("spark.eventLog.dir", "", "Directory of the event files.", absent="/tmp/spark-events"),
+            _bool("spark.eventLog.compress", "false", "Compress the event files."),
+            _bool("spark.eventLog.rolling.enabled", "false", "Begin a new event file when one is full."),
+            _string("spark.metrics.namespace", "", "First part of each metric's name.", same_as="spark.app.id"),
+            _string("spark.metrics.*", "", "Where metrics go."),
+        ),
+        *_accepted(
+            _string("spark.ui.filters", "", "Filters are classes of the JVM's."),
+        ),
     ),
-    "Accepted for programs that set them": (
+    "Not ours": _accepted(
         _string("spark.driver.extraJavaOptions", "", "There is no JVM."),
         _string("spark.driver.extraClassPath", "", "There is no JVM."),
         _string("spark.driver.extraLibraryPath", "", "There is no JVM."),
@@ -447,6 +517,7 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
         _string("spark.driverEnv.*", "", "Environment of the driver in a cluster that isn't ours."),
     ),
 }  # fmt: skip
+
 
 SETTINGS: dict[str, Setting] = {setting.key: setting for section in SECTIONS.values() for setting in section}
 _ALIASES: dict[str, str] = {alias: setting.key for setting in SETTINGS.values() for alias in setting.aliases}
@@ -491,6 +562,17 @@ def read(pairs: Mapping[str, str], key: str) -> Any:
         value = read(pairs, setting.same_as)
         return value if setting.share == 1.0 else int(value * setting.share)
     return setting.parse(text) if text else "" if setting.kind is Kind.STRING else None
+
+
+def without_effect(conf: SparkConf) -> list[str]:
+    """The keys of planned settings that a conf sets to something other than their default.
+
+    >>> without_effect(SparkConf(False).set("spark.speculation", True).set("spark.ui.port", 4040))
+    ['spark.speculation']
+    """
+    pairs = dict(conf.getAll())
+    planned = [key for key in pairs if (setting := find(key)) is not None and setting.standing is Standing.PLANNED]
+    return [key for key in planned if read(pairs, key) != read({k: v for k, v in pairs.items() if k != key}, key)]
 
 
 # ------------------------------------------------------------------------------------------------- SparkConf
@@ -558,7 +640,7 @@ of us, ms, s, m, min, h or d (alone it counts ms), such as 30s.
         return self.set("spark.app.name", value)
 
     def setSparkHome(self, value: str) -> SparkConf:
-        """Set `spark.home`, which has no effect here."""
+        """Set `spark.home`, which only `SparkContext.sparkHome` shows."""
         return self.set("spark.home", value)
 
     def setExecutorEnv(
@@ -640,10 +722,17 @@ def _unknown(key: str) -> str:
 
 
 # ------------------------------------------------------------------------------------------------- docs
-def describe() -> list[tuple[str, str, str, str, str]]:
-    """The table as rows of text for people: (section, key, kind, default, meaning)."""
+def describe() -> list[tuple[str, str, str, str, str, str]]:
+    """The table as rows of text for people: (section, key, kind, default, standing, meaning)."""
     return [
-        (section, setting.key, _kind_text(setting), _default_text(setting), _meaning_text(setting))
+        (
+            section,
+            setting.key,
+            _kind_text(setting),
+            _default_text(setting),
+            setting.standing.value,
+            _meaning_text(setting),
+        )
         for section, settings in SECTIONS.items()
         for setting in settings
     ]
@@ -685,7 +774,12 @@ nearest name, and is kept.
 - A **boolean** is `true` or `false`, in any case of letters.
 - A key that ends in `.*` stands for all that begin so.
 
-The settings of a feature that this version lacks are checked and kept; they take effect with the feature.
+Each setting is one of:
+
+- **in force**: it does what its meaning says.
+- **not yet**: this version lacks the feature. The value is checked and kept, and does nothing; a `SparkContext` that
+  starts with a value other than the default logs a warning.
+- **accepted**: kept for programs that set it. It has no meaning here, and the last column says why.
 """
 
 
@@ -695,8 +789,8 @@ def document() -> str:
     for row in describe():
         if row[0] != section:
             section = row[0]
-            parts.append(f"\n## {section}\n\n| key | value | default | meaning |\n|---|---|---|---|\n")
-        parts.append(f"| `{row[1]}` | {row[2]} | {row[3]} | {row[4]} |\n")
+            parts.append(f"\n## {section}\n\n| key | value | default | stands | meaning |\n|---|---|---|---|---|\n")
+        parts.append(f"| `{row[1]}` | {' | '.join(row[2:])} |\n")
     return "".join(parts)
 
 

@@ -18,14 +18,25 @@ from headwater.engine.lineage import PerRecord
 # Records between two looks at the memory budget: often enough for records of some kilobytes, too rare to be felt.
 _RECORDS_PER_CHECK = 4096
 _INDENT = "    "
+# Python nests 20 blocks at most, the loop's own among them.
+_STEPS_PER_LOOP = 12
 
 
 def transform(steps: Sequence[PerRecord], records: Iterable[Any]) -> Iterable[Any]:
-    """The records after all steps, lazily."""
-    if not steps:
-        return records
-    # Not the built-in map or filter for a single step: they would take a user's StopIteration for the end of the data.
-    return _loop(steps, "yield")(records)  # type: ignore[no-any-return]
+    """The records after all steps, lazily.
+
+    A single step isn't left to the built-in map or filter, which take a user's StopIteration for the end of the data.
+    """
+    while steps:
+        loop, steps = steps[:_STEPS_PER_LOOP], steps[_STEPS_PER_LOOP:]
+        records = _loop(loop, "yield")(records)
+    return records
+
+
+def _last_loop(steps: Sequence[PerRecord], records: Iterable[Any]) -> tuple[Sequence[PerRecord], Iterable[Any]]:
+    """The steps that fit the loop that ends the stage, and the records that all others give."""
+    split = max(len(steps) - _STEPS_PER_LOOP, 0)
+    return steps[split:], transform(steps[:split], records)
 
 
 def combine(
@@ -36,6 +47,7 @@ def combine(
     full: Callable[[int], bool],
 ) -> Iterator[dict[Any, Any]]:
     """Combine the pairs that the steps give by key; yields a dict each time that `full(keys held)`, and a last one."""
+    steps, records = _last_loop(steps, records)
     loop = _loop(steps, "combine" if create is None else "create", merge_value)
     combined: dict[Any, Any] = {}
     source = iter(records)
@@ -55,6 +67,7 @@ def scatter(
     full: Callable[[int], bool],
 ) -> Iterator[list[list[Any]]]:
     """Put the pairs that the steps give into `index(key)`'s bucket; yields all buckets each time that they are full."""
+    steps, records = _last_loop(steps, records)
     loop = _loop(steps, "scatter")
     buckets: list[list[Any]] = [[] for _ in range(partitions)]
     source = iter(records)
