@@ -379,7 +379,8 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
             "Jobs that run at once. More than one lets batches overtake each other.", least=1),
         _string("spark.streaming.checkpoint.directory", "", "As if the program called `ssc.checkpoint` with it: which "
             "this version refuses, so a StreamingContext raises."),
-        _bool("spark.streaming.unpersist", "true", "Forget the blocks of RDDs and receivers that no stream needs."),
+        _bool("spark.streaming.unpersist", "true", "Unpersist RDDs that no stream needs any more. What receivers "
+            "stored is always forgotten then."),
         _bool("spark.streaming.stopGracefullyOnShutdown", "false", "When the program ends and the context still runs, "
             "first finish what was received. A program that SIGTERM ends must handle that signal: Python doesn't."),
         _duration("spark.streaming.gracefulStopTimeout", "", "How long a graceful stop waits until receivers have "

@@ -47,6 +47,8 @@ __all__ = ["SparkContext"]
 
 T = TypeVar("T")
 
+logger = logging.getLogger("headwater.context")
+
 _DEFAULT_MASTER = "local[*]"
 # Log4j's levels, by which programs know them, and Python's.
 _LOG_LEVELS = {
@@ -149,6 +151,9 @@ class SparkContext(WithJobProperties):
         SparkFiles._set_root(self._files_path)
         # Engine threads are daemons, and the interpreter must not end while workers still write.
         atexit.register(self.stop)
+        idle = settings.without_effect(self._conf)
+        if idle:
+            logger.warning("%s %s no effect yet", ", ".join(idle), "has" if len(idle) == 1 else "have")
 
     # -------------------------------------------------------------------------------------------- life
     @classmethod

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import headwater
+from headwater import SparkContext
 from headwater import conf as conf_module
-from headwater.conf import SETTINGS, SparkConf, UnknownSettingWarning, read
+from headwater.conf import SETTINGS, SparkConf, Standing, UnknownSettingWarning, find, read, without_effect
 from headwater.errors import IllegalArgumentException
 
 
@@ -225,9 +228,7 @@ def test_older_name_of_a_key_means_the_key() -> None:
         ("spark.master", ""),
         ("headwater.shuffle.inlineLimit", 65_536),
         ("headwater.streaming.receiver.memoryLimit", 2**29),
-        ("headwater.streaming.receiver.spillLimit", 2**32),
-        ("headwater.cluster.heartbeatInterval", 1000),
-        ("headwater.cluster.executorTimeout", 10_000),
+        ("headwater.streaming.receiver.spillLimit", 2**30),
     ],
 )
 def test_read_of_an_unset_key_gives_the_default(key: str, value: object) -> None:
@@ -295,7 +296,103 @@ def test_conf_does_without_a_defaults_file(monkeypatch: pytest.MonkeyPatch) -> N
     assert SparkConf().getAll() == []
 
 
+# ------------------------------------------------------------------------------------------------- planned settings
+@pytest.mark.parametrize(
+    ("key", "value", "idle"),
+    [
+        ("spark.speculation", "true", True),  # planned
+        ("spark.speculation", "False", False),  # its default
+        ("spark.network.timeout", "2min", False),  # its default, in another unit
+        ("spark.executor.instances", "2", True),  # has no default
+        ("spark.eventLog.dir", "", False),  # set to nothing, as by default
+        ("spark.hadoop.fs.s3a.endpoint", "host", True),  # one of a family
+        ("spark.locality.wait.node", "3s", False),  # the default of the setting that it follows
+        ("spark.locality.wait.node", "0", True),
+        ("spark.locality.wait", "0", False),  # in force
+        ("spark.kryo.registrator", "a.B", False),  # accepted
+        ("my.key", "1", False),  # the program's own
+    ],
+)
+def test_planned_setting_is_without_effect_when_it_differs_from_its_default(key: str, value: str, idle: bool) -> None:
+    assert without_effect(empty().set(key, value)) == ([key] if idle else [])
+
+
+def test_context_warns_once_of_all_settings_without_effect(no_context: None, caplog: pytest.LogCaptureFixture) -> None:
+    conf = empty().setMaster("local").setAppName("a").set("spark.ui.port", 80).set("spark.kryo.x", 1)
+    with SparkContext(conf=conf):
+        assert caplog.messages == ["spark.ui.port has no effect yet"]
+    caplog.clear()
+    with SparkContext(conf=conf.set("spark.task.cpus", 2)):
+        assert caplog.messages == ["spark.ui.port, spark.task.cpus have no effect yet"]
+    assert [(record.name, record.levelname) for record in caplog.records] == [("headwater.context", "WARNING")]
+
+
+def test_context_does_not_warn_of_what_contexts_set(no_context: None, caplog: pytest.LogCaptureFixture) -> None:
+    with SparkContext(conf=empty().setMaster("local").setAppName("a")) as sc:
+        conf = sc.getConf()
+    with SparkContext(conf=conf):
+        assert caplog.messages == []
+
+
 # ------------------------------------------------------------------------------------------------- the table
+def keys_read(code: str) -> set[str]:
+    """The keys that code reads: `conf.get(key)`, `conf.read(key)`, `read(pairs, key)`; a family's prefix as a literal.
+
+    >>> sorted(keys_read("self._conf.get('spark.a'); properties.get('spark.b'); read(pairs, 'spark.c')"))
+    ['spark.a', 'spark.c']
+    """
+    found = set()
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value + "*" in SETTINGS:
+            found.add(node.value + "*")
+        if isinstance(node, ast.Call) and _reads(node.func):
+            found |= {str(argument.value) for argument in node.args if isinstance(argument, ast.Constant)}
+    return {key for key in found if key.startswith(conf_module.PREFIXES)}
+
+
+def _reads(function: ast.expr) -> bool:
+    if isinstance(function, ast.Attribute) and function.attr == "get":
+        owner = function.value
+        name = owner.attr if isinstance(owner, ast.Attribute) else getattr(owner, "id", "")
+        return name in ("conf", "_conf")
+    return (function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")) == "read"
+
+
+@pytest.fixture(scope="module")
+def keys_in_use() -> set[str]:
+    """The table's keys that the package reads, and those that they take their default from."""
+    package = Path(headwater.__file__).parent
+    keys: set[str] = set()
+    for path in package.rglob("*.py"):
+        if path.name != "conf.py":
+            keys |= keys_read(path.read_text())
+    settings = [setting for key in keys if (setting := find(key)) is not None]
+    return {setting.key for setting in settings} | {setting.same_as for setting in settings if setting.same_as}
+
+
+def test_setting_in_force_is_read(keys_in_use: set[str]) -> None:
+    in_force = {setting.key for setting in SETTINGS.values() if setting.standing is Standing.IN_FORCE}
+    assert in_force - keys_in_use == set(), "nothing reads these: they are planned or accepted, or go"
+
+
+def test_setting_that_is_read_is_in_force(keys_in_use: set[str]) -> None:
+    idle = {setting.key for setting in SETTINGS.values() if setting.standing is not Standing.IN_FORCE}
+    assert idle & keys_in_use == set(), "these are read: they are in force"
+
+
+def test_settings_of_our_own_are_all_in_force() -> None:
+    ours = [setting for setting in SETTINGS.values() if setting.key.startswith("headwater.")]
+    assert ours
+    assert all(setting.standing is Standing.IN_FORCE for setting in ours)
+
+
+def test_table_lists_a_section_by_standing() -> None:
+    order = list(Standing)
+    for section in conf_module.SECTIONS.values():
+        places = [order.index(setting.standing) for setting in section]
+        assert places == sorted(places), section[0].key
+
+
 def test_table_has_valid_defaults_that_follow_settings_of_the_table() -> None:
     for setting in SETTINGS.values():
         if setting.default:

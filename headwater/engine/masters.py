@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from headwater.engine.backends.protocol import Backend
 from headwater.errors import IllegalArgumentException
@@ -83,7 +83,9 @@ def _settings(master: Master, conf: SparkConf, directory: str) -> ExecutorSettin
     from headwater.engine.executor import ExecutorSettings
 
     memory: int = master.memory or conf.read("spark.executor.memory")
-    received: Any = conf.read("headwater.streaming.receiver.memoryLimit")
+    received: int = memory // 2
+    if conf.contains("headwater.streaming.receiver.memoryLimit"):
+        received = conf.read("headwater.streaming.receiver.memoryLimit")
     pairs = dict(conf.getAll())
     prefix = "spark.executorEnv."
     return ExecutorSettings(
@@ -98,7 +100,7 @@ def _settings(master: Master, conf: SparkConf, directory: str) -> ExecutorSettin
         inline_limit=conf.read("headwater.shuffle.inlineLimit"),
         result_limit=conf.read("spark.driver.maxResultSize") or sys.maxsize,
         compress=conf.read("spark.rdd.compress"),
-        received_memory=int(received) if received else memory // 2,
+        received_memory=received,
         received_disk=conf.read("headwater.streaming.receiver.spillLimit"),
         serve_blocks=master.clustered,
         owner_directories=() if master.clustered else (directory,),
