@@ -80,6 +80,7 @@ class _Worker:
     useful: bool = False  # has finished a task
     killed: str | None = None  # why its task was killed
     ended: bool = False  # its channel has; the warden will say how
+    later: list[tuple[Any, ...]] = field(default_factory=list)  # what it's told before its next task
 
 
 class Executor:
@@ -194,6 +195,9 @@ class Executor:
         known = worker.programs.knows(spec.program)
         worker.programs.use(spec.program, True)
         try:
+            for message in worker.later:
+                worker.send(message)
+            worker.later.clear()
             worker.send(("task", spec, None if known else program))
         except OSError:
             log.debug("worker %d is gone; its end will be reported", worker.number)
@@ -263,9 +267,9 @@ class Executor:
 
     def _greet(self, worker: _Worker) -> None:
         if self._peers:
-            worker.send(("peers", self._peers))
+            worker.later.append(("peers", self._peers))
         if self._importable:
-            worker.send(("paths", self._importable))
+            worker.later.append(("paths", self._importable))
 
     def _worker_started(self, number: int, pid: int) -> None:
         with self._lock:
@@ -463,8 +467,12 @@ class Executor:
         return self._peers
 
     def _tell(self, message: tuple[Any, ...]) -> None:
+        """Tell all workers; one that is busy before its next task: it doesn't read now, and we must not wait for it."""
         for worker in self._workers.values():
-            with contextlib.suppress(OSError):  # it's gone; its successor is greeted with all of this
+            if worker.task is not None:
+                worker.later.append(message)
+                continue
+            with contextlib.suppress(OSError):  # it's gone; its successor is greeted with all that matters
                 worker.send(message)
 
 
