@@ -40,7 +40,7 @@ def totals(rows):
 def main():
     p = parser(__doc__)
     p.add_argument("--records", type=int, default=10_000_000)
-    p.add_argument("--partitions", type=int, default=16)
+    p.add_argument("--partitions", type=int, default=2)
     p.add_argument("--memory", type=int, default=512, help="MB, of all workers together")
     p.add_argument("--workers", type=int, default=2, help="how many that are, for --memory")
     args = p.parse_args()

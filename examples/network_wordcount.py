@@ -23,12 +23,13 @@ def main() -> None:
     counts = lines.flatMap(lambda line: line.split()).map(lambda word: (word, 1)).reduceByKey(lambda a, b: a + b)
     counts.pprint()
 
-    ssc.start()
     try:
+        ssc.start()
         ssc.awaitTermination(seconds)
     except KeyboardInterrupt:
         pass
-    ssc.stop()
+    finally:
+        ssc.stop()
 
 
 if __name__ == "__main__":

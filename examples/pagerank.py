@@ -20,10 +20,12 @@ def link(line: str) -> tuple[str, str]:
     return page, target
 
 
-def contributions(targets: Iterable[str], rank: float) -> Iterator[tuple[str, float]]:
+def contributions(page: str, targets: Iterable[str], rank: float) -> Iterator[tuple[str, float]]:
     """A page's rank, shared out to the pages that it links to."""
+    yield page, 0.0  # so that a page to which none links is ranked too
     shared = list(targets)
-    return ((target, rank / len(shared)) for target in shared)
+    for target in shared:
+        yield target, rank / len(shared)
 
 
 def main() -> None:
@@ -33,8 +35,8 @@ def main() -> None:
         links = lines.map(link).distinct().groupByKey().cache()
         ranks = links.mapValues(lambda targets: 1.0)
         for _ in range(iterations):
-            received = links.join(ranks).flatMap(lambda row: contributions(*row[1])).reduceByKey(lambda a, b: a + b)
-            ranks = received.mapValues(lambda rank: (1 - DAMPING) + DAMPING * rank)
+            sent = links.join(ranks).flatMap(lambda row: contributions(row[0], *row[1]))
+            ranks = sent.reduceByKey(lambda a, b: a + b).mapValues(lambda rank: (1 - DAMPING) + DAMPING * rank)
         for page, rank in ranks.sortBy(lambda row: row[1], ascending=False).collect():
             print(f"{page} {rank:.3f}")
 

@@ -23,6 +23,7 @@ from headwater.streaming.dstream import DStream
 from headwater.streaming.durations import duration_ms
 from headwater.streaming.graph import Graph, InputNode
 from headwater.streaming.listener import StreamingListener, StreamingListenerBus
+from headwater.streaming.notyet import OF_CONTEXT, refuse
 from headwater.streaming.operators.functions import call_site
 from headwater.streaming.operators.joined import TransformedAll, United
 from headwater.streaming.operators.output import Output
@@ -115,6 +116,9 @@ class StreamingContext:
         self._started_at = ""  # call site of start, for errors of other contexts
 
     # -------------------------------------------------------------------------------------------- finding contexts
+    def __getattr__(self, name: str) -> Any:
+        refuse(self, name, OF_CONTEXT)
+
     @classmethod
     def getOrCreate(cls, checkpointPath: str, setupFunc: Callable[[], StreamingContext]) -> StreamingContext:
         """Not yet: recover a context from a checkpoint, or else make one.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from headwater.errors import UnsupportedOperationException
 from headwater.storagelevel import StorageLevel
 from headwater.streaming.durations import instant_ms
+from headwater.streaming.notyet import OF_DSTREAM, refuse
 from headwater.streaming.operators.functions import call_site, takes_time
 from headwater.streaming.operators.joined import Paired, TransformedWith, United
 from headwater.streaming.operators.mapped import Counted, Mapped, Reduced, Transformed
@@ -34,6 +35,9 @@ class DStream:
         self._node = node
         self._ssc = ssc
         self._sc = ssc.sparkContext
+
+    def __getattr__(self, name: str) -> Any:
+        refuse(self, name, OF_DSTREAM)
 
     @property
     def is_cached(self) -> bool:

@@ -162,7 +162,7 @@ def test_task_computes_an_operator(around: Surroundings, dataset: Dataset, parti
 @pytest.mark.parametrize("operator", ["union", "perPartition"])
 def test_task_computes_a_deep_lineage(around: Surroundings, operator: str) -> None:
     dataset = source([1])
-    for _ in range(1000):
+    for _ in range(300):
         if operator == "union":
             dataset = Dataset(next(ids), Union((1,)), (dataset,), 1)
         else:
@@ -511,7 +511,7 @@ def test_task_that_outgrows_its_memory_writes_several_segments_that_the_reduce_t
 ) -> None:
     around = Surroundings(tmp_path, inline_limit=inline_limit, memory_limit=1)
     pairs = [(i % 9000, 1) for i in range(30_000)]
-    aggregator = Aggregator(None, add, add, map_side)
+    aggregator = Aggregator(lambda v: v, add, add, map_side)
     output = write(around, pairs, partitions=2, aggregator=aggregator)
     assert len(output.parts[0]) > 1
     assert len(output.blocks) == (0 if inline_limit else len(output.parts[0]))

@@ -1,0 +1,40 @@
+"""The part of Spark Streaming's surface that isn't there yet, so that using it says so instead of 'no attribute'."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NoReturn
+
+OF_DSTREAM: Mapping[str, str] = {
+    **dict.fromkeys(
+        (
+            "window",
+            "countByWindow",
+            "reduceByWindow",
+            "groupByKeyAndWindow",
+            "reduceByKeyAndWindow",
+            "countByValueAndWindow",
+        ),
+        "windows",
+    ),
+    **dict.fromkeys(("updateStateByKey", "mapWithState"), "state operations"),
+    **dict.fromkeys(
+        ("saveAsTextFiles", "saveAsObjectFiles", "saveAsPickleFiles", "saveAsHadoopFiles", "saveAsNewAPIHadoopFiles"),
+        "file outputs; until then call rdd.saveAsTextFile(path) or its like in foreachRDD",
+    ),
+}
+OF_CONTEXT: Mapping[str, str] = dict.fromkeys(
+    ("binaryRecordsStream", "fileStream", "rawSocketStream"), "further sources; textFileStream and receivers are there"
+)
+
+
+def refuse(owner: object, name: str, not_yet: Mapping[str, str]) -> NoReturn:
+    """Answer for an attribute that `owner` doesn't have.
+
+    Raises:
+        AttributeError: always, so that `hasattr` stays right; the text says whether it's to come.
+    """
+    kind = type(owner).__name__
+    if name in not_yet:
+        raise AttributeError(f"{kind}.{name} is not there yet: it comes with {not_yet[name]}")
+    raise AttributeError(f"'{kind}' object has no attribute '{name}'")

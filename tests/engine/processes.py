@@ -1,0 +1,86 @@
+"""What tests with real processes share: who descends from whom, which scratch directories are locked, and waiting."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+
+PATIENCE_SECONDS = 10.0
+
+
+def await_true(condition: Callable[[], bool], what: str) -> None:
+    """Look at /proc or the file system, neither of which tells, until something is so."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, f"still not so after {PATIENCE_SECONDS:.0f} s: {what}"
+        time.sleep(0.005)
+
+
+def descendants(pid: int | None = None) -> set[int]:
+    """The processes that descend from one (by default this one), zombies left out."""
+    children = defaultdict(list)
+    for entry in os.listdir("/proc"):
+        if entry.isdigit() and (parent := _parent(int(entry))) is not None:
+            children[parent].append(int(entry))
+    found: set[int] = set()
+    todo = [os.getpid() if pid is None else pid]
+    while todo:
+        new = children[todo.pop()]
+        found.update(new)
+        todo += new
+    return found
+
+
+def _parent(pid: int) -> int | None:
+    state = _status(pid)
+    return None if state is None or state[0] in "ZX" else int(state[1])
+
+
+def _status(pid: int) -> list[str] | None:
+    """What /proc/pid/stat says from the state on."""
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def alive(pids: Iterable[int]) -> set[int]:
+    """Those that still run."""
+    return {pid for pid in pids if (state := _status(pid)) is not None and state[0] not in "ZX"}
+
+
+def name_of(pid: int) -> str:
+    """Its command line; the name that it gave itself if it has none any more."""
+    try:
+        with open(f"/proc/{pid}/comm") as comm, open(f"/proc/{pid}/cmdline") as cmdline:
+            return f"{comm.read().strip()}: {cmdline.read().replace(chr(0), ' ').strip()}"
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def workers(pid: int | None = None) -> list[int]:
+    """The worker processes below one."""
+    return sorted(p for p in descendants(pid) if name_of(p).startswith("hw-worker"))
+
+
+def executors(pid: int | None = None) -> list[int]:
+    """The executor processes of `local-cluster` below one."""
+    return sorted(p for p in descendants(pid) if name_of(p).endswith("-m headwater.engine.backends.cluster"))
+
+
+def scratch_directories(pids: Iterable[int]) -> set[str]:
+    """The scratch directories on which these hold a lock."""
+    return {os.path.dirname(link) for pid in pids for link in _open_files(pid) if link.endswith("/.lock")}
+
+
+def _open_files(pid: int) -> list[str]:
+    links = []
+    with suppress(FileNotFoundError, ProcessLookupError):
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            with suppress(FileNotFoundError):  # closed meanwhile
+                links.append(os.readlink(f"/proc/{pid}/fd/{fd}"))
+    return links

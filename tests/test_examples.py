@@ -1,0 +1,160 @@
+"""The examples as a user runs them: a process each, its arguments, what it prints, and how it ends."""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from headwater.deploy.textserver import TextServer
+from tests.engine.processes import alive, await_true, descendants, name_of, scratch_directories
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+PATIENCE_SECONDS = 60.0
+COUNT = re.compile(r"\('(\w+)', (\d+)\)")
+
+
+def started(example: str, *arguments: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, str(EXAMPLES / example), *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def printed(example: str, *arguments: object) -> list[str]:
+    """The lines that an example prints."""
+    with started(example, *arguments) as process:
+        try:
+            output, errors = process.communicate(timeout=PATIENCE_SECONDS)
+        finally:
+            process.kill()
+    assert (process.returncode, errors) == (0, "")
+    return output.splitlines()
+
+
+def ten_most_frequent(text: str) -> list[str]:
+    counts = sorted(Counter(text.split()).items(), key=lambda pair: (-pair[1], pair[0]))
+    return [f"{word}: {count}" for word, count in counts[:10]]
+
+
+def test_wordcount_prints_the_most_frequent_words_of_a_directory(tmp_path: Path) -> None:
+    text = "to be or not to be\nthat is the question\nis it not\n"
+    for name, part in (("one.txt", text), ("two.txt", text.upper()), ("three.txt", "be\n" * 9)):
+        (tmp_path / name).write_text(part)
+    assert printed("wordcount.py", tmp_path) == ten_most_frequent(text + text.upper() + "be\n" * 9)
+
+
+def test_wordcount_counts_its_own_words_by_default() -> None:
+    assert printed("wordcount.py") == ten_most_frequent((EXAMPLES / "wordcount.py").read_text())
+
+
+def test_pi_is_what_its_darts_say() -> None:
+    inside = 0
+    for partition in range(3):
+        darts = random.Random(partition)
+        inside += sum(darts.random() ** 2 + darts.random() ** 2 < 1 for _ in range(100_000))
+    assert printed("pi.py", 3) == [f"Pi is roughly {4 * inside / 300_000:.4f}"]
+
+
+def test_sort_prints_the_least_numbers_in_order(tmp_path: Path) -> None:
+    numbers = random.Random(1).choices(range(-1000, 1000), k=500)
+    (tmp_path / "numbers").write_text("\n".join(map(str, numbers)))
+    assert printed("sort.py", tmp_path / "numbers") == [str(number) for number in sorted(numbers)[:10]]
+
+
+def test_sort_makes_numbers_up_by_default() -> None:
+    numbers = [int(line) for line in printed("sort.py")]
+    assert len(numbers) == 10
+    assert numbers == sorted(numbers)
+
+
+def ranked(links: list[tuple[str, str]], iterations: int) -> list[str]:
+    """Page rank over dictionaries."""
+    targets: dict[str, set[str]] = {}
+    for page, target in links:
+        targets.setdefault(page, set()).add(target)
+    ranks = dict.fromkeys(targets, 1.0)
+    for _ in range(iterations):
+        received = dict.fromkeys(ranks.keys() & targets.keys(), 0.0)
+        for page in list(received):
+            for target in targets[page]:
+                received[target] = received.get(target, 0.0) + ranks[page] / len(targets[page])
+        ranks = {page: 0.15 + 0.85 * rank for page, rank in received.items()}
+    return [f"{page} {rank:.3f}" for page, rank in sorted(ranks.items(), key=lambda item: -item[1])]
+
+
+def test_pagerank_ranks_a_small_web() -> None:
+    web = ["home news", "home shop", "news home", "shop home", "shop news", "help home"]
+    expected = ranked([(page, target) for page, target in map(str.split, web)], 10)
+    assert expected[-1] == "help 0.150"  # no page links to it
+    assert printed("pagerank.py") == expected
+
+
+def test_pagerank_reads_links_and_iterations(tmp_path: Path) -> None:
+    (tmp_path / "links").write_text("a b\na c\nb c\nc a\nd c\nd c\nd nowhere\n")
+    links = [("a", "b"), ("a", "c"), ("b", "c"), ("c", "a"), ("d", "c"), ("d", "nowhere")]
+    assert printed("pagerank.py", tmp_path / "links", 3) == ranked(links, 3)
+
+
+def test_broadcast_and_accumulator_counts_what_it_knows_and_what_it_does_not() -> None:
+    assert printed("broadcast_and_accumulator.py") == ["Austria: 2", "Germany: 3", "Switzerland: 1", "unknown: 2"]
+
+
+def test_network_wordcount_counts_every_word_until_ctrl_c() -> None:
+    with (
+        TextServer(["drip drop", "drip"], lines_per_s=500) as server,
+        started("network_wordcount.py", server.host, server.port) as process,
+    ):
+        try:
+            assert process.stdout is not None
+            read = ""
+            while len(COUNT.findall(read)) < 6:  # three batches of two words
+                line = process.stdout.readline()
+                assert line, f"it ended early:\n{read}"
+                read += line
+            processes = descendants(process.pid)
+            directories = scratch_directories({process.pid, *processes})
+            assert processes and directories
+            process.send_signal(signal.SIGINT)
+            rest, errors = process.communicate(timeout=PATIENCE_SECONDS)
+        finally:
+            process.kill()
+    assert (process.returncode, errors) == (0, "")
+    sums: Counter[str] = Counter()
+    for word, count in COUNT.findall(read + rest):
+        sums[word] += int(count)
+    # Lines came in order and none was left out, so both sums tell how many.
+    assert sums["drop"] == math.ceil(sums["drip"] / 2)
+    await_true(lambda: not alive(processes), f"ended: {[name_of(pid) for pid in processes]}")
+    assert [path for path in directories if os.path.exists(path)] == []
+
+
+def test_network_wordcount_says_once_that_nobody_listens_and_ends_in_time() -> None:
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        port = deaf.getsockname()[1]
+        with started("network_wordcount.py", "127.0.0.1", port, 3) as process:
+            try:
+                output, errors = process.communicate(timeout=PATIENCE_SECONDS)
+            finally:
+                process.kill()
+    assert process.returncode == 0
+    assert output.count("Time: ") >= 1
+    assert COUNT.findall(output) == []
+    assert errors.count(f"Error connecting to 127.0.0.1:{port}") == 1
+
+
+@pytest.mark.parametrize("example", sorted(path.name for path in EXAMPLES.glob("*.py")))
+def test_example_says_how_to_run_it(example: str) -> None:
+    assert f"python examples/{example}" in (EXAMPLES / example).read_text().split('"""')[1]
