@@ -54,6 +54,8 @@ log = logging.getLogger(__name__)
 # A CPU-bound thread of the driver holds the interpreter for up to this long before ours get a turn.
 SWITCH_INTERVAL_SECONDS = 0.0005
 START_SECONDS_MAX = 60.0
+# How often somebody who waits for an answer looks whether there can be one.
+QUESTION_SECONDS = 1.0
 
 
 class JobHandle:
@@ -62,7 +64,9 @@ class JobHandle:
     def __init__(self, application: Application, job: Job, on_result: Callable[[int, Any], None] | None) -> None:
         self.job_id = job.id
         self._application = application
-        self._values: list[Any] = [None] * len(job.partitions)
+        self._pickled: list[bytes] = [b""] * len(job.partitions)  # until somebody asks for the result
+        self._values: list[Any] | None = None
+        self._unpickling = threading.Lock()  # held while the second comes from the first
         self._on_result = on_result
         self._over = threading.Event()
         self._failure: JobFailure | None = None
@@ -96,23 +100,27 @@ class JobHandle:
             raise TimeoutError(f"job {self.job_id} is still running after {timeout} s")
         if self._failure is not None:
             raise _exception(self.job_id, self._failure)
-        if self._on_result is None:
-            self._values = [loads(value) if type(value) is bytes else value for value in self._values]
-        return self._values
+        with self._unpickling:
+            if self._values is None:
+                self._values, self._pickled = [loads(value) for value in self._pickled], []
+            return self._values
 
     # Called by the application, on the scheduler's thread.
     def _deliver(self, position: int, value: bytes) -> None:
+        self._pickled[position] = value
         if self._on_result is None:
-            self._values[position] = value
             return
-        self._values[position] = loads(value)
         try:
-            self._on_result(position, self._values[position])
+            self._on_result(position, loads(value))
         except Exception:
             log.exception("job %d: the callback for result %d failed", self.job_id, position)
 
+    def _spoil(self, failure: JobFailure) -> None:
+        """Whatever becomes of the job, it has failed."""
+        self._failure = self._failure or failure
+
     def _end(self, failure: JobFailure | None) -> None:
-        self._failure = failure
+        self._failure = self._failure or failure
         self._over.set()
 
 
@@ -151,7 +159,8 @@ class Application:
         self._receivers: dict[int, tuple[str, Callable[[Any], None]]] = {}  # id -> executor, who listens
         self._files: list[tuple[str, bytes, bool]] = []
         self._sent: dict[str, set[int]] = {}  # executor -> broadcasts that it has; the loop's thread only
-        self._stopped: str | None = None
+        self._refusal: str | None = None  # why nothing can be asked of us any more
+        self._closing = False
         self._scratch = ScratchDirectory(local_root(conf.get("spark.local.dir")))
         self._backend = make_backend(parsed, conf, self._scratch.path)
         self._loop = Loop("scheduler", self, self._perform, clock or SystemClock(), self._crashed, by_poster=True)
@@ -207,6 +216,7 @@ class Application:
                     self._watch(node.shuffle)
         handle = JobHandle(self, job, on_result)
         with self._lock:
+            self._check_running()  # planning may have taken a while
             self._handles[job.id] = handle
         self._post(SubmitJob(job))
         return handle
@@ -269,7 +279,7 @@ class Application:
     def unpersist(self, dataset_id: int, blocking: bool) -> None:
         """Remove the stored partitions of a dataset. Called by finalizers, too."""
         self._loop.post_later(ForgetDataset(dataset_id))
-        if blocking:
+        if blocking and self._refusal is None:
             self._on_loop(lambda: None)
 
     def cached_partitions(self, dataset_id: int) -> dict[int, BlockRef]:
@@ -340,18 +350,20 @@ class Application:
     def stop(self) -> None:
         """Fail what runs, end the executors, remove the scratch files. Idempotent."""
         with self._lock:
-            if self._stopped is not None:
+            if self._closing:
                 return
-            self._stopped = "the application was stopped"
-        self._loop.post(CancelJobs("the application was stopped"))
+            self._closing = True
+            self._refusal = self._refusal or "the application was stopped"
+        self._loop.post(CancelJobs(self._refusal))
         self._backend.stop()
         self._loop.stop()
+        self._end_jobs(JobFailure(self._refusal, cancelled=True))  # of which the scheduler hadn't heard yet
         self._scratch.close()
         sys.setswitchinterval(self._switch_interval)
 
     def _check_running(self) -> None:
-        if self._stopped is not None:
-            raise IllegalStateException(self._stopped)
+        if self._refusal is not None:
+            raise IllegalStateException(self._refusal)
 
     # -------------------------------------------------------------------------------------------- events
     def _post(self, event: Any) -> None:
@@ -392,18 +404,24 @@ class Application:
 
     def _on_loop(self, question: Callable[[], Any]) -> Any:
         """Ask something on the scheduler's thread, after all that was posted before."""
+        self._check_running()
         call = _Question(question)
         self._loop.post(call)
-        call.answered.wait()
+        while not call.answered.wait(QUESTION_SECONDS):
+            self._check_running()  # the loop may have ended before it came to this
         return call.answer
 
     def _crashed(self, crash: BaseException) -> None:
         with self._lock:
-            self._stopped = f"the scheduler failed: {crash!r}"
+            self._refusal = f"the scheduler failed: {crash!r}"
+        self._end_jobs(JobFailure(self._refusal))
+
+    def _end_jobs(self, failure: JobFailure) -> None:
+        with self._lock:
             handles = list(self._handles.values())
             self._handles.clear()
         for handle in handles:
-            handle._end(JobFailure(self._stopped))
+            handle._end(failure)
 
     # -------------------------------------------------------------------------------------------- actions
     def _perform(self, action: Any) -> None:
@@ -419,7 +437,7 @@ class Application:
         elif kind is CountMetrics:
             self.metrics.update(action.metrics)
         elif kind is AddAccumulators:
-            self._merge_accumulators(loads(action.updates))
+            self._add_accumulators(action)
         elif kind is KillTask:
             executor = self._backend.executors().get(action.executor_id)
             if executor is not None:
@@ -429,6 +447,15 @@ class Application:
                 executor.remove_prefix(action.prefix)
         else:
             self.status.apply(action)
+
+    def _add_accumulators(self, action: AddAccumulators) -> None:
+        try:
+            self._merge_accumulators(loads(action.updates))
+        except Exception as error:  # of the user's AccumulatorParam
+            log.exception("jobs %s: adding up their accumulators failed", action.job_ids)
+            text = f"adding up its accumulators raised {type(error).__name__}: {error}"
+            for job_id in action.job_ids:
+                self._handles[job_id]._spoil(JobFailure(text))
 
     def _launch(self, action: Launch) -> None:
         executor = self._backend.executors().get(action.executor_id)

@@ -198,9 +198,10 @@ class DeliverResult(NamedTuple):
 
 
 class AddAccumulators(NamedTuple):
-    """The updates of a successful task; given once per partition of a stage."""
+    """The updates of a successful task, and the jobs that it worked for; given once per partition of a stage."""
 
     updates: bytes
+    job_ids: tuple[int, ...]
 
 
 class CountMetrics(NamedTuple):

@@ -20,6 +20,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from typing import Any, NamedTuple
 
@@ -358,23 +359,18 @@ class Executor:
             runner = TaskRunner(surroundings)
             while (message := messages.get())[0] != "stop":
                 if message[0] == "task":
-                    self._replied(worker, runner.run(message[1], message[2]))
+                    self._replied(worker, interrupt.guard(message[1], partial(runner.run, message[1], message[2])))
                 elif message[0] == "paths":
                     apply_paths(self.files, message[1])
                 elif message[0] == "forget":
                     broadcast.forget(message[1])
 
-        thread = threading.Thread(target=run, name=f"worker-{worker.number}", daemon=True)
-        thread.start()
+        interrupt = _Interrupt()
+        threading.Thread(target=run, name=f"worker-{worker.number}", daemon=True).start()
 
         def send(message: tuple[Any, ...]) -> None:
             if message[0] == "kill":
-                import ctypes
-
-                if worker.task is not None and worker.task.task_id == message[1]:
-                    ctypes.pythonapi.PyThreadState_SetAsyncExc(
-                        ctypes.c_ulong(thread.ident or 0), ctypes.py_object(TaskKilled)
-                    )
+                interrupt.throw(message[1])
             else:
                 messages.put(message)
 
@@ -474,6 +470,46 @@ class Executor:
                 continue
             with contextlib.suppress(OSError):  # it's gone; its successor is greeted with all that matters
                 worker.send(message)
+
+
+class _Interrupt:
+    """Throws `TaskKilled` into the thread that runs a task, as long as it does, and never later."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # guards both below
+        self._task_id: int | None = None  # what may be killed
+        self._thread_id = 0
+
+    def guard(self, spec: TaskSpec, run: Callable[[], TaskReply]) -> TaskReply:
+        """Run a task on this thread, where `throw` can reach it."""
+        try:
+            try:
+                with self._lock:
+                    self._task_id, self._thread_id = spec.task_id, threading.get_ident()
+                return run()
+            finally:
+                self._end()
+        except TaskKilled:  # thrown a moment before or after the task's own code
+            self._end()
+            return TaskReply(spec.task_id, TaskFailure("killed", "killed on request"), None, b"", (), {})
+
+    def throw(self, task_id: int) -> None:
+        """Throw, if that task is still running."""
+        with self._lock:
+            if self._task_id == task_id:
+                _throw(self._thread_id, TaskKilled)
+
+    def _end(self) -> None:
+        with self._lock:
+            self._task_id = None
+            _throw(self._thread_id, None)  # one that was thrown and hasn't come yet shall not come
+
+
+def _throw(thread_id: int, error: type[BaseException] | None) -> None:
+    import ctypes
+
+    pending = None if error is None else ctypes.py_object(error)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread_id), pending)
 
 
 class _Warden:

@@ -249,7 +249,7 @@ class Scheduler:
         counted = (run.stage.id, partition)
         if reply.accumulators and counted not in self._counted:
             self._counted.add(counted)
-            self._actions.append(AddAccumulators(reply.accumulators))
+            self._actions.append(AddAccumulators(reply.accumulators, tuple(run.jobs)))
         self._actions.append(CountMetrics(run.stage.id, reply.metrics))
         if run.stage.shuffle_id >= 0:
             self._output_made(attempt, reply.value)

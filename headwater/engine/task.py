@@ -293,7 +293,9 @@ def failure_of(error: BaseException) -> TaskFailure:
         return TaskFailure("killed", "killed on request")
     text = "".join(traceback.format_exception_only(type(error), error)).strip()
     kind = "refused" if isinstance(error, (ResultTooLarge, SerializationError)) else "raised"
-    return TaskFailure(kind, text, _user_traceback(error), _pickled(error))
+    where = _user_traceback(error)  # before it's pickled, which takes the traceback off
+    # SystemExit and its like would end the driver, if raised there as they are.
+    return TaskFailure(kind, text, where, _pickled(error) if isinstance(error, Exception) else b"")
 
 
 def _user_traceback(error: BaseException) -> str:
@@ -310,7 +312,7 @@ def _is_engine(filename: str, directory: str) -> bool:
     return os.path.dirname(filename) == directory or filename.startswith("<stage: ")
 
 
-def _pickled(error: BaseException) -> bytes:
+def _pickled(error: Exception) -> bytes:
     """The exception, or nothing if it doesn't survive a round trip (many classes don't)."""
     try:
         data = dumps(error.with_traceback(None))
@@ -352,12 +354,19 @@ class TaskRunner:
 
     def run(self, spec: TaskSpec, program: bytes | None) -> TaskReply:
         """Run a task; `program` comes along when this worker doesn't have it yet."""
-        try:
-            unpickled = pickle.loads(program) if program is not None else None
-            kept: Program = self._programs.use(spec.program, unpickled)
-        except BaseException as error:
-            return TaskReply(spec.task_id, failure_of(error), None, b"", (), {})
+        kept = self._programs.use(spec.program, None if program is None else _load(program))
+        if isinstance(kept, TaskFailure):
+            return TaskReply(spec.task_id, kept, None, b"", (), {})
         return Task(spec, kept, self._surroundings).run()
+
+
+def _load(program: bytes) -> Program | TaskFailure:
+    """The program; or why it can't be unpickled, which is kept in its place: it will not be sent again."""
+    try:
+        loaded: Program = pickle.loads(program)
+        return loaded
+    except BaseException as error:
+        return failure_of(error)
 
 
 def reply_bytes(reply: TaskReply) -> bytes:
