@@ -38,6 +38,12 @@ class Captured(set[int]):
         super().__init__()
         self.broadcasts: list[Broadcast[Any]] = []
 
+    def put_again(self, broadcast_id: int) -> None:
+        """Have the engine keep a value that was unpersisted after the program was pickled."""
+        for broadcast in self.broadcasts:
+            if broadcast._id == broadcast_id and not broadcast._stored and not broadcast._destroyed:
+                broadcast._store()
+
 
 class _Pickling(threading.local):
     captured: Captured | None = None  # where this thread notes the broadcasts that it pickles

@@ -23,10 +23,12 @@ ROOT = Path(headwater.__file__).parents[1]
 atoms = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary()
 values = st.recursive(
     atoms,
-    lambda inner: st.lists(inner, max_size=3)
-    | st.tuples(inner, inner)
-    | st.dictionaries(st.text(max_size=2), inner, max_size=2)
-    | st.frozensets(st.integers(), max_size=2),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.tuples(inner, inner)
+        | st.dictionaries(st.text(max_size=2), inner, max_size=2)
+        | st.frozensets(st.integers(), max_size=2)
+    ),
     max_leaves=8,
 )
 
@@ -102,9 +104,10 @@ def test_no_records_come_back_as_none() -> None:
     assert load_records(dump_records([])) == []
 
 
-@pytest.mark.parametrize("make", [lambda obj: dumps(obj), lambda obj: dump_records([obj]), lambda obj: dump_records([(1, obj)])])
+@pytest.mark.parametrize("make", [dumps, lambda obj: dump_records([obj]), lambda obj: dump_records([(1, obj)])])
 def test_object_that_cannot_be_pickled_is_refused_with_what_is_the_matter(make: Any) -> None:
-    with socket.socket() as sock, pytest.raises(SerializationError, match="Could not serialize object: TypeError: .*socket"):
+    matter = "Could not serialize object: TypeError: .*socket"
+    with socket.socket() as sock, pytest.raises(SerializationError, match=matter):
         make(sock)
 
 

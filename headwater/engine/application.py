@@ -166,12 +166,17 @@ class Application:
         self._loop = Loop("scheduler", self, self._perform, clock or SystemClock(), self._crashed, by_poster=True)
         self._switch_interval = sys.getswitchinterval()
         sys.setswitchinterval(min(SWITCH_INTERVAL_SECONDS, self._switch_interval))
-        self._joined = threading.Event()
+        self._joined = threading.Semaphore(0)  # released by each executor that joins
         self._loop.start()
         try:
             self._backend.start(self._post)
-            if not self._joined.wait(START_SECONDS_MAX):
-                raise SparkException(f"no executor of {master} came up within {START_SECONDS_MAX:.0f} s")
+            # All of them: or the first jobs, and all receivers, would crowd on the first executor.
+            for number in range(parsed.executors):
+                if not self._joined.acquire(timeout=START_SECONDS_MAX):
+                    raise SparkException(
+                        f"only {number} of {parsed.executors} executors of {master} came up within"
+                        f" {START_SECONDS_MAX:.0f} s"
+                    )
         except BaseException:
             self.stop()
             raise
@@ -340,6 +345,9 @@ class Application:
             thread.join(timeout)
             if thread.is_alive():
                 log.warning("receiver %d has not stopped within %g s", receiver_id, timeout)
+                return
+            with self._lock:
+                self._receivers.pop(receiver_id, None)
 
     def _receiver_executor(self, receiver_id: int) -> Any:
         with self._lock:
@@ -380,7 +388,7 @@ class Application:
                 files = list(self._files)
             for file in files:
                 self._backend.executors()[event.executor_id].add_file(*file)
-            self._joined.set()
+            self._joined.release()
         self._loop.post(event)
         if kind is ExecutorLeft:
             self._executor_left(event)
@@ -388,9 +396,12 @@ class Application:
     def _executor_left(self, event: ExecutorLeft) -> None:
         hopeless = self._backend.left(event.executor_id, event.reason)
         if hopeless is not None:
+            self._refusal = hopeless
             self._loop.post(CancelJobs(hopeless))
         with self._lock:
             lost = [(i, listen) for i, (executor, listen) in self._receivers.items() if executor == event.executor_id]
+            for receiver_id, _ in lost:
+                del self._receivers[receiver_id]
         for receiver_id, listen in lost:
             listen(ReceiverLost(receiver_id, event.executor_id, event.reason))
 
@@ -463,6 +474,7 @@ class Application:
             return  # it has just left, which the scheduler is about to hear
         sent = self._sent.setdefault(action.executor_id, set())
         for broadcast_id in action.broadcasts - sent:
+            action.broadcasts.put_again(broadcast_id)
             try:
                 with open(self._broadcast_path(broadcast_id), "rb") as file:
                     executor.put_block(f"broadcast_{broadcast_id}", file.read())

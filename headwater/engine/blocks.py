@@ -8,6 +8,7 @@ that wrote it. Memory means a memory file system where there is one; disk means 
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import threading
 from collections import OrderedDict
@@ -18,6 +19,8 @@ from typing import Any
 
 from headwater.errors import SparkException
 from headwater.serializers import dump_records, load_records
+
+log = logging.getLogger(__name__)
 
 _RECORDS, _TEXT, _COMPRESSED = b"P", b"T", b"Z"
 # Smaller blocks gain nothing from compression.
@@ -111,13 +114,12 @@ class Places:
             raise
         return size
 
-    def path(self, block_id: str) -> str | None:
-        """The file of a block that is here; it may be evicted at any moment, an open file stays readable."""
+    def remove_prefix(self, prefix: str) -> None:
+        """Remove the files whose block's id starts so, unfinished ones included."""
         for directory in (self.memory, self.disk):
-            path = os.path.join(directory, block_id)
-            if os.path.exists(path):
-                return path
-        return None
+            for name in os.listdir(directory):
+                if name.startswith(prefix):
+                    _unlink(os.path.join(directory, name))
 
     def read(self, block_id: str, offset: int = 0, length: int = -1) -> bytes | None:
         """A block's bytes, or a range of them; None if the block isn't here."""
@@ -195,20 +197,26 @@ class BlockStore:
             for block_id, held in list(self._held.items()):
                 if self._memory_used <= self._memory_limit:
                     break
-                if held.in_memory and held.may_move_to_disk:
-                    self._move_to_disk(block_id, held)
-                elif held.in_memory and held.evictable:
+                if not held.in_memory or (held.may_move_to_disk and self._move_to_disk(block_id, held)):
+                    continue
+                if held.evictable:
                     self.remove([block_id])
                     dropped.append(block_id)
         return dropped
 
-    def _move_to_disk(self, block_id: str, held: _Held) -> None:
+    def _move_to_disk(self, block_id: str, held: _Held) -> bool:
+        """Whether it worked: a disk that takes no more is logged, and the block stays or is dropped."""
         data = self._places.read(block_id)
         if data is not None:
-            self._places.write(block_id, [data], in_memory=False)
+            try:
+                self._places.write(block_id, [data], in_memory=False)
+            except (OSError, SparkException) as error:
+                log.warning("block %s can't leave memory for the disk: %s", block_id, error)
+                return False
             os.unlink(os.path.join(self._places.memory, block_id))
         held.in_memory = False
         self._memory_used -= held.size
+        return True
 
     def used(self, block_ids: Iterable[str]) -> None:
         """These blocks were read just now: others leave before them."""

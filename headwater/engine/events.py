@@ -6,10 +6,10 @@ a program that starts notices.
 
 from __future__ import annotations
 
-from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    from headwater.broadcast import Captured
     from headwater.engine.stages import Job
 
 
@@ -180,7 +180,7 @@ class Launch(NamedTuple):
     executor_id: str
     tasks: tuple[TaskSpec, ...]
     program: bytes
-    broadcasts: AbstractSet[int]
+    broadcasts: Captured
 
 
 class KillTask(NamedTuple):

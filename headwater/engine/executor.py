@@ -13,6 +13,7 @@ import os
 import pickle
 import queue
 import selectors
+import shutil
 import socket
 import subprocess
 import sys
@@ -206,7 +207,9 @@ class Executor:
     def kill(self, task_id: int, reason: str) -> None:
         """End a task that is queued or runs; a worker process is killed and replaced."""
         with self._lock:
-            self._queued = deque((spec, program) for spec, program in self._queued if spec.task_id != task_id)
+            queued = [entry for entry in self._queued if entry[0].task_id == task_id]
+            for entry in queued:
+                self._queued.remove(entry)
             for worker in self._workers.values():
                 if worker.task is not None and worker.task.task_id == task_id:
                     worker.killed = reason
@@ -214,6 +217,8 @@ class Executor:
                         worker.send(("kill", task_id))
                     elif worker.pid and self._warden is not None:
                         self._warden.send("kill", worker.pid)
+        for _ in queued:
+            self._ended_badly(task_id, TaskFailure("killed", reason))
 
     def _replied(self, worker: _Worker, reply: TaskReply) -> None:
         """A task is over: its blocks are in the store's books before anybody hears of it."""
@@ -233,12 +238,19 @@ class Executor:
         if spec is not None and spec.cached:
             self.store.used(ref.block_id for ref in spec.cached.values())
         with self._lock:
-            worker.task, worker.killed, worker.useful = None, None, True
+            worker.task, worker.useful = None, True
             self._fruitless = 0
-            self._next(worker)
+            if worker.killed is None or worker.channel is None:
+                worker.killed = None
+                self._next(worker)
+            # Else the signal is under way: it must not hit another task.
         self._post(TaskEnded(self.settings.executor_id, reply))
         if dropped:
             self._post(BlocksDropped(self.settings.executor_id, tuple(dropped)))
+
+    def _ended_badly(self, task_id: int, failure: TaskFailure) -> None:
+        """A task ended without a word of its own."""
+        self._post(TaskEnded(self.settings.executor_id, TaskReply(task_id, failure, None, b"", (), {})))
 
     def _next(self, worker: _Worker) -> None:
         if self._queued:
@@ -298,7 +310,8 @@ class Executor:
             with contextlib.suppress(ValueError):
                 self._idle.remove(worker)
             spec, killed = worker.task, worker.killed
-            self._fruitless = 0 if worker.useful or killed is not None else self._fruitless + 1
+            # One that dies of its task says nothing about the machine.
+            self._fruitless = 0 if worker.useful or spec is not None or killed is not None else self._fruitless + 1
             if self._fruitless <= FRUITLESS_WORKERS_MAX:
                 self._start_worker()
             else:
@@ -306,9 +319,16 @@ class Executor:
         if spec is not None:
             what = f"the worker process (pid {pid}) {signal_text(status)}"
             failure = TaskFailure("killed", killed) if killed is not None else TaskFailure("lost", what)
+            self._clear_up(spec)
             if killed is None:
                 log.warning("task %d of stage %d: %s", spec.partition, spec.stage_id, what)
-            self._post(TaskEnded(self.settings.executor_id, TaskReply(spec.task_id, failure, None, b"", (), {})))
+            self._ended_badly(spec.task_id, failure)
+
+    def _clear_up(self, spec: TaskSpec) -> None:
+        """Remove what a task left that died with its worker: spill files, and map outputs that nobody knows of."""
+        shutil.rmtree(os.path.join(self._worker_settings.scratch, f"spill-{spec.task_id}"), ignore_errors=True)
+        if spec.shuffle_id >= 0:
+            self.places.remove_prefix(f"shuffle_{spec.shuffle_id}_{spec.partition}_{spec.task_id}_")
 
     def _warden_ended(self) -> None:
         """The warden was killed, and the workers with it: start anew."""
@@ -336,9 +356,8 @@ class Executor:
         log.warning("the warden of executor %s died; its workers were started anew", self.settings.executor_id)
         for worker in lost:
             if worker.task is not None:
-                failure = TaskFailure("lost", "the worker died with its warden")
-                reply = TaskReply(worker.task.task_id, failure, None, b"", (), {})
-                self._post(TaskEnded(self.settings.executor_id, reply))
+                self._clear_up(worker.task)
+                self._ended_badly(worker.task.task_id, TaskFailure("lost", "the worker died with its warden"))
 
     def _give_up(self, reason: str) -> None:
         """No task can run here any more."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from headwater.engine.events import ReceiverPosted
 from headwater.engine.lineage import BlockRef
-from headwater.errors import IllegalStateException
+from headwater.errors import IllegalStateException, SparkException
 from headwater.serializers import loads
 from headwater.storagelevel import StorageLevel
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from headwater.engine.executor import Executor
 
 log = logging.getLogger(__name__)
+
+_STOP: Any = object()
 
 
 class Handle(Protocol):
@@ -68,6 +70,7 @@ class Receivers:
         self.executor = executor
         self._room = threading.Condition()  # guards all below
         self._handles: dict[int, Handle] = {}
+        self._making: dict[int, list[Any]] = {}  # receivers that are being made -> messages; _STOP among them stops it
         self._sizes: dict[str, tuple[int, bool]] = {}  # received block -> (bytes, in memory)
         self._memory_bytes = 0  # the sums of the sizes above, by place
         self._disk_bytes = 0
@@ -82,28 +85,48 @@ class Receivers:
                 handle: Handle = loads(factory)(host)
             except Exception as error:
                 log.exception("receiver %d could not be made", receiver_id)
-                host.post(error)
+                with self._room:
+                    del self._making[receiver_id]
+                host.post(SparkException(f"{type(error).__name__}: {error}"))  # theirs might not survive the way
                 return
-            with self._room:
-                closing = self._closing
-                if not closing:
-                    self._handles[receiver_id] = handle
-            if closing:
-                handle.stop()
+            self._made(receiver_id, handle)
 
+        with self._room:
+            self._making[receiver_id] = []
         threading.Thread(target=run, name=f"receiver-{receiver_id}", daemon=True).start()
+
+    def _made(self, receiver_id: int, handle: Handle) -> None:
+        """Give a new receiver what it was sent meanwhile, then let it in; unless it's to stop at once."""
+        while True:
+            with self._room:
+                messages = self._making[receiver_id]
+                unwanted = self._closing or _STOP in messages
+                if unwanted or not messages:
+                    del self._making[receiver_id]
+                    if not unwanted:
+                        self._handles[receiver_id] = handle
+                    break
+                self._making[receiver_id] = []
+            for message in messages:
+                handle.receive(message)
+        if unwanted:
+            handle.stop()
 
     def send(self, receiver_id: int, message: Any) -> None:
         """Give a receiver a message; one that is gone doesn't get it."""
         with self._room:
             handle = self._handles.get(receiver_id)
+            if receiver_id in self._making:
+                self._making[receiver_id].append(message)
         if handle is not None:
             handle.receive(message)
 
     def stop_one(self, receiver_id: int) -> None:
-        """Stop a receiver and wait until it has."""
+        """Stop a receiver and wait until it has; one that is still being made is stopped as soon as it is."""
         with self._room:
             handle = self._handles.pop(receiver_id, None)
+            if receiver_id in self._making:
+                self._making[receiver_id].append(_STOP)
         if handle is not None:
             handle.stop()
 

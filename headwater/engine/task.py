@@ -210,6 +210,8 @@ class Task:
         ref = self.spec.cached.get((node, partition))
         data = self._surroundings.read(block_id, ref.locations if ref else ())
         if data is not None:
+            if ref is None:  # written by a task that died before it could say so
+                self._report_kept(block_id, len(data), caching, ())
             return decode(data)
         if ref is not None:
             raise CacheMissed(block_id)  # the inputs for computing it were not sent
@@ -225,9 +227,11 @@ class Task:
             copies = self._surroundings.replicate(
                 block_id, pieces, caching.replication - 1, in_memory=caching.use_memory
             )
-        self._stored.append(
-            StoredBlock(block_id, size, (self._surroundings.executor_id, *copies), caching.use_memory, caching.use_disk)
-        )
+        self._report_kept(block_id, size, caching, copies)
+
+    def _report_kept(self, block_id: str, size: int, caching: Caching, copies: tuple[str, ...]) -> None:
+        where = (self._surroundings.executor_id, *copies)
+        self._stored.append(StoredBlock(block_id, size, where, caching.use_memory, caching.use_disk))
 
     # -------------------------------------------------------------------------------------------- writing
     def _write_shuffle(self, write: ShuffleWrite, node: int, partition: int) -> MapOutput:

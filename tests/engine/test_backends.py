@@ -12,16 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.engine.processes import (
-    PATIENCE_SECONDS,
-    alive,
-    await_true,
-    descendants,
-    executors,
-    name_of,
-    scratch_directories,
-    workers,
-)
 
 from headwater.conf import SparkConf
 from headwater.engine.backends.protocol import Backend, ExecutorHandle
@@ -40,6 +30,16 @@ from headwater.engine.stages import Program
 from headwater.hashing import portable_hash
 from headwater.serializers import dump_records, dumps, load_records, loads
 from headwater.storagelevel import StorageLevel
+from tests.engine.processes import (
+    PATIENCE_SECONDS,
+    alive,
+    await_true,
+    descendants,
+    executors,
+    name_of,
+    scratch_directories,
+    workers,
+)
 
 PONG = ("heard", "ping")
 MASTERS = {"in process": "local", "workers": "local[2]", "cluster": "local-cluster[2,1,512]"}
@@ -96,7 +96,9 @@ class Bed:
     # tasks
     def submit(self, function: Any, *, tasks: int = 1, handle: ExecutorHandle | None = None, **spec: Any) -> list[int]:
         """Tasks that do `function(records)` on two records each; returns their ids."""
-        ending = function if isinstance(function, ShuffleWrite) else Action(lambda partition, records: function(records))
+        ending = (
+            function if isinstance(function, ShuffleWrite) else Action(lambda partition, records: function(records))
+        )
         program = dumps(Program(((Slice(), ()),), ending))
         specs = [self._spec(str(hash(program)), spec) for _ in range(tasks)]
         (handle or self.handle()).submit(tuple(specs), program)
@@ -139,6 +141,11 @@ class Bed:
 
     def payloads(self) -> list[Any]:
         return [event.payload for event in self.events if isinstance(event, ReceiverPosted)]
+
+
+@pytest.fixture(autouse=True)
+def _alone(no_context: None) -> None:
+    """Processes are counted here: no other application may have any."""
 
 
 @pytest.fixture(params=KINDS)
@@ -357,9 +364,13 @@ def test_executor_stays_in_service_however_many_workers_the_tasks_kill(bed: Bed)
 def test_workers_die_with_their_warden_and_are_replaced(bed: Bed, tmp_path: Path) -> None:
     (task_id,) = bed.submit(spin(tmp_path / "runs"))
     await_true((tmp_path / "runs").exists, "the task runs")
-    wardens = [pid for pid in descendants() if name_of(pid).startswith("hw-warden")]
-    assert len(wardens) == bed.executors
-    for pid in wardens:
+
+    def wardens() -> list[int]:
+        return [pid for pid in descendants() if name_of(pid).startswith("hw-warden")]
+
+    # A worker bears its warden's name for a moment.
+    await_true(lambda: len(wardens()) == bed.executors, "the workers have names of their own")
+    for pid in wardens():
         os.kill(pid, signal.SIGKILL)
     failure = bed.reply(task_id).failure
     assert failure.kind == "lost"

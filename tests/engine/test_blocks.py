@@ -165,7 +165,9 @@ class Store:
         self.places = places
         self.store = BlockStore(places, limit)
 
-    def put(self, block: str, size: int, *, disk: bool = False, memory: bool = True, evictable: bool = True) -> list[str]:
+    def put(
+        self, block: str, size: int, *, disk: bool = False, memory: bool = True, evictable: bool = True
+    ) -> list[str]:
         dropped = self.store.put(block, [block.encode() * size], use_memory=memory, use_disk=disk, evictable=evictable)
         self.store.check()
         return dropped

@@ -54,7 +54,9 @@ class Stage:
         self.core = Script(answers)
         self.performed: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.crashes: queue.SimpleQueue[BaseException] = queue.SimpleQueue()
-        self.loop = Loop("script", self.core, perform or self.performed.put, self.clock, self.crashes.put, by_poster=by_poster)
+        self.loop = Loop(
+            "script", self.core, perform or self.performed.put, self.clock, self.crashes.put, by_poster=by_poster
+        )
         self.loop.start()
 
     def next_performed(self) -> Any:

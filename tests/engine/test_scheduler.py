@@ -175,7 +175,9 @@ class Core:
     def job(self, dataset: Dataset, partitions: Sequence[int] | None = None, **properties: str) -> SubmitJob:
         wanted = range(dataset.num_partitions) if partitions is None else partitions
         named = {f"spark.{key.replace('_', '.')}": value for key, value in properties.items()}
-        return SubmitJob(self.planner.plan(next(self._job_ids), dataset, Action(never), wanted, named, "count at x.py:1"))
+        return SubmitJob(
+            self.planner.plan(next(self._job_ids), dataset, Action(never), wanted, named, "count at x.py:1")
+        )
 
     def ended(self, task: str, *, file: bool = False, stored: str = "", add: str = "", value: str = "") -> list[str]:
         """A task succeeded; `file`: its map output is a block file, `stored`: the partitions that it cached."""
@@ -415,7 +417,9 @@ def test_shuffle_that_nobody_knows_is_forgotten_without_harm() -> None:
 def test_task_that_raises_fails_its_job_when_one_failure_is_allowed() -> None:
     core = Core("a")
     core.submit(source(1))
-    assert core.failed("0.0") == ["job 0 failed: task 0 in stage 0 failed 1 time, most recently on executor a: ValueError: no"]
+    assert core.failed("0.0") == [
+        "job 0 failed: task 0 in stage 0 failed 1 time, most recently on executor a: ValueError: no"
+    ]
 
 
 def test_task_that_raises_runs_again_until_its_failures_are_used_up() -> None:
@@ -584,8 +588,7 @@ def test_loss_of_an_executor_counts_as_a_death_of_its_tasks() -> None:
     for executor, heir in zip("abc", "bcd", strict=True):
         assert core.leave(executor)[0].startswith(f"{heir} runs 0.0#")
     assert core.leave("d") == [
-        "job 0 failed: task 0 in stage 0 failed 4 times, most recently on executor d: "
-        "executor d was lost: it fell over"
+        "job 0 failed: task 0 in stage 0 failed 4 times, most recently on executor d: executor d was lost: it fell over"
     ]
 
 
@@ -977,7 +980,8 @@ def test_progress_of_a_job_is_reported() -> None:
     core = Core("a")
     job = core.job(source(1), jobGroup_id="nightly", job_description="count them")
     assert [action for action in core.actions(job) if not isinstance(action, Launch)] == [
-        JobStarted(0, "nightly", (0,), 1000, "count them")
+        JobStarted(0, "nightly", (0,), 1000, "count them"),
+        StageChanged(0, "stage 0", attempt=0, tasks=1, active=1, completed=0, failed=0, over=False),
     ]
     core.now_ms = 2500
     spec = core.specs["0.0"]

@@ -151,7 +151,11 @@ def test_task_passes_its_partition_to_the_action(around: Surroundings) -> None:
             [(1, 3), (2, 4)],
         ),
         (Dataset(0, PerPartition(lambda p, records: [p, *records]), (source([1], [2]),), 2), 1, [1, 2]),
-        (step(step(source([(1, 2)]), "mapValues", str), "flatMapValues", lambda v: [v, v + "!"]), 0, [(1, "2"), (1, "2!")]),
+        (
+            step(step(source([(1, 2)]), "mapValues", str), "flatMapValues", lambda v: [v, v + "!"]),
+            0,
+            [(1, "2"), (1, "2!")],
+        ),
     ],
     ids=["union", "coalesce", "cartesian", "together", "perPartition", "perRecord"],
 )
@@ -412,9 +416,7 @@ def test_partition_is_kept_compressed_when_that_is_set(around: Surroundings) -> 
 def test_kept_partition_is_read_and_not_computed(around: Surroundings, where: str) -> None:
     places: Places = getattr(around, where)
     places.write("rdd_77_0", [encode_records(["kept"])], in_memory=True)
-    reply = run(
-        around, kept(source([1]), StorageLevel.MEMORY_ONLY), cached={(1, 0): BlockRef("rdd_77_0", ("b",))}
-    )
+    reply = run(around, kept(source([1]), StorageLevel.MEMORY_ONLY), cached={(1, 0): BlockRef("rdd_77_0", ("b",))})
     assert loads(reply.value) == ["kept"]
     assert reply.stored == ()
 
@@ -447,7 +449,9 @@ def test_partition_that_was_kept_before_the_task_failed_is_in_its_reply(around: 
 
 
 # ------------------------------------------------------------------------------------------------ shuffles
-def write(around: Surroundings, pairs: list[Any], partitions: int = 1, aggregator: Aggregator | None = None) -> MapOutput:
+def write(
+    around: Surroundings, pairs: list[Any], partitions: int = 1, aggregator: Aggregator | None = None
+) -> MapOutput:
     reply = run(around, source(pairs), ShuffleWrite(partitions, portable_hash, aggregator))
     assert reply.failure is None, reply.failure.traceback
     assert isinstance(reply.value, MapOutput)
@@ -561,7 +565,7 @@ def test_users_merge_function_that_raises_on_either_side_is_the_users_error(arou
     reduce_side = run(around, reduced(aggregator), segments=[Segment(dump_records([p])) for p in pairs]).failure
     for failure in (map_side, reduce_side):
         assert failure is not None
-        assert (failure.kind, failure.text) == ("raised", "KeyError: \"the user's own\"")
+        assert (failure.kind, failure.text) == ("raised", 'KeyError: "the user\'s own"')
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,7 @@ class ClusterBackend:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._handles: dict[str, FarExecutor] = {}
         self._addresses: dict[str, tuple[str, int]] = {}  # block servers
+        self._met: set[str] = set()  # the executors that have ever connected: their connection tells of their end
         self._stopping = False
         self._replaced = 0
         self._listener = socket.create_server((settings.host, 0))
@@ -75,6 +76,8 @@ class ClusterBackend:
             handles, processes = list(self._handles.values()), list(self._processes.values())
         for handle in handles:
             handle.close()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # closing alone does not wake the thread that accepts
         self._listener.close()
         for process in processes:
             try:
@@ -107,7 +110,7 @@ class ClusterBackend:
         code = process.wait()
         with self._lock:
             self._processes.pop(executor_id, None)
-            known = executor_id in self._handles or self._stopping
+            known = executor_id in self._met or self._stopping
         if not known:
             self._post(ExecutorLeft(executor_id, f"its process ended with code {code}"))
 
@@ -130,6 +133,7 @@ class ClusterBackend:
             if self._stopping:
                 channel.close()
                 return
+            self._met.add(executor_id)
             self._handles[executor_id] = handle
             self._addresses[executor_id] = address
         self._tell_peers()
@@ -248,7 +252,10 @@ class FarExecutor:
 # ------------------------------------------------------------------------------------------------ the executor's side
 def serve(settings: ExecutorSettings, driver: tuple[str, int]) -> None:
     """The life of an executor's process: do what the driver says, until its connection ends."""
-    channel = wire.connect(driver, settings.secret)
+    try:
+        channel = wire.connect(driver, settings.secret)
+    except ConnectionRefusedError:
+        return  # the driver has ended meanwhile
 
     def post(event: Any) -> None:
         with contextlib.suppress(OSError):  # the driver is gone, which the loop below will notice
