@@ -216,9 +216,9 @@ class Application:
         self._check_running()
         job = self._planner.plan(next(self._job_ids), dataset, Action(function), partitions, properties, call_site)
         for stage in (job.result, *job.stages.values()):
-            for node in stage.nodes:
-                if node.shuffle is not None:
-                    self._watch(node.shuffle)
+            for recipe in stage.recipes:
+                if recipe.shuffle is not None:
+                    self._watch(recipe.shuffle)
         handle = JobHandle(self, job, on_result)
         with self._lock:
             self._check_running()  # planning may have taken a while

@@ -27,6 +27,7 @@ _RECORDS, _TEXT, _COMPRESSED = b"P", b"T", b"Z"
 _COMPRESS_FROM_BYTES = 4096
 # Text is decoded and split piece by piece: the lines of a larger piece outgrow the processor's cache.
 _TEXT_PIECE_BYTES = 64 * 1024
+_DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 # ------------------------------------------------------------------------------------------------ encodings
@@ -106,7 +107,7 @@ class Places:
         except OSError as error:
             if os.path.exists(temporary):
                 os.unlink(temporary)
-            if error.errno == errno.ENOSPC:
+            if error.errno in _DISK_FULL:
                 raise SparkException(
                     f"no space left on {os.path.dirname(path)} for block {block_id}: free some, or point "
                     "spark.local.dir to a larger disk"
@@ -185,7 +186,10 @@ class BlockStore:
     def added(self, block_id: str, size: int, *, in_memory: bool, use_disk: bool, evictable: bool) -> list[str]:
         """A worker wrote this block; returns the ids of the blocks that were dropped to make room."""
         with self._lock:
+            before = self._held.get(block_id)
             self._forget(block_id)
+            if before is not None and before.in_memory != in_memory:
+                _unlink(self._file(block_id, before))
             self._held[block_id] = _Held(size, in_memory, use_disk, evictable)
             if in_memory:
                 self._memory_used += size
@@ -197,26 +201,25 @@ class BlockStore:
             for block_id, held in list(self._held.items()):
                 if self._memory_used <= self._memory_limit:
                     break
-                if not held.in_memory or (held.may_move_to_disk and self._move_to_disk(block_id, held)):
-                    continue
-                if held.evictable:
+                if held.in_memory and held.may_move_to_disk:
+                    self._move_to_disk(block_id, held)
+                elif held.in_memory and held.evictable:
                     self.remove([block_id])
                     dropped.append(block_id)
         return dropped
 
-    def _move_to_disk(self, block_id: str, held: _Held) -> bool:
-        """Whether it worked: a disk that takes no more is logged, and the block stays or is dropped."""
+    def _move_to_disk(self, block_id: str, held: _Held) -> None:
+        """Move a block; if the disk takes no more, that is logged and the block stays where it is."""
         data = self._places.read(block_id)
         if data is not None:
             try:
                 self._places.write(block_id, [data], in_memory=False)
             except (OSError, SparkException) as error:
                 log.warning("block %s can't leave memory for the disk: %s", block_id, error)
-                return False
+                return
             os.unlink(os.path.join(self._places.memory, block_id))
         held.in_memory = False
         self._memory_used -= held.size
-        return True
 
     def used(self, block_ids: Iterable[str]) -> None:
         """These blocks were read just now: others leave before them."""
@@ -236,8 +239,10 @@ class BlockStore:
                 held = self._held.get(block_id)
                 self._forget(block_id)
                 if held is not None:
-                    directory = self._places.memory if held.in_memory else self._places.disk
-                    _unlink(os.path.join(directory, block_id))
+                    _unlink(self._file(block_id, held))
+
+    def _file(self, block_id: str, held: _Held) -> str:
+        return os.path.join(self._places.memory if held.in_memory else self._places.disk, block_id)
 
     def remove_prefix(self, prefix: str) -> None:
         """Remove every block whose id starts so."""

@@ -206,7 +206,7 @@ class Dataset:
     """A node of the lineage graph, in the driver; `RDD` is its public face.
 
     Invariant: a `Leaf` has no parents and either payloads (one a partition) or, if it reads a shuffle, `shuffle`.
-    Only the storage level, the preferred locations and (once, by `cut`) the recipe change after construction.
+    Only the storage level and (once, by `cut`) the recipe change after construction.
     """
 
     def __init__(
@@ -226,11 +226,6 @@ class Dataset:
         self.payloads = payloads
         self.shuffle = shuffle
         self.storage_level: StorageLevel | None = None
-
-    def preferred_executors(self, partition: int) -> tuple[str, ...]:
-        """Executor ids that hold the input of a leaf's partition; empty when any will do."""
-        payload = self.payloads[partition] if self.payloads is not None else None
-        return payload.locations if isinstance(payload, BlockRef) else ()
 
     def cut(self, operator: Operator, parents: Sequence[Dataset], payloads: Sequence[Any] | None = None) -> None:
         """Replace the recipe by a shorter one that gives the same records (a checkpoint); frees the old lineage."""

@@ -94,11 +94,11 @@ class Loop:
     def _run(self) -> None:
         while not self._over:
             self._clock.get(self._signals, self._alarm_ms)
-            self._work()
+            self._work(wait=True)  # a poster that is at it may miss what woke us
 
-    def _work(self) -> None:
-        """Handle what is queued and due, unless another thread is at it: it will see what we have queued."""
-        while self._turn.acquire(blocking=False):
+    def _work(self, *, wait: bool = False) -> None:
+        """Handle what is queued and due; if another thread is at it, `wait` or leave it to that one, which sees it."""
+        while self._turn.acquire(blocking=wait):
             try:
                 self._handle_all()
             finally:
@@ -130,6 +130,7 @@ class Loop:
             if type(action) is Wake:
                 heapq.heappush(self._wakes, action.at_ms)
                 if self._alarm_ms is None or action.at_ms < self._alarm_ms:
+                    self._alarm_ms = action.at_ms
                     self._signals.put(None)  # the thread must wait for this one instead
             else:
                 self._perform(action)

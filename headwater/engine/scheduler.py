@@ -44,7 +44,7 @@ from headwater.engine.events import (
     Wake,
     Woken,
 )
-from headwater.engine.lineage import BlockRef, Dataset
+from headwater.engine.lineage import BlockRef
 from headwater.engine.stages import Job, Stage
 
 # A worker's death is seldom the program's fault, so it is retried even where an exception is not (local mode).
@@ -93,7 +93,7 @@ class _StageRun:
     deaths: defaultdict[int, int] = field(default_factory=lambda: defaultdict(int))
     fetch_rounds: int = 0
     failed: int = 0
-    last_launch_ms: int = 0
+    waiting_since_ms: int | None = None  # its last launch, or when a task first waited for its data's executor
     result_bytes: int = 0
 
     @property
@@ -117,7 +117,8 @@ class Scheduler:
         self._cached: dict[tuple[int, int], set[str]] = {}  # (dataset id, partition) -> executors; never empty
         self._counted: set[tuple[int, int]] = set()  # (stage id, partition) whose accumulators were added
         self._task_ids = count()
-        self._actions: list[Any] = []
+        self._actions: list[Any] = []  # of the event that is being handled, as the two below
+        self._deadlines_ms: set[int] = set()
         self._now_ms = 0
 
     def handle(self, event: Any, now_ms: int) -> list[Any]:
@@ -149,14 +150,16 @@ class Scheduler:
                 pass  # the dispatch below is what was waited for
             case _:
                 raise AssertionError(f"not an event of the scheduler: {event!r}")
+        self._deadlines_ms.clear()
         self._dispatch()
+        self._actions += map(Wake, sorted(self._deadlines_ms))
         return self._actions
 
     # -------------------------------------------------------------------------------------------- jobs
     def _submit(self, job: Job) -> None:
         for shuffle_id, stage in job.stages.items():
             if self.shuffle_stages.setdefault(shuffle_id, stage) is stage:
-                self._outputs[shuffle_id] = [None] * stage.dataset.num_partitions
+                self._outputs[shuffle_id] = [None] * stage.recipes[-1].partitions
         self._jobs[job.id] = job
         stage_ids = (*sorted(stage.id for stage in job.stages.values()), job.result.id)
         self._actions.append(JobStarted(job.id, job.group, stage_ids, self._now_ms, job.description))
@@ -173,8 +176,9 @@ class Scheduler:
         run = self._runs.get(stage.id)
         if run is None:
             run = self._runs[stage.id] = _StageRun(stage, {}, partitions, positions, deque(partitions))
+        elif job.id in run.jobs:
+            return  # met on another way through the lineage
         run.jobs[job.id] = job
-        self._reopen(run)
         for shuffle_id in self._missing_shuffles(stage):
             self._start_shuffle(shuffle_id, job)
 
@@ -184,21 +188,22 @@ class Scheduler:
 
     def _missing_shuffles(self, stage: Stage) -> list[int]:
         """The shuffles that a stage reads and that aren't complete; none behind a dataset that is wholly cached."""
-        missing, seen, todo = [], set(), [stage.dataset]
+        missing, seen, todo = [], set(), [len(stage.recipes) - 1]
         while todo:
-            node = todo.pop()
-            if id(node) in seen or self._wholly_cached(stage, node):
+            i = todo.pop()
+            if i in seen or self._wholly_cached(stage, i):
                 continue
-            seen.add(id(node))
-            todo.extend(node.parents)
-            if node.shuffle is not None and None in self._outputs[node.shuffle.id]:
-                missing.append(node.shuffle.id)
+            seen.add(i)
+            recipe = stage.recipes[i]
+            todo.extend(recipe.parents)
+            if recipe.shuffle is not None and None in self._outputs[recipe.shuffle.id]:
+                missing.append(recipe.shuffle.id)
         return missing
 
-    def _wholly_cached(self, stage: Stage, node: Dataset) -> bool:
-        caching = stage.caching.get(stage.position[id(node)])
+    def _wholly_cached(self, stage: Stage, node: int) -> bool:
+        caching = stage.caching.get(node)
         return caching is not None and all(
-            (caching.dataset_id, p) in self._cached for p in range(node.num_partitions)
+            (caching.dataset_id, p) in self._cached for p in range(stage.recipes[node].partitions)
         )
 
     def _end_job(self, job: Job, failure: JobFailure | None) -> None:
@@ -228,7 +233,10 @@ class Scheduler:
     def _task_ended(self, executor_id: str, reply: TaskReply) -> None:
         attempt = self._attempts.pop(reply.task_id, None)
         if attempt is None:
-            return  # a stale reply: its effects happened elsewhere, or nobody wants them
+            # A stale reply: its effects happened elsewhere, or nobody wants them; nor the files that it tells of.
+            if isinstance(reply.value, MapOutput):
+                self._actions += [RemoveBlocks(block_id) for block_id, _ in reply.value.blocks]
+            return
         run = attempt.run
         run.running.discard(reply.task_id)
         self._give_back(executor_id)
@@ -326,6 +334,7 @@ class Scheduler:
         for shuffle_id in self._missing_shuffles(run.stage):
             for job in run.jobs.values():
                 self._start_shuffle(shuffle_id, job)
+            self._reopen(self._runs[self.shuffle_stages[shuffle_id].id])
 
     # -------------------------------------------------------------------------------------------- losses
     def _executor_left(self, executor_id: str, reason: str) -> None:
@@ -381,14 +390,18 @@ class Scheduler:
 
     # -------------------------------------------------------------------------------------------- dispatch
     def _dispatch(self) -> None:
-        free = sum(executor.free for executor in self._executors.values())
-        if not free:
-            return
-        for run in sorted(self._runs.values(), key=lambda run: run.order):
+        ready = []
+        for run in list(self._runs.values()):
+            if run.pending and self._missing_shuffles(run.stage):
+                self._require_inputs(run)
+        for run in self._runs.values():
             if run.pending and not self._missing_shuffles(run.stage):
-                free -= self._launch(run)
-                if free <= 0:
-                    return
+                ready.append(run)
+        free = sum(executor.free for executor in self._executors.values())
+        for run in sorted(ready, key=lambda run: run.order):
+            if free <= 0:
+                return
+            free -= self._launch(run)
 
     def _launch(self, run: _StageRun) -> int:
         """Start what can be started of a run; returns how many tasks that was."""
@@ -407,7 +420,7 @@ class Scheduler:
                 break
         run.pending.extendleft(reversed(skipped))
         if chosen:
-            run.last_launch_ms = self._now_ms
+            run.waiting_since_ms = self._now_ms
             self._report(run, over=False)
         shipped = run.stage.ship()
         for executor_id, tasks in chosen.items():
@@ -420,29 +433,28 @@ class Scheduler:
         if at_home:
             return max(at_home, key=lambda e: self._executors[e].free)
         if preferred:
-            since = run.last_launch_ms or self._first_wait(run)
-            if self._now_ms < since + self._limits.locality_wait_ms:
-                self._actions.append(Wake(since + self._limits.locality_wait_ms))
+            if run.waiting_since_ms is None:
+                run.waiting_since_ms = self._now_ms
+            deadline_ms = run.waiting_since_ms + self._limits.locality_wait_ms
+            if self._now_ms < deadline_ms:
+                self._deadlines_ms.add(deadline_ms)
                 return None
         best = max(self._executors, key=lambda e: self._executors[e].free)
         return best if self._executors[best].free else None
-
-    def _first_wait(self, run: _StageRun) -> int:
-        run.last_launch_ms = self._now_ms
-        return self._now_ms
 
     def _preferred(self, stage: Stage, partition: int) -> Iterator[str]:
         """Executors that hold what a task reads: stored partitions first met on the way down, received blocks."""
         if not stage.may_prefer:
             return
-        todo = [(stage.dataset, partition)]
+        todo = [(len(stage.recipes) - 1, partition)]
         while todo:
-            node, p = todo.pop()
-            if node.storage_level is not None and (holders := self._cached.get((node.dataset_id, p))):
-                yield from holders
+            i, p = todo.pop()
+            caching, recipe = stage.caching.get(i), stage.recipes[i]
+            if caching is not None and (holders := self._cached.get((caching.dataset_id, p))):
+                yield from sorted(holders)
                 continue
-            yield from node.preferred_executors(p)
-            todo.extend((node.parents[i], parent_p) for i, parent_p in node.operator.inputs(p))
+            yield from recipe.preferred(p)
+            todo.extend((recipe.parents[j], q) for j, q in recipe.operator.inputs(p))
 
     def _attempt(self, run: _StageRun, partition: int, executor_id: str) -> TaskSpec:
         task_id = next(self._task_ids)
@@ -471,19 +483,18 @@ class Scheduler:
         """The payloads of all leaves that a partition is computed from, and the stored partitions it can start from."""
         inputs: dict[tuple[int, int], Any] = {}
         cached: dict[tuple[int, int], Any] = {}
-        todo = [(len(stage.nodes) - 1, partition)]
+        todo = [(len(stage.recipes) - 1, partition)]
         while todo:
             i, p = todo.pop()
-            node = stage.nodes[i]
-            caching = stage.caching.get(i)
+            recipe, caching = stage.recipes[i], stage.caching.get(i)
             if caching is not None and (holders := self._cached.get((caching.dataset_id, p))):
                 cached[i, p] = BlockRef(f"rdd_{caching.dataset_id}_{p}", tuple(sorted(holders)))
-            elif node.shuffle is not None:
-                inputs[i, p] = self._segments(node.shuffle.id, p)
-            elif node.payloads is not None:
-                inputs[i, p] = node.payloads[p]
+            elif recipe.shuffle is not None:
+                inputs[i, p] = self._segments(recipe.shuffle.id, p)
+            elif recipe.payloads is not None:
+                inputs[i, p] = recipe.payloads[p]
             else:
-                todo.extend((stage.position[id(node.parents[j])], q) for j, q in node.operator.inputs(p))
+                todo.extend((recipe.parents[j], q) for j, q in recipe.operator.inputs(p))
         return inputs, cached
 
     def _segments(self, shuffle_id: int, partition: int) -> list[Segment]:

@@ -12,7 +12,7 @@ from zlib import crc32
 
 from headwater.broadcast import Captured, captured
 from headwater.engine.events import Caching
-from headwater.engine.lineage import Action, Dataset, Operator, Shuffle, ShuffleWrite, StoredBlocks
+from headwater.engine.lineage import Action, BlockRef, Dataset, Operator, Shuffle, ShuffleWrite, StoredBlocks
 
 
 class Program(NamedTuple):
@@ -20,6 +20,21 @@ class Program(NamedTuple):
 
     nodes: tuple[tuple[Operator, tuple[int, ...]], ...]
     ending: ShuffleWrite | Action
+
+
+class Recipe(NamedTuple):
+    """A dataset's recipe as it was when the stage was made: a checkpoint may cut it since."""
+
+    operator: Operator
+    parents: tuple[int, ...]  # positions in the stage
+    partitions: int
+    payloads: Sequence[Any] | None
+    shuffle: Shuffle | None
+
+    def preferred(self, partition: int) -> tuple[str, ...]:
+        """Executor ids that hold the input of a leaf's partition; empty when any will do."""
+        payload = self.payloads[partition] if self.payloads is not None else None
+        return payload.locations if isinstance(payload, BlockRef) else ()
 
 
 class Shipped(NamedTuple):
@@ -39,7 +54,17 @@ class Stage:
         self.ending = ending
         self.shuffle_id = shuffle_id  # the shuffle that it writes; -1 for a job's result
         self.nodes = _narrow_closure(dataset)
-        self.position = {id(node): i for i, node in enumerate(self.nodes)}
+        position = {id(node): i for i, node in enumerate(self.nodes)}
+        self.recipes = [
+            Recipe(
+                node.operator,
+                tuple(position[id(parent)] for parent in node.parents),
+                node.num_partitions,
+                node.payloads,
+                node.shuffle,
+            )
+            for node in self.nodes
+        ]
         # Captured now, with the program: a dataset that is persisted later is cached from the next job on.
         self.caching = {i: _caching(node) for i, node in enumerate(self.nodes) if node.storage_level is not None}
         self.may_prefer = bool(self.caching) or any(type(node.operator) is StoredBlocks for node in self.nodes)
@@ -56,9 +81,7 @@ class Stage:
         return self._shipped
 
     def _program(self) -> Program:
-        position = self.position
-        nodes = tuple((node.operator, tuple(position[id(p)] for p in node.parents)) for node in self.nodes)
-        return Program(nodes, self.ending)
+        return Program(tuple((recipe.operator, recipe.parents) for recipe in self.recipes), self.ending)
 
 
 def _narrow_closure(dataset: Dataset) -> list[Dataset]:
@@ -140,7 +163,7 @@ class Planner:
             if shuffle.id in stages or shuffle.id in self._known:
                 continue
             stage = stages[shuffle.id] = self._shuffle_stage(shuffle)
-            shuffles += [node.shuffle for node in stage.nodes if node.shuffle is not None]
+            shuffles += [recipe.shuffle for recipe in stage.recipes if recipe.shuffle is not None]
         result = Stage(next(self._next_stage_id), dataset, action)
         result.ship()
         return Job(job_id, result, partitions, stages, properties, call_site)

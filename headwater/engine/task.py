@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import sys
 import threading
 import time
 import traceback
@@ -30,6 +31,9 @@ from headwater.errors import BlockLost, SerializationError, SparkException
 from headwater.hashing import portable_hash
 from headwater.serializers import dump_records, dumps, load_records, loads
 from headwater.taskcontext import TaskContext
+
+# Unfused operators nest four frames each, and programs that unite or zip in a loop have hundreds of them.
+sys.setrecursionlimit(max(sys.getrecursionlimit(), 10_000))
 
 _current = threading.local()
 

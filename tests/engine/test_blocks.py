@@ -114,12 +114,6 @@ def test_block_that_ends_early_is_an_error(places: Places) -> None:
 
 def test_block_that_is_not_here_is_none(places: Places) -> None:
     assert places.read("a") is None
-    assert places.path("a") is None
-
-
-def test_path_of_a_block_is_where_it_lies(places: Places) -> None:
-    places.write("a", [b""], in_memory=False)
-    assert places.path("a") == os.path.join(places.disk, "a")
 
 
 def test_memory_and_disk_may_be_one_place(tmp_path: Path) -> None:

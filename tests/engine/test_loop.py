@@ -292,7 +292,6 @@ def test_wake_up_is_not_lost_when_a_poster_asks_for_it() -> None:
 def test_stop_returns_when_a_poster_handles_it() -> None:
     held = Held()
     stopping = on_another_thread(held.stage.loop.stop)
-    held.stage.clock.await_wait()  # the loop's thread found the poster at work and waits again
     held.let_go()
     stopping.join(PATIENCE_SECONDS)
     assert not stopping.is_alive()
