@@ -240,10 +240,10 @@ class Executor:
         with self._lock:
             worker.task, worker.useful = None, True
             self._fruitless = 0
-            if worker.killed is None or worker.channel is None:
+            doomed = worker.ended or (worker.killed is not None and worker.channel is not None)
+            if not doomed:  # dead, or a signal is under way, which must not hit another task
                 worker.killed = None
                 self._next(worker)
-            # Else the signal is under way: it must not hit another task.
         self._post(TaskEnded(self.settings.executor_id, reply))
         if dropped:
             self._post(BlocksDropped(self.settings.executor_id, tuple(dropped)))
@@ -307,8 +307,6 @@ class Executor:
         for message in messages:
             self._replied(worker, pickle.loads(message))
         with self._lock:
-            with contextlib.suppress(ValueError):
-                self._idle.remove(worker)
             spec, killed = worker.task, worker.killed
             # One that dies of its task says nothing about the machine.
             self._fruitless = 0 if worker.useful or spec is not None or killed is not None else self._fruitless + 1
