@@ -44,6 +44,8 @@ FRUITLESS_WORKERS_MAX = 10
 WARDEN_STOP_SECONDS = 5.0
 # Of what is free in the memory file system, which others use as well.
 MEMORY_SHARE_MAX = 0.75
+# Turns of a loop in each of which the interpreter looks for an exception that was thrown into the thread.
+_LOOKS = 100
 
 
 class ExecutorSettings(NamedTuple):
@@ -493,8 +495,9 @@ class _Interrupt:
     """Throws `TaskKilled` into the thread that runs a task, as long as it does, and never later."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()  # guards both below
+        self._lock = threading.Lock()  # guards all below
         self._task_id: int | None = None  # what may be killed
+        self._thrown = False
         self._thread_id = 0
 
     def guard(self, spec: TaskSpec, run: Callable[[], TaskReply]) -> TaskReply:
@@ -502,31 +505,34 @@ class _Interrupt:
         try:
             try:
                 with self._lock:
-                    self._task_id, self._thread_id = spec.task_id, threading.get_ident()
-                return run()
+                    self._task_id, self._thread_id, self._thrown = spec.task_id, threading.get_ident(), False
+                reply = run()
             finally:
-                self._end()
+                thrown = self._end()
+            # What was thrown and hasn't come yet comes at the interpreter's next look; taking it back by
+            # PyThreadState_SetAsyncExc(None) would leave CPython 3.11 looking for ever when it is traced.
+            for _ in range(_LOOKS if thrown else 0):
+                pass
+            return reply
         except TaskKilled:  # thrown a moment before or after the task's own code
             self._end()
             return TaskReply(spec.task_id, TaskFailure("killed", "killed on request"), None, b"", (), {})
 
     def throw(self, task_id: int) -> None:
         """Throw, if that task is still running."""
-        with self._lock:
-            if self._task_id == task_id:
-                _throw(self._thread_id, TaskKilled)
+        import ctypes
 
-    def _end(self) -> None:
+        with self._lock:
+            if self._task_id == task_id and not self._thrown:
+                self._thrown = True
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                    ctypes.c_ulong(self._thread_id), ctypes.py_object(TaskKilled)
+                )
+
+    def _end(self) -> bool:
         with self._lock:
             self._task_id = None
-            _throw(self._thread_id, None)  # one that was thrown and hasn't come yet shall not come
-
-
-def _throw(thread_id: int, error: type[BaseException] | None) -> None:
-    import ctypes
-
-    pending = None if error is None else ctypes.py_object(error)
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread_id), pending)
+            return self._thrown
 
 
 class _Warden:
