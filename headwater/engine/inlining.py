@@ -54,17 +54,22 @@ def _templates() -> dict[tuple[int, bytes], _Template]:
 
 
 def inlined(function: Callable[..., Any]) -> Inlined | None:
-    """The function's expression; None if it has to be called.
+    """The function's expression; None if it has to be called, as when somebody traces calls (a debugger, coverage)."""
+    return None if sys.gettrace() or sys.getprofile() else recognised(function)
 
-    >>> inlined(lambda word: (word, 1))
+
+def recognised(function: Callable[..., Any]) -> Inlined | None:
+    """The expression that a function is, if it's one of those known.
+
+    >>> recognised(lambda word: (word, 1))
     Inlined(text='({0}, {f})', constant=1, takes_constant=True)
-    >>> inlined(lambda a, b: a + b).text, inlined(lambda a, b: a - b)
+    >>> recognised(lambda a, b: a + b).text, recognised(lambda a, b: a - b)
     ('{0} + {1}', None)
     """
     if function is operator.add:
         return Inlined("{0} + {1}")
-    if type(function) is not FunctionType or sys.gettrace() is not None or sys.getprofile() is not None:
-        return None  # whoever traces wants to see the calls
+    if type(function) is not FunctionType:
+        return None
     code: CodeType = function.__code__
     template = _templates().get((code.co_argcount, code.co_code))
     if template is None or not _is_plain(function, code):

@@ -215,7 +215,7 @@ def test_jobs_run_from_several_threads_at_once(app: App) -> None:
 
 def test_many_small_jobs_run_one_after_the_other(app: App) -> None:
     dataset = app.source([1], [2])
-    assert [app.result(dataset) for _ in range(150)] == [[[1], [2]]] * 150
+    assert [app.result(dataset) for _ in range(60)] == [[[1], [2]]] * 60
 
 
 def test_results_come_one_by_one_to_who_asks_for_that(app: App) -> None:
@@ -495,7 +495,7 @@ def test_all_jobs_are_cancelled(app: App, tmp_path: Path) -> None:
 
 def test_jobs_that_are_cancelled_as_they_end_do_no_harm_to_others(app: App) -> None:
     dataset = app.source([1], [2])
-    for _ in range(60):
+    for _ in range(25):
         doomed, innocent = app.submit(dataset), app.submit(dataset)
         doomed.cancel()
         assert innocent.result(PATIENCE_SECONDS) == [[1], [2]]
@@ -581,7 +581,7 @@ def test_question_to_an_application_that_was_stopped_is_answered(app: App) -> No
 
 
 def test_application_stops_while_jobs_end_and_begin(master: str, tmp_path: Path) -> None:
-    for _ in range(5):
+    for _ in range(3):
         app = App(master, tmp_path)
         dataset = app.source([1], [2])
 

@@ -300,7 +300,7 @@ def test_killing_a_task_that_is_not_there_does_nothing(bed: Bed) -> None:
 
 
 def test_killing_a_task_that_is_about_to_end_does_no_harm_to_the_next(bed: Bed) -> None:
-    for _ in range(40):
+    for _ in range(25):
         doomed = bed.submit(lambda records: 7, tasks=bed.cores)
         innocent = bed.submit(lambda records: 8, tasks=bed.cores)
         for task_id in doomed:
@@ -746,9 +746,31 @@ def test_executor_that_dies_leaves_once(bed: Bed) -> None:
 
 
 @on_a_cluster
+def test_executor_that_gives_up_is_replaced_and_ends(bed: Bed) -> None:
+    """Its warden dies again and again, so that it can run no task; its process and its connection live."""
+    tired = executors()[0]
+    dead: set[int] = set()
+
+    def gives_up() -> bool:
+        for pid in {pid for pid in descendants(tired) if name_of(pid).startswith("hw-warden")} - dead:
+            dead.add(pid)
+            os.kill(pid, signal.SIGKILL)
+        return any(isinstance(event, ExecutorLeft) for event in bed.events)
+
+    await_true(gives_up, "the executor gives up")
+    left = bed.wait(lambda e: isinstance(e, ExecutorLeft))
+    assert left.executor_id not in bed.backend.executors()
+    assert bed.backend.left(left.executor_id, left.reason) is None
+    bed.wait(lambda e: isinstance(e, ExecutorJoined), 3)
+    await_true(lambda: not alive([tired]), "its process has ended")
+    assert len([event for event in bed.events if isinstance(event, ExecutorLeft)]) == 1
+
+
+@on_a_cluster
 def test_executor_that_dies_takes_its_workers_and_scratch_directories_along(bed: Bed, tmp_path: Path) -> None:
-    bed.submit(spin(tmp_path / "runs"), handle=bed.handle())
-    await_true((tmp_path / "runs").exists, "the task runs")
+    for executor_id, handle in bed.backend.executors().items():
+        bed.submit(spin(tmp_path / executor_id), handle=handle)
+        await_true((tmp_path / executor_id).exists, "the task runs")
     doomed = executors()[0]
     below, directories = descendants(doomed), scratch_directories([doomed])
     assert workers(doomed)

@@ -542,6 +542,25 @@ def test_map_output_that_was_made_anew_meanwhile_is_not_taken_for_lost() -> None
     assert core.handle(TaskEnded("b", TaskReply(late.task_id, lost, None, b"", (), {}))) == ["b runs 1.1#1"]
 
 
+def test_map_output_that_was_made_anew_at_the_same_executor_is_not_taken_for_lost() -> None:
+    core = Core("a*2")
+    core.submit(shuffled(source(1), 2))
+    core.ended("0.0", file=True)
+    core.fetch_failed("1.0", shuffle=0, map_partition=0)
+    assert core.ended("0.0", file=True) == ["a runs 1.0#1"]
+    assert core.fetch_failed("1.1", shuffle=0, map_partition=0) == ["a runs 1.1#1"]  # it missed the old one
+
+
+def test_files_of_a_map_output_that_was_given_up_are_removed_at_the_latest_with_the_shuffle() -> None:
+    """A reduce task may have missed a range of them only."""
+    core = Core("a")
+    core.submit(shuffled(source(1), 1))
+    core.ended("0.0", file=True)
+    story = core.fetch_failed("1.0", shuffle=0, map_partition=0)
+    story += core.ended("0.0") + core.ended("1.0") + core.handle(ForgetShuffle(0))
+    assert [action for action in story if action.startswith("remove shuffle_0_")]
+
+
 def test_job_fails_when_its_inputs_vanish_again_and_again() -> None:
     core = Core("a")
     core.submit(shuffled(source(1), 1))
