@@ -328,6 +328,8 @@ class Application:
             chosen = min(candidates, key=lambda e: load[e])
             self._receivers[receiver_id] = (chosen, on_event)
         executors[chosen].start_receiver(receiver_id, factory)
+        if chosen not in self._backend.executors():
+            self._tell_lost(chosen, "it died while the receiver was being started")
         return chosen
 
     def send_to_receiver(self, receiver_id: int, message: Any) -> None:
@@ -398,12 +400,16 @@ class Application:
         if hopeless is not None:
             self._refusal = hopeless
             self._loop.post(CancelJobs(hopeless))
+        self._tell_lost(event.executor_id, event.reason)
+
+    def _tell_lost(self, executor_id: str, reason: str) -> None:
+        """Tell the owners of an executor's receivers, once, that these are gone."""
         with self._lock:
-            lost = [(i, listen) for i, (executor, listen) in self._receivers.items() if executor == event.executor_id]
+            lost = [(i, listen) for i, (executor, listen) in self._receivers.items() if executor == executor_id]
             for receiver_id, _ in lost:
                 del self._receivers[receiver_id]
         for receiver_id, listen in lost:
-            listen(ReceiverLost(receiver_id, event.executor_id, event.reason))
+            listen(ReceiverLost(receiver_id, executor_id, reason))
 
     def handle(self, event: Any, now_ms: int) -> list[Any]:
         """The scheduler's loop: questions are answered between two of its events."""

@@ -114,6 +114,7 @@ class Scheduler:
         self.shuffle_stages: dict[int, Stage] = {}
         self._outputs: dict[int, list[MapOutput | None]] = {}  # shuffle id -> by map partition
         self._output_at: dict[tuple[int, int], str] = {}  # (shuffle id, map partition) -> executor, if in a file
+        self._in_files: set[int] = set()  # shuffles of which an output was, or still is, in a file
         self._cached: dict[tuple[int, int], set[str]] = {}  # (dataset id, partition) -> executors; never empty
         self._counted: set[tuple[int, int]] = set()  # (stage id, partition) whose accumulators were added
         self._task_ids = count()
@@ -269,6 +270,7 @@ class Scheduler:
         if output.blocks:
             output = _located(output, attempt.executor_id, shuffle_id, partition)
             self._output_at[shuffle_id, partition] = attempt.executor_id
+            self._in_files.add(shuffle_id)
         self._outputs[shuffle_id][partition] = output
         if None not in self._outputs[shuffle_id]:
             self._report(run, over=True)
@@ -317,11 +319,12 @@ class Scheduler:
     def _fetch_failed(self, run: _StageRun, failure: TaskFailure) -> None:
         segment = failure.segment
         assert segment is not None
-        key = (segment.shuffle_id, segment.map_partition)
         outputs = self._outputs.get(segment.shuffle_id)
-        if outputs is not None and self._output_at.get(key) in segment.location:
+        output = outputs[segment.map_partition] if outputs is not None else None
+        # Another task may have reported it before, and the output been made anew.
+        if outputs is not None and output is not None and any(b == segment.block_id for b, _ in output.blocks):
             outputs[segment.map_partition] = None
-            del self._output_at[key]
+            del self._output_at[segment.shuffle_id, segment.map_partition]
             run.fetch_rounds += 1
         if run.fetch_rounds > FETCH_ROUNDS_MAX:
             for job in list(run.jobs.values()):
@@ -383,7 +386,8 @@ class Scheduler:
         if stage is None or outputs is None:
             return
         self._counted.difference_update((stage.id, p) for p in range(len(outputs)))
-        if any(output is not None and output.blocks for output in outputs):
+        if shuffle_id in self._in_files:
+            self._in_files.discard(shuffle_id)
             for partition in range(len(outputs)):
                 self._output_at.pop((shuffle_id, partition), None)
             self._actions.append(RemoveBlocks(f"shuffle_{shuffle_id}_"))

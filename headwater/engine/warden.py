@@ -64,6 +64,9 @@ def start(owner: socket.socket, lock_fds: tuple[int, ...]) -> None:
         for pid in workers:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        for pid in workers:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)  # its last write would keep the directory
         for directory in directories:
             shutil.rmtree(directory, ignore_errors=True)
 

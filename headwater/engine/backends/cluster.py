@@ -138,24 +138,28 @@ class ClusterBackend:
             self._addresses[executor_id] = address
         self._tell_peers()
         self._post(ExecutorJoined(executor_id, host, cores))
-        try:
-            while True:
-                self._received(handle, channel.receive())
-        except (OSError, EOFError):
-            pass  # the executor is gone, or we stop
+        end = self._listen(handle, channel) or ExecutorLeft(executor_id, "its connection ended")
         handle.close()
         with self._lock:
             del self._handles[executor_id], self._addresses[executor_id]
             stopping = self._stopping
         if not stopping:
             self._tell_peers()
-            self._post(ExecutorLeft(executor_id, "its connection ended"))
+            self._post(end)
 
-    def _received(self, handle: FarExecutor, message: Any) -> None:
-        if type(message) is _Answer:
-            handle.answered(message)
-        else:
-            self._post(message)
+    def _listen(self, handle: FarExecutor, channel: wire.Channel) -> ExecutorLeft | None:
+        """Pass on what an executor says until it is gone; returns its own word of why, if it gave one."""
+        try:
+            while True:
+                message = channel.receive()
+                if type(message) is _Answer:
+                    handle.answered(message)
+                elif type(message) is ExecutorLeft:
+                    return message
+                else:
+                    self._post(message)
+        except (OSError, EOFError):
+            return None  # it died, or we stop
 
     def _tell_peers(self) -> None:
         with self._lock:
