@@ -7,6 +7,7 @@ import io
 import os
 import pathlib
 import pickle
+import resource
 import sys
 import threading
 import zipfile
@@ -258,3 +259,17 @@ def test_a_task_knows_what_it_is(sc: SparkContext) -> None:
     assert len({stage for _, _, stage, _ in told}) == 1
     assert len({task for *_, task in told}) == 3
     assert TaskContext.get() is None
+
+
+def test_a_broadcast_that_finds_no_room_fails_its_job_and_no_other(no_context: None) -> None:
+    with SparkContext("local[2]", "full disk") as sc:
+        value = sc.broadcast(bytes(200_000))
+        used = sc.parallelize([1], 1).map(lambda x: len(value.value))
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+        try:
+            with pytest.raises(SparkException, match="could not be stored: no space left"):
+                used.collect()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert used.collect() == [200_000]

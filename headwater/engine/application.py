@@ -487,6 +487,10 @@ class Application:
                 sent.add(broadcast_id)
             except FileNotFoundError:
                 pass  # destroyed: the task that uses it will say so
+            except (OSError, SparkException) as error:  # a full disk
+                for job_id in {task.job_id for task in action.tasks}:
+                    self._loop.post(CancelJobs(f"broadcast {broadcast_id} could not be stored: {error}", job_id=job_id))
+                return
         executor.submit(action.tasks, action.program)
 
 

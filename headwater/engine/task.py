@@ -193,7 +193,7 @@ class Task:
             create=aggregator.create,
             merge_value=aggregator.merge_value,
         )
-        if aggregator.map_side:
+        if aggregator.map_side or aggregator.create is None:  # values are combiners then
             merger.merge_combiners(pairs)
         else:
             merger.merge_values(pairs)
