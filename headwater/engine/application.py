@@ -430,7 +430,7 @@ class Application:
 
     def _crashed(self, crash: BaseException) -> None:
         with self._lock:
-            self._refusal = f"the scheduler failed: {crash!r}"
+            self._refusal = self._refusal or f"the scheduler failed: {crash!r}"
         self._end_jobs(JobFailure(self._refusal))
 
     def _end_jobs(self, failure: JobFailure) -> None:

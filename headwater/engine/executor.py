@@ -554,7 +554,7 @@ class _Warden:
 
     def send(self, command: str, argument: int, attached: socket.socket | None = None) -> None:
         message = pickle.dumps((command, argument))
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # its end is about to be noticed
+        with contextlib.suppress(OSError):  # it has ended, which is about to be noticed, or we have closed the socket
             if attached is None:
                 self.socket.send(message)
             else:
