@@ -22,9 +22,9 @@ class BlockWriter(Protocol):
 
 
 class ShuffleWriter:
-    """Collects a map task's output. Bytes already collected are written out as one block of several files' worth.
+    """Collects a map task's output: inline up to a limit, then each further addition as a block of its own.
 
-    Each flush is a block of its own, named after the first with a number, so that nothing is ever appended to.
+    Such a block's id is the task's with a number behind it; nothing is ever appended to a block.
     """
 
     def __init__(self, block_id: str, partitions: int, target: BlockWriter) -> None:
