@@ -54,6 +54,7 @@ class ManualClock:
         self._order = count()
 
     def now_ms(self) -> int:
+        """Milliseconds since the epoch, as far as the clock has been moved."""
         with self._lock:
             return self._now_ms
 
@@ -68,6 +69,7 @@ class ManualClock:
             items.put(_Expiry(ticket))
 
     def get(self, items: queue.SimpleQueue[Any], deadline_ms: int | None) -> Any:
+        """The next item of a queue, or `EXPIRED` once the clock has been moved to the deadline without one."""
         ticket = object()
         if deadline_ms is not None:
             with self._lock:

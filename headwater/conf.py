@@ -194,20 +194,6 @@ def _accepted(*settings: Setting) -> tuple[Setting, ...]:
     return tuple(replace(setting, standing=Standing.ACCEPTED) for setting in settings)
 
 
-def _log_settings(prefix: str, *, of: str) -> tuple[Setting, ...]:
-    """The settings that the receivers' and the driver's write-ahead logs have in common."""
-    return (
-        _string(f"{prefix}.class", "", f"Class of the {of}, for a log of your own.", absent="the built-in log"),
-        _duration(f"{prefix}.rollingIntervalSecs", "60", f"When the {of} begins a new segment.", "s", least=1),
-        _int(f"{prefix}.maxFailures", "3", f"Attempts to write an entry of the {of} before that fails.", least=1),
-        _bool(
-            f"{prefix}.closeFileAfterWrite",
-            "false",
-            f"Close the segment of the {of} after each entry, for file systems that can't flush an open file.",
-        ),
-    )
-
-
 # Section title -> its settings: those in force, then the planned, then the accepted. The docs have the same order.
 SECTIONS: dict[str, tuple[Setting, ...]] = {
     "Application": (
@@ -390,17 +376,40 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
         _duration("spark.streaming.fileStream.minRememberDuration", "60s",
             "A file stream sees files not older than this, rounded up to whole batches.", "s",
             aliases=("spark.streaming.minRememberDuration",)),
+        _string("headwater.streaming.fileStream.selection", "modificationTime", "Which files a stream takes. "
+            "`modificationTime`: as Spark, those modified since the last minRememberDuration and since the stream was "
+            "made. `identity`: every complete file once, whatever its modification time; names of temporary files are "
+            "left out.", choices=("modificationTime", "identity")),
+        _duration("headwater.streaming.fileStream.stabilityDuration", "2s", "By identity, a file is complete once it "
+            "has not changed for so long: between two batches, or by its modification time.", "s"),
+        _string("headwater.streaming.failure.policy", "continue", "What follows when an output of a batch fails, in "
+            "its function or in a transformation. `continue`: the other outputs and later batches go on. `retry`: it "
+            "is tried again, and its later batches wait; then as `continue`. `stop`: the context stops at once, and "
+            "queued batches are dropped. `awaitTermination` raises the error each time.",
+            choices=("continue", "retry", "stop")),
+        _int("headwater.streaming.failure.maxRetries", "3", "How often `retry` tries an output of a batch again.",
+            least=1),
+        _duration("headwater.streaming.failure.retryWait", "1s", "Pause before each of these tries."),
+        _bytes("headwater.streaming.state.memoryLimit", "1g", "State that one worker holds in its memory, of all its "
+            "streams together, estimated; the largest partitions above it are kept on disk (`spark.local.dir`)."),
+        _bool("headwater.streaming.output.skipEmpty", "false",
+            "`saveAsTextFiles` and its like write nothing for a batch "
+            "without records; else that has a directory too."),
+        _bool("headwater.streaming.persistShared", "true",
+            "Keep the batches of a stream that several streams or outputs "
+            "read, in memory, so that each is computed once. Not for source streams, nor where `persist` was called. "
+            "Kept records are pickled, and a partition must fit into a worker's memory."),
         _string("spark.streaming.clock", "", "A name that ends in `ManualClock`: batches follow a clock that the "
             "program moves, for tests.", absent="the system's clock"),
         *_planned(
-            _int("spark.streaming.sessionByKey.deltaChainThreshold", "20",
-                "Change logs of a `mapWithState` before a full image.", least=1),
             _int("spark.streaming.ui.retainedBatches", "1000",
                 "Finished batches that UI, REST and metrics remember.", least=1),
         ),
         *_accepted(
             _int("spark.streaming.blockQueueSize", "10", "While a block is stored, records gather in one buffer; when "
                 "that is full the receiver waits.", least=1),
+            _int("spark.streaming.sessionByKey.deltaChainThreshold", "20",
+                "How many changes of a state lie upon an image follows from their sizes.", least=1),
             _bool("spark.streaming.stopSparkContextByDefault", "true", "Python's `stop()` has an argument for it."),
             _string("spark.streaming.internal.batchTime", "",
                 "A local property rather than a setting: the batch of a job."),
@@ -419,17 +428,57 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
             same_as="spark.executor.memory", share=0.5, least=1),
         _bytes("headwater.streaming.receiver.spillLimit", "1g", "Received blocks that went to disk, of one executor, "
             "before its receivers stop reading."),
-        *_planned(
-            _duration("spark.streaming.receiver.blockStoreTimeout", "30", "How long storing a block may take.", "s",
-                least=1),
-            _bool("spark.streaming.receiver.writeAheadLog.enable", "false",
-                "Log received blocks in the checkpoint directory."),
-            *_log_settings("spark.streaming.receiver.writeAheadLog", of="receivers' log"),
-            *_log_settings("spark.streaming.driver.writeAheadLog", of="driver's log"),
+        _duration("spark.streaming.receiver.blockStoreTimeout", "30",
+            "How long a receiver that has stored a block waits "
+            "for the driver to have it; then the block doesn't count, and storing it fails.", "s", least=1),
+    ),
+    "Checkpoints and logs": (
+        _duration("headwater.streaming.checkpoint.interval", "10s",
+            "How often the log of what happens is replaced by an "
+            "image of it all, sooner if it's long. The log is always up to date: this is no measure of what is lost."),
+        _string("headwater.streaming.recovery.missedBatches", "run", "What a restart does for the batch times of its "
+            "down time: `run` them all, or `merge` them into the first tick.", choices=("run", "merge")),
+        _int("headwater.streaming.recovery.missedBatchesMax", "1000", "More missed batches than this are merged.",
+            least=0),
+        _bool("headwater.streaming.recovery.dropUnknown", "false",
+            "Whether a restart drops what a checkpoint holds for "
+            "streams that the program doesn't have."),
+        _bool("headwater.streaming.recovery.upgrade", "false", "As if `getOrCreate` were called with `upgrade=True`."),
+        _bool("spark.streaming.receiver.writeAheadLog.enable", "false", "Log received blocks in the checkpoint "
+            "directory, so that none is lost with a driver or an executor. No second copy is made then."),
+        _duration("spark.streaming.receiver.writeAheadLog.rollingIntervalSecs", "60",
+            "When the receivers' log begins a new segment.", "s", least=1),
+        _int("spark.streaming.receiver.writeAheadLog.maxFailures", "3",
+            "Attempts to write to the receivers' log before that fails.", least=1),
+        _bool("spark.streaming.receiver.writeAheadLog.closeFileAfterWrite", "false",
+            "A segment of the receivers' log for each write, for file systems that can't flush an open file."),
+        _duration("spark.streaming.driver.writeAheadLog.rollingIntervalSecs", "60",
+            "When the driver's log begins a new segment.", "s", least=1),
+        _int("spark.streaming.driver.writeAheadLog.maxFailures", "3",
+            "Attempts to write to the driver's log before that fails.", least=1),
+        _bool("spark.streaming.driver.writeAheadLog.closeFileAfterWrite", "false",
+            "A segment of the driver's log for each write, for file systems that can't flush an open file."),
+        _bool("headwater.streaming.log.sync", "true",
+            "Whether what is acknowledged survives the machine's death (fsync), "
+            "and not only the process's."),
+        _string("headwater.streaming.log.corruption", "fail",
+            "What a restart does about damage within a log: `fail`, or "
+            "`skip` it with a warning.", choices=("fail", "skip")),
+        _string("headwater.streaming.log.keyFile", "",
+            "A file with the key, 32 bytes plain, in hex or base64, by which "
+            "logs are encrypted (AES-256-GCM).", absent="not encrypted"),
+        _string("headwater.streaming.log.keyVariable", "", "The environment variable with that key, in hex or base64.",
+            absent="not encrypted"),
+        *_accepted(
+            _string("spark.streaming.receiver.writeAheadLog.class", "", "There is the built-in log.",
+                absent="the built-in log"),
+            _string("spark.streaming.driver.writeAheadLog.class", "", "There is the built-in log.",
+                absent="the built-in log"),
             _bool("spark.streaming.driver.writeAheadLog.allowBatching", "true",
-                "Write waiting entries of the driver's log as one."),
+                "Entries that wait are always written as one."),
             _duration("spark.streaming.driver.writeAheadLog.batchingTimeout", "5000",
-                "How long a batched entry may wait."),
+                "Who waits for an entry waits until "
+                "it's written or has failed."),
         ),
     ),
     "Back-pressure": _planned(
@@ -477,6 +526,8 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
     ),
     "Monitoring": (
         _int("spark.ui.retainedJobs", "1000", "Jobs, and as many stages, that `statusTracker` remembers.", least=1),
+        _bool("spark.ui.showConsoleProgress", "false", "Show the stages that run for more than half a second as bars "
+            "in a line of stderr, if that is a terminal."),
         *_planned(
             _bool("spark.ui.enabled", "true", "Serve the web UI."),
             _int("spark.ui.port", "4040", "Port of the web UI, or the next free one."),
@@ -484,7 +535,6 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
             _bool("spark.ui.reverseProxy", "false", "The web UI stands behind a proxy."),
             _int("spark.ui.retainedStages", "1000", "Finished stages that the UI remembers.", least=1),
             _int("spark.ui.retainedTasks", "100000", "Finished tasks that the UI remembers.", least=1),
-            _bool("spark.ui.showConsoleProgress", "false", "Show running stages on the terminal."),
             _bool("spark.eventLog.enabled", "false", "Write events to a file."),
             _string("spark.eventLog.dir", "", "Directory of the event files.", absent="/tmp/spark-events"),
             _bool("spark.eventLog.compress", "false", "Compress the event files."),

@@ -19,7 +19,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 
-from headwater import accumulators
+from headwater import accumulators, progress
 from headwater import conf as settings
 from headwater.accumulators import Accumulator, AccumulatorParam
 from headwater.broadcast import Broadcast
@@ -40,6 +40,7 @@ from headwater.status import StatusTracker
 
 if TYPE_CHECKING:
     from headwater.engine.application import Application, JobHandle
+    from headwater.progress import ConsoleProgress
     from headwater.rdd import RDD
     from headwater.rdd.core import Core
 
@@ -103,6 +104,7 @@ class SparkContext(WithJobProperties):
     ) -> None:
         super().__init__()
         self._running: Application | None = None  # until `stop`
+        self._progress: ConsoleProgress | None = None
         self._stopped_at: CallSite | None = None
         self._created_at = call_site()
         self._conf = _complete_conf(conf, master, appName, sparkHome, environment)
@@ -146,6 +148,7 @@ class SparkContext(WithJobProperties):
         if self._conf.read("spark.python.profile"):
             self.profiler_collector = ProfilerCollector(profiler_class, self._conf.get("spark.python.profile.dump"))
         self._running = Application(self._conf.clone(), self.master, app_id, merge_accumulators=accumulators.merge)
+        self._progress = progress.show_if_wanted(self._conf, self._running.status)
         self._files_path = os.path.join(self._running.directory, "files")
         os.mkdir(self._files_path)
         SparkFiles._set_root(self._files_path)
@@ -181,6 +184,8 @@ class SparkContext(WithJobProperties):
                 self.profiler_collector.close()
             application.stop()
         finally:
+            if self._progress is not None:
+                self._progress.stop()
             self._checkpoints_wanted.clear()
             SparkFiles._set_root(None)
             sys.path[:] = [path for path in sys.path if path not in self._import_paths]

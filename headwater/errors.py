@@ -50,6 +50,10 @@ def _task_error(traceback_text: str, stage_id: int, partition: int, attempt: int
     return TaskError(traceback_text, stage_id=stage_id, partition=partition, attempt=attempt, job_id=job_id)
 
 
+class NoSuchElementException(HeadwaterError, LookupError):
+    """Something was asked for that isn't there."""
+
+
 class BlockLost(HeadwaterError):
     """No executor holds the block any more. The scheduler recomputes it; a user sees this where it can't."""
 

@@ -13,12 +13,13 @@ import io
 import os
 import re
 import shutil
+import stat
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any, BinaryIO, Protocol, cast
+from typing import Any, BinaryIO, NamedTuple, Protocol, cast
 
 from headwater.errors import SparkException
 
@@ -39,11 +40,23 @@ class InvalidInputException(SparkException):
 
 @dataclass(frozen=True, slots=True)
 class FileStatus:
-    """A file as listed. `path` opens it: absolute and plain if local, otherwise a URL."""
+    """A file as listed. `path` opens it: absolute and plain if local, otherwise a URL.
+
+    `identity` is another one when the path leads to another file: the inode, or what an object store tells of an
+    object's content or version (etag, generation); None where the file system tells no such thing.
+    """
 
     path: str
     size: int
     mtime_ms: int
+    identity: int | str | None = None
+
+
+class Scan(NamedTuple):
+    """A directory as it was found: the names of all its entries, and those of its files that were looked at."""
+
+    names: Set[str]
+    files: list[FileStatus]
 
 
 class FileSystem(Protocol):
@@ -63,6 +76,17 @@ class FileSystem(Protocol):
 
     def children(self, path: str) -> list[str]:
         """A directory's entries, in no order."""
+
+    def scan(self, path: str, settled: Mapping[str, int | str | None], *, turn: int, turns: int) -> Scan:
+        """A directory's names and files, in no order; files whose names are hidden are left out.
+
+        Args:
+            path: of the directory.
+            settled: name -> identity of files that needn't be looked at, as long as the name leads to the same file.
+                Each is looked at once in `turns` scans all the same.
+            turn: which scan this is.
+            turns: at least 1.
+        """
 
     def glob(self, pattern: str) -> list[str]:
         """Existing paths, in no order. The pattern has no braces."""
@@ -95,11 +119,27 @@ class LocalFileSystem:
         return os.path.isdir(path)
 
     def status(self, path: str) -> FileStatus:
-        found = os.stat(path)
-        return FileStatus(path, found.st_size, found.st_mtime_ns // 1_000_000)
+        return _local_status(path, os.stat(path))
 
     def children(self, path: str) -> list[str]:
         return [os.path.join(path, name) for name in os.listdir(path)]
+
+    def scan(self, path: str, settled: Mapping[str, int | str | None], *, turn: int, turns: int) -> Scan:
+        with os.scandir(path) as directory:
+            inodes = {entry.name: entry.inode() for entry in directory}
+        turn %= turns
+        # A link's inode isn't its target's, which is the identity: links are looked at each time.
+        due = [name for name, inode in inodes.items() if settled.get(name) != inode or inode % turns == turn]
+        files = []
+        for name in due:
+            if _hidden(name):
+                continue
+            file = os.path.join(path, name)
+            with suppress(FileNotFoundError):  # renamed or removed while we looked, or a link to nowhere
+                found = os.stat(file)
+                if stat.S_ISREG(found.st_mode):
+                    files.append(_local_status(file, found))
+        return Scan(inodes.keys(), files)
 
     def glob(self, pattern: str) -> list[str]:
         return glob.glob(pattern)
@@ -120,6 +160,10 @@ class LocalFileSystem:
                 shutil.rmtree(path)
             else:
                 os.unlink(path)
+
+
+def _local_status(path: str, found: os.stat_result) -> FileStatus:
+    return FileStatus(path, found.st_size, found.st_mtime_ns // 1_000_000, found.st_ino)
 
 
 class RemoteFileSystem:
@@ -148,11 +192,25 @@ class RemoteFileSystem:
 
     def status(self, path: str) -> FileStatus:
         found = self._fs.info(path)
-        return FileStatus(self.openable(path), int(found["size"] or 0), _mtime_ms(found))
+        return self._status_of(path, found)
+
+    def _status_of(self, path: str, found: dict[str, Any]) -> FileStatus:
+        return FileStatus(self.openable(path), int(found["size"] or 0), _mtime_ms(found), _identity(found))
 
     def children(self, path: str) -> list[str]:
         self._fs.invalidate_cache(path)  # a stream looks at a directory again and again
         return [child for child in self._fs.ls(path, detail=False) if child.rstrip("/") != path.rstrip("/")]
+
+    def scan(self, path: str, settled: Mapping[str, int | str | None], *, turn: int, turns: int) -> Scan:
+        self._fs.invalidate_cache(path)
+        # One request tells everything of all files: there is nothing to spare them.
+        found = {child["name"].rstrip("/").rpartition("/")[2]: child for child in self._fs.ls(path, detail=True)}
+        files = [
+            self._status_of(child["name"], child)
+            for name, child in found.items()
+            if child["type"] == "file" and not _hidden(name)
+        ]
+        return Scan(set(found), files)
 
     def glob(self, pattern: str) -> list[str]:
         self._fs.invalidate_cache()
@@ -188,6 +246,14 @@ def _mtime_ms(found: dict[str, Any]) -> int:
     return 0
 
 
+def _identity(found: dict[str, Any]) -> str | None:
+    """What a file system tells that changes with an object's content; they don't agree on its name."""
+    for name in ("ETag", "etag", "generation", "version_id", "VersionId", "md5Hash", "content_md5", "checksum"):
+        if found.get(name):
+            return str(found[name])
+    return None
+
+
 _local = LocalFileSystem()
 
 
@@ -221,6 +287,22 @@ def exists(path: str) -> bool:
     """Is there a file or directory?"""
     filesystem, path = resolve(path)
     return filesystem.exists(path)
+
+
+def sync(file: BinaryIO) -> None:
+    """Have what was written survive the machine, where the file system can promise that before the file is closed."""
+    file.flush()
+    try:
+        descriptor = file.fileno()
+    except (OSError, AttributeError):  # a remote file has none
+        return
+    os.fsync(descriptor)
+
+
+def remove(path: str) -> None:
+    """Remove a file, or a directory with what is in it; it need not exist."""
+    filesystem, path = resolve(path)
+    filesystem.remove(path)
 
 
 def list_files(path: str) -> list[FileStatus]:

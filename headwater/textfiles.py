@@ -71,10 +71,11 @@ def text_splits(path: str, min_partitions: int, split_size: int = SPLIT_BYTES) -
     files = list_files(path)
     goal = sum(file.size for file in files) // max(1, min_partitions)
     size = max(1, min(goal, split_size))
-    return [split for file in files for split in _file_splits(file, size)]
+    return [split for file in files for split in text_splits_of(file, size)]
 
 
-def _file_splits(file: FileStatus, size: int) -> Iterator[TextSplit]:
+def text_splits_of(file: FileStatus, size: int = SPLIT_BYTES) -> Iterator[TextSplit]:
+    """The splits of one file, of `size` bytes."""
     start, left = 0, file.size
     if not is_compressed(file.path):
         while left / size > _SLOP:
@@ -87,11 +88,12 @@ def _file_splits(file: FileStatus, size: int) -> Iterator[TextSplit]:
 
 def read_text_split(split: TextSplit, use_unicode: bool = True) -> Iterator[Any]:
     """The split's lines without their ends: str, or bytes unless `use_unicode`."""
-    lines = _text_lines if use_unicode else _bytes_lines
-    return chain.from_iterable(map(lines, _pieces(split)))
+    lines = text_lines if use_unicode else _bytes_lines
+    return chain.from_iterable(map(lines, text_pieces(split)))
 
 
-def _text_lines(piece: bytes) -> list[str]:
+def text_lines(piece: bytes) -> list[str]:
+    """The lines, without their ends, of a piece of whole lines."""
     text = piece.decode("utf-8", "replace")
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
@@ -110,7 +112,7 @@ def _bytes_lines(piece: bytes) -> list[bytes]:
     return lines
 
 
-def _pieces(split: TextSplit) -> Iterator[bytes]:
+def text_pieces(split: TextSplit) -> Iterator[bytes]:
     """The split's bytes, in pieces of whole lines."""
     with _decompressing(split.path), open_read(split.path) as file:
         left = None if is_compressed(split.path) else _seek_lines(file, split)
@@ -218,16 +220,22 @@ def binary_record_splits(
         raise IllegalArgumentException(f"recordLength is {record_length}: it must be at least 1 byte")
     files = list_files(path)
     goal = min(sum(file.size for file in files) // max(1, min_partitions), split_size)
-    size = max(1, goal // record_length) * record_length
-    splits = []
-    for file in files:
-        if file.size % record_length:
-            raise _partial_record(file.path, file.size, record_length)
-        splits += [
-            RecordSplit(file.path, start, min(size, file.size - start), record_length)
-            for start in range(0, file.size, size)
-        ]
-    return splits
+    return [split for file in files for split in record_splits_of(file, record_length, goal)]
+
+
+def record_splits_of(file: FileStatus, record_length: int, size: int = SPLIT_BYTES) -> list[RecordSplit]:
+    """The splits of one file, of `size` bytes rounded down to whole records, but of one record at least.
+
+    Raises:
+        SparkException: the file ends within a record.
+    """
+    if file.size % record_length:
+        raise _partial_record(file.path, file.size, record_length)
+    size = max(1, size // record_length) * record_length
+    return [
+        RecordSplit(file.path, start, min(size, file.size - start), record_length)
+        for start in range(0, file.size, size)
+    ]
 
 
 def _partial_record(path: str, size: int, record_length: int) -> SparkException:
@@ -239,10 +247,11 @@ def _partial_record(path: str, size: int, record_length: int) -> SparkException:
 
 def read_binary_records(split: RecordSplit) -> Iterator[bytes]:
     """The split's records."""
-    return chain.from_iterable(_record_batches(split))
+    return chain.from_iterable(record_pieces(split))
 
 
-def _record_batches(split: RecordSplit) -> Iterator[list[bytes]]:
+def record_pieces(split: RecordSplit) -> Iterator[list[bytes]]:
+    """The split's records, some at a time."""
     length = split.record_length
     batch_bytes = max(1, _PIECE_BYTES // length) * length
     with open_raw(split.path) as file:

@@ -16,11 +16,12 @@ import pytest
 
 import headwater
 import headwater.streaming
+import headwater.testing
 from headwater.deploy.textserver import TextServer
 from headwater.streaming import StreamingContext
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("README.md", "docs/guide.md", "docs/receivers.md")
+PAGES = ("README.md", "docs/guide.md", "docs/receivers.md", "docs/testing.md")
 ALL_PAGES = sorted(
     str(path.relative_to(ROOT))
     for path in ROOT.glob("**/*.md")
@@ -142,7 +143,9 @@ def headings(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in HEADING.findall(text)}
 
 
-@pytest.mark.parametrize("module", [headwater, headwater.streaming], ids=lambda module: module.__name__)
+@pytest.mark.parametrize(
+    "module", [headwater, headwater.streaming, headwater.testing], ids=lambda module: module.__name__
+)
 def test_public_names_say_what_they_are(module: object) -> None:
     silent = []
     for name in module.__all__:  # type: ignore[attr-defined]

@@ -8,9 +8,12 @@ import random
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -153,6 +156,97 @@ def test_network_wordcount_says_once_that_nobody_listens_and_ends_in_time() -> N
     assert output.count("Time: ") >= 1
     assert COUNT.findall(output) == []
     assert errors.count(f"Error connecting to 127.0.0.1:{port}") == 1
+
+
+def printed_of(
+    lines: list[str], lines_per_s: int, enough: Callable[[str], bool], example: str, *arguments: object
+) -> str:
+    """What an example prints that reads these lines, over and over; it is ended by Ctrl-C once there is enough.
+
+    The arguments are the example's; "HOST" and "PORT" stand for the server's.
+    """
+    with TextServer(lines, lines_per_s=lines_per_s) as server:
+        places = {"HOST": server.host, "PORT": server.port}
+        with started(example, *(places.get(str(argument), argument) for argument in arguments)) as process:
+            try:
+                assert process.stdout is not None
+                read = ""
+                while not enough(read):
+                    line = process.stdout.readline()
+                    assert line, f"it ended early:\n{read}"
+                    read += line
+                process.send_signal(signal.SIGINT)
+                rest, errors = process.communicate(timeout=PATIENCE_SECONDS)
+            finally:
+                process.kill()
+    assert (process.returncode, errors) == (0, "")
+    return read + rest
+
+
+def test_windowed_wordcount_counts_a_window_again_and_again() -> None:
+    def enough(text: str) -> bool:
+        return len(COUNT.findall(text)) >= 6  # three windows of two words
+
+    printed = printed_of(["drip drop", "drip"], 200, enough, "windowed_wordcount.py", "HOST", "PORT", 2, 1)
+    windows = [dict(COUNT.findall(window)) for window in printed.split("Time: ") if COUNT.search(window)]
+    for counts in windows[:3]:
+        assert abs(int(counts["drip"]) - 2 * int(counts["drop"])) <= 1  # a window may begin between the lines
+    assert int(windows[1]["drip"]) > int(windows[0]["drip"])  # the first one is of one batch only
+    assert printed.index("'drip'") < printed.index("'drop'")
+
+
+def test_spam_filter_drops_what_known_spammers_send(tmp_path: Path) -> None:
+    (tmp_path / "spammers").write_text("mallory\ntrudy \n")
+    lines = ["alice see you at eight", "mallory win a prize", "trudy hello", "bob fine"]
+
+    def enough(text: str) -> bool:
+        return "alice" in text and "bob" in text
+
+    # A batch has few enough of them for all to be printed.
+    printed = printed_of(lines, 8, enough, "spam_filter.py", tmp_path / "spammers", "HOST", "PORT")
+    assert "('alice', 'see you at eight')" in printed
+    assert "('bob', 'fine')" in printed
+    assert "mallory" not in printed and "trudy" not in printed
+
+
+def test_sqlite_sink_writes_each_count_once(tmp_path: Path) -> None:
+    path = tmp_path / "counts.db"
+
+    def rows() -> list[tuple[str, str, int]]:
+        with closing(sqlite3.connect(path, timeout=PATIENCE_SECONDS)) as database:
+            return database.execute("SELECT batch, word, n FROM counts ORDER BY batch, word").fetchall()
+
+    def enough() -> bool:
+        return path.exists() and len(tables(path)) == 1 and len({batch for batch, _, _ in rows()}) >= 2
+
+    with (
+        TextServer(["drip drop", "drip"], lines_per_s=200) as server,
+        started("sqlite_sink.py", path, server.host, server.port) as process,
+    ):
+        try:
+            await_true(enough, "two batches are in the database")
+            process.send_signal(signal.SIGINT)
+            output, errors = process.communicate(timeout=PATIENCE_SECONDS)
+        finally:
+            process.kill()
+    assert (process.returncode, output, errors) == (0, "", "")
+    sums: Counter[str] = Counter()
+    for _, word, count in rows():
+        sums[word] += count
+    assert sums["drop"] == math.ceil(sums["drip"] / 2)
+
+
+def tables(path: Path) -> list[tuple[str]]:
+    with closing(sqlite3.connect(path, timeout=PATIENCE_SECONDS)) as database:
+        return database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+
+
+def test_unit_test_passes() -> None:
+    ended = subprocess.run(
+        [sys.executable, str(EXAMPLES / "unit_test.py")], capture_output=True, text=True, timeout=PATIENCE_SECONDS
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "Ran 2 tests" in ended.stderr
 
 
 @pytest.mark.parametrize("example", sorted(path.name for path in EXAMPLES.glob("*.py")))

@@ -34,7 +34,9 @@ from headwater.engine.events import (
     ReceiverLost,
     ReceiverPosted,
     RemoveBlocks,
+    StoredVersion,
     SubmitJob,
+    TellVersion,
 )
 from headwater.engine.lineage import Action, BlockRef, Dataset, Shuffle
 from headwater.engine.loop import Loop
@@ -146,7 +148,7 @@ class Application:
         self.status = StatusStore(conf.read("spark.ui.retainedJobs"))
         self.metrics: Counter[str] = Counter()  # sums over all tasks that succeeded; written by the loop's thread
         self._merge_accumulators = merge_accumulators
-        self._dataset_ids, self._shuffle_ids, self._job_ids = count(), count(), count()
+        self._dataset_ids, self._shuffle_ids, self._job_ids, self._state_ids = count(), count(), count(), count()
         failures = parsed.task_failures
         if failures is None:
             # Without a cluster an exception is the program's own and would only be raised again.
@@ -157,6 +159,7 @@ class Application:
         self._lock = threading.Lock()  # guards the tables below
         self._handles: dict[int, JobHandle] = {}
         self._receivers: dict[int, tuple[str, Callable[[Any], None]]] = {}  # id -> executor, who listens
+        self._states: dict[int, Callable[[StoredVersion, bool], None]] = {}  # id -> who listens
         self._files: list[tuple[str, bytes, bool]] = []
         self._sent: dict[str, set[int]] = {}  # executor -> broadcasts that it has; the loop's thread only
         self._refusal: str | None = None  # why nothing can be asked of us any more
@@ -296,6 +299,26 @@ class Application:
         ids = list(block_ids)
         for handle in self._backend.executors().values():
             handle.remove_blocks(ids)
+
+    # -------------------------------------------------------------------------------------------- states
+    def open_state(self, on_stored: Callable[[StoredVersion, bool], None]) -> int:
+        """A new state's id.
+
+        Args:
+            on_stored: called with each version of a partition that a task has stored, and whether the task counts;
+                on an engine's thread; must not block.
+        """
+        state_id = next(self._state_ids)
+        with self._lock:
+            self._states[state_id] = on_stored
+        return state_id
+
+    def close_state(self, state_id: int) -> None:
+        """Nobody needs a state any more: its versions leave the workers' heaps. What was stored stays."""
+        with self._lock:
+            self._states.pop(state_id, None)
+        for handle in self._backend.executors().values():
+            handle.forget_state(state_id)
 
     # -------------------------------------------------------------------------------------------- receivers
     def start_receiver(
@@ -451,6 +474,11 @@ class Application:
             with self._lock:
                 handle = self._handles.pop(action.job_id)
             handle._end(action.failure)
+        elif kind is TellVersion:
+            with self._lock:
+                listener = self._states.get(action.stored.state_id)
+            if listener is not None:
+                listener(action.stored, action.wanted)
         elif kind is CountMetrics:
             self.metrics.update(action.metrics)
         elif kind is AddAccumulators:

@@ -67,6 +67,7 @@ class TaskSpec(NamedTuple):
     cached: dict[tuple[int, int], Any]  # (node, partition) -> BlockRef of a partition that is stored already
     properties: dict[str, str]
     shuffle_id: int = -1  # the shuffle that is written, if the stage ends in one
+    pin: int = -1  # tasks with the same one go to the same worker, whose heap has live state for them
 
 
 class StoredBlock(NamedTuple):
@@ -77,6 +78,15 @@ class StoredBlock(NamedTuple):
     locations: tuple[str, ...]
     in_memory: bool
     use_disk: bool
+
+
+class StoredVersion(NamedTuple):
+    """A version of a state's partition lies in these segments, oldest first; the last one is new."""
+
+    state_id: int
+    version: int
+    partition: int
+    segments: tuple[str, ...]
 
 
 class TaskFailure(NamedTuple):
@@ -104,6 +114,7 @@ class TaskReply(NamedTuple):
     accumulators: bytes  # pickled {id: update}, or empty
     stored: tuple[StoredBlock, ...]
     metrics: dict[str, int]
+    versions: tuple[StoredVersion, ...] = ()
 
 
 # ------------------------------------------------------------------------------------------------ events
@@ -231,6 +242,13 @@ class RemoveBlocks(NamedTuple):
     """Remove the blocks whose id starts with the prefix from every executor, or from the one named."""
 
     prefix: str
+
+
+class TellVersion(NamedTuple):
+    """A version was stored. Not `wanted`: by an attempt that doesn't count, so that its new segment may go."""
+
+    stored: StoredVersion
+    wanted: bool
 
 
 # Status, for whoever shows progress.

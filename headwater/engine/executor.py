@@ -62,6 +62,7 @@ class ExecutorSettings(NamedTuple):
     inline_limit: int
     result_limit: int
     compress: bool
+    state_limit: int  # of live state in a worker's heap
     received_memory: int  # of received blocks in memory, before they go to disk
     received_disk: int  # of received blocks on disk, before receivers wait
     serve_blocks: bool  # other executors may ask for blocks
@@ -76,6 +77,7 @@ class _Worker:
     """A worker as its executor sees it."""
 
     number: int
+    slot: int  # below the number of cores; a successor takes it
     send: Callable[[tuple[Any, ...]], None]
     channel: Channel | None = None  # None: a thread of this process
     pid: int = 0  # 0 until the warden has reported it
@@ -110,6 +112,7 @@ class Executor:
             settings.inline_limit,
             settings.result_limit,
             settings.compress,
+            settings.state_limit,
             self.files,
             settings.sys_path,
             settings.environment,
@@ -118,6 +121,8 @@ class Executor:
         self._workers: dict[int, _Worker] = {}
         self._idle: deque[_Worker] = deque()
         self._queued: deque[tuple[TaskSpec, bytes]] = deque()  # tasks for which a worker is being started
+        self._homes: dict[int, int] = {}  # pin -> the slot whose worker holds its live state
+        self._awaiting: list[deque[tuple[TaskSpec, bytes]]] = [deque() for _ in range(settings.cores)]  # by slot
         self._numbers = count()
         self._fruitless = 0
         self._peers: dict[str, tuple[str, int]] = {}
@@ -139,12 +144,12 @@ class Executor:
         self._selector.register(self._wake_reader, selectors.EVENT_READ, None)
         with self._lock:
             if self.settings.in_process:
-                for _ in range(self.settings.cores):
-                    self._start_thread()
+                for slot in range(self.settings.cores):
+                    self._start_thread(slot)
             else:
                 self._start_warden()
-                for _ in range(self.settings.cores):
-                    self._start_worker()
+                for slot in range(self.settings.cores):
+                    self._start_worker(slot)
         self._io_thread.start()
 
     @property
@@ -189,10 +194,22 @@ class Executor:
         """Run tasks of one stage; each ends in one `TaskEnded`."""
         with self._lock:
             for spec in tasks:
-                if self._idle:
+                if spec.pin >= 0:
+                    self._submit_pinned(spec, program)
+                elif self._idle:
                     self._give(self._idle.popleft(), spec, program)
                 else:
                     self._queued.append((spec, program))
+
+    def _submit_pinned(self, spec: TaskSpec, program: bytes) -> None:
+        """Run a task on the worker that has its live state, even where another one is idle."""
+        slot = self._homes.setdefault(spec.pin, len(self._homes) % self.settings.cores)
+        worker = next((worker for worker in self._idle if worker.slot == slot), None)
+        if worker is None:
+            self._awaiting[slot].append((spec, program))
+        else:
+            self._idle.remove(worker)
+            self._give(worker, spec, program)
 
     def _give(self, worker: _Worker, spec: TaskSpec, program: bytes) -> None:
         worker.task = spec
@@ -209,9 +226,10 @@ class Executor:
     def kill(self, task_id: int, reason: str) -> None:
         """End a task that is queued or runs; a worker process is killed and replaced."""
         with self._lock:
-            queued = [entry for entry in self._queued if entry[0].task_id == task_id]
-            for entry in queued:
-                self._queued.remove(entry)
+            waiting = [self._queued, *self._awaiting]
+            queued = [(entry, line) for line in waiting for entry in line if entry[0].task_id == task_id]
+            for entry, line in queued:
+                line.remove(entry)
             for worker in self._workers.values():
                 if worker.task is not None and worker.task.task_id == task_id:
                     worker.killed = reason
@@ -255,7 +273,9 @@ class Executor:
         self._post(TaskEnded(self.settings.executor_id, TaskReply(task_id, failure, None, b"", (), {})))
 
     def _next(self, worker: _Worker) -> None:
-        if self._queued:
+        if self._awaiting[worker.slot]:
+            self._give(worker, *self._awaiting[worker.slot].popleft())
+        elif self._queued:
             self._give(worker, *self._queued.popleft())
         else:
             # The one used last is used first: its caches are warm, and a tiny job stays in one process.
@@ -268,10 +288,10 @@ class Executor:
         self._warden = _Warden(tuple(locks), (self._worker_settings, directories))
         self._selector.register(self._warden.socket, selectors.EVENT_READ, self._warden)
 
-    def _start_worker(self) -> None:
+    def _start_worker(self, slot: int) -> None:
         ours, theirs = socket.socketpair()
         channel = Channel(ours)
-        worker = _Worker(next(self._numbers), channel.send, channel)
+        worker = _Worker(next(self._numbers), slot, channel.send, channel)
         self._workers[worker.number] = worker
         assert self._warden is not None
         self._warden.send("fork", worker.number, theirs)
@@ -313,7 +333,7 @@ class Executor:
             # One that dies of its task says nothing about the machine.
             self._fruitless = 0 if worker.useful or spec is not None or killed is not None else self._fruitless + 1
             if self._fruitless <= FRUITLESS_WORKERS_MAX:
-                self._start_worker()
+                self._start_worker(worker.slot)
             else:
                 self._give_up(f"its workers die at once, the last one {signal_text(status)}")
         if spec is not None:
@@ -351,8 +371,8 @@ class Executor:
                 self._give_up("its warden dies at once")
                 return
             self._start_warden()
-            for _ in range(self.settings.cores):
-                self._start_worker()
+            for slot in range(self.settings.cores):
+                self._start_worker(slot)
         log.warning("the warden of executor %s died; its workers were started anew", self.settings.executor_id)
         for worker in lost:
             if worker.task is not None:
@@ -364,10 +384,10 @@ class Executor:
         log.error("executor %s: %s", self.settings.executor_id, reason)
         self._post(ExecutorLeft(self.settings.executor_id, reason))
 
-    def _start_thread(self) -> None:
+    def _start_thread(self, slot: int) -> None:
         """A worker that is a thread of this process, for `local`: a debugger sees what it runs."""
         messages: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
-        worker = _Worker(next(self._numbers), messages.put)
+        worker = _Worker(next(self._numbers), slot, messages.put)
         self._workers[worker.number] = worker
         surroundings = ExecutorSurroundings(self._worker_settings)
         broadcast.set_reader(surroundings.read_broadcast)
@@ -383,6 +403,8 @@ class Executor:
                     apply_paths(self.files, message[1])
                 elif message[0] == "forget":
                     broadcast.forget(message[1])
+                elif message[0] == "forget state":
+                    surroundings.states.forget(message[1])
 
         interrupt = _Interrupt()
         threading.Thread(target=run, name=f"worker-{worker.number}", daemon=True).start()
@@ -453,6 +475,11 @@ class Executor:
         self.store.remove([f"broadcast_{broadcast_id}"])
         with self._lock:
             self._tell(("forget", broadcast_id))
+
+    def forget_state(self, state_id: int) -> None:
+        """Drop a state's partitions from the workers' heaps."""
+        with self._lock:
+            self._tell(("forget state", state_id))
 
     def remove_prefix(self, prefix: str) -> None:
         """Remove blocks by the start of their id."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from headwater.storagelevel import StorageLevel
 
@@ -32,6 +32,9 @@ class BlockRef(NamedTuple):
 
 class Operator:
     """One step of a lineage. Immutable; pickled into programs."""
+
+    #: Whether tasks on a partition go to the worker that had that partition before: it holds live state.
+    pinned: ClassVar[bool] = False
 
     def inputs(self, partition: int) -> Sequence[tuple[int, int]]:
         """(parent's position, parent's partition) of all that `partition` is computed from."""
@@ -146,7 +149,7 @@ class StoredBlocks(Leaf):
     The payload is a `BlockRef`; a block that nobody has any more fails the task with `BlockLost`.
     """
 
-    def read(self, task: Task, payload: BlockRef) -> Records:
+    def read(self, task: Task, payload: Any) -> Records:
         return task.read_block(payload)
 
 

@@ -100,6 +100,7 @@ def _settings(master: Master, conf: SparkConf, directory: str) -> ExecutorSettin
         inline_limit=conf.read("headwater.shuffle.inlineLimit"),
         result_limit=conf.read("spark.driver.maxResultSize") or sys.maxsize,
         compress=conf.read("spark.rdd.compress"),
+        state_limit=conf.read("headwater.streaming.state.memoryLimit"),
         received_memory=received,
         received_disk=conf.read("headwater.streaming.receiver.spillLimit"),
         serve_blocks=master.clustered,

@@ -46,6 +46,11 @@ class ReceiverHost:
         self.host = settings.host
         self.conf: Mapping[str, str] = settings.conf
 
+    @property
+    def closing(self) -> bool:
+        """Whether the executor is about to end."""
+        return self._receivers.closing
+
     def put_block(
         self, block_id: str, data: bytes | Sequence[bytes], *, records: int, level: StorageLevel
     ) -> BlockRef:
@@ -70,6 +75,7 @@ class Receivers:
         self.executor = executor
         self._room = threading.Condition()  # guards all below
         self._handles: dict[int, Handle] = {}
+        self._ending: dict[int, Handle] = {}  # those that are being stopped; they hear what they are told
         self._making: dict[int, list[Any]] = {}  # receivers that are being made -> messages; _STOP among them stops it
         self._sizes: dict[str, tuple[int, bool]] = {}  # received block -> (bytes, in memory)
         self._memory_bytes = 0  # the sums of the sizes above, by place
@@ -115,7 +121,7 @@ class Receivers:
     def send(self, receiver_id: int, message: Any) -> None:
         """Give a receiver a message; one that is gone doesn't get it."""
         with self._room:
-            handle = self._handles.get(receiver_id)
+            handle = self._handles.get(receiver_id) or self._ending.get(receiver_id)
             if receiver_id in self._making:
                 self._making[receiver_id].append(message)
         if handle is not None:
@@ -127,8 +133,19 @@ class Receivers:
             handle = self._handles.pop(receiver_id, None)
             if receiver_id in self._making:
                 self._making[receiver_id].append(_STOP)
+            if handle is not None:
+                self._ending[receiver_id] = handle
         if handle is not None:
-            handle.stop()
+            try:
+                handle.stop()
+            finally:
+                with self._room:
+                    del self._ending[receiver_id]
+
+    @property
+    def closing(self) -> bool:
+        """Whether all receivers are to end with the executor."""
+        return self._closing
 
     def stop(self) -> None:
         """Stop all; whoever waits for room is told off. Idempotent."""

@@ -41,6 +41,7 @@ from headwater.engine.events import (
     TaskFailure,
     TaskReply,
     TaskSpec,
+    TellVersion,
     Wake,
     Woken,
 )
@@ -116,6 +117,7 @@ class Scheduler:
         self._output_at: dict[tuple[int, int], str] = {}  # (shuffle id, map partition) -> executor, if in a file
         self._in_files: set[int] = set()  # shuffles of which an output was, or still is, in a file
         self._cached: dict[tuple[int, int], set[str]] = {}  # (dataset id, partition) -> executors; never empty
+        self._homes: dict[int, str] = {}  # pin -> the executor that got the last task with it
         self._counted: set[tuple[int, int]] = set()  # (stage id, partition) whose accumulators were added
         self._task_ids = count()
         self._actions: list[Any] = []  # of the event that is being handled, as the two below
@@ -233,6 +235,7 @@ class Scheduler:
     # -------------------------------------------------------------------------------------------- replies
     def _task_ended(self, executor_id: str, reply: TaskReply) -> None:
         attempt = self._attempts.pop(reply.task_id, None)
+        self._actions += [TellVersion(stored, attempt is not None) for stored in reply.versions]
         if attempt is None:
             # A stale reply: its effects happened elsewhere, or nobody wants them; nor the files that it tells of.
             if isinstance(reply.value, MapOutput):
@@ -413,11 +416,12 @@ class Scheduler:
         skipped: deque[int] = deque()
         while run.pending:
             partition = run.pending.popleft()
-            preferred = [e for e in self._preferred(run.stage, partition) if e in self._executors]
+            pin = self._pin(run.stage, partition)
+            preferred = [e for e in self._preferred(run.stage, partition, pin) if e in self._executors]
             executor_id = self._place(run, preferred)
             if executor_id is not None:
                 self._executors[executor_id].free -= 1
-                chosen.setdefault(executor_id, []).append(self._attempt(run, partition, executor_id))
+                chosen.setdefault(executor_id, []).append(self._attempt(run, partition, executor_id, pin))
                 continue
             skipped.append(partition)
             if not any(executor.free for executor in self._executors.values()):
@@ -446,8 +450,26 @@ class Scheduler:
         best = max(self._executors, key=lambda e: self._executors[e].free)
         return best if self._executors[best].free else None
 
-    def _preferred(self, stage: Stage, partition: int) -> Iterator[str]:
-        """Executors that hold what a task reads: stored partitions first met on the way down, received blocks."""
+    def _pin(self, stage: Stage, partition: int) -> int:
+        """The partition of the first live state that a task needs, which is the same for all states; or -1."""
+        if not stage.pinned:
+            return -1
+        todo = [(len(stage.recipes) - 1, partition)]
+        while todo:
+            i, p = todo.pop()
+            recipe, caching = stage.recipes[i], stage.caching.get(i)
+            if caching is not None and (caching.dataset_id, p) in self._cached:
+                continue
+            if recipe.operator.pinned:
+                return p
+            todo.extend((recipe.parents[j], q) for j, q in recipe.operator.inputs(p))
+        return -1
+
+    def _preferred(self, stage: Stage, partition: int, pin: int) -> Iterator[str]:
+        """Executors that hold what a task reads: live state, else stored partitions met on the way, received blocks."""
+        if pin in self._homes:
+            yield self._homes[pin]
+            return
         if not stage.may_prefer:
             return
         todo = [(len(stage.recipes) - 1, partition)]
@@ -460,7 +482,9 @@ class Scheduler:
             yield from recipe.preferred(p)
             todo.extend((recipe.parents[j], q) for j, q in recipe.operator.inputs(p))
 
-    def _attempt(self, run: _StageRun, partition: int, executor_id: str) -> TaskSpec:
+    def _attempt(self, run: _StageRun, partition: int, executor_id: str, pin: int) -> TaskSpec:
+        if pin >= 0:
+            self._homes[pin] = executor_id
         task_id = next(self._task_ids)
         number = run.attempts[partition]
         run.attempts[partition] += 1
@@ -481,6 +505,7 @@ class Scheduler:
             cached,
             dict(job.properties),
             stage.shuffle_id,
+            pin,
         )
 
     def _inputs(self, stage: Stage, partition: int) -> tuple[dict[tuple[int, int], Any], dict[tuple[int, int], Any]]:

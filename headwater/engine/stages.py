@@ -12,7 +12,7 @@ from zlib import crc32
 
 from headwater.broadcast import Captured, captured
 from headwater.engine.events import Caching
-from headwater.engine.lineage import Action, BlockRef, Dataset, Operator, Shuffle, ShuffleWrite, StoredBlocks
+from headwater.engine.lineage import Action, Dataset, Operator, Shuffle, ShuffleWrite, StoredBlocks
 
 
 class Program(NamedTuple):
@@ -34,7 +34,8 @@ class Recipe(NamedTuple):
     def preferred(self, partition: int) -> tuple[str, ...]:
         """Executor ids that hold the input of a leaf's partition; empty when any will do."""
         payload = self.payloads[partition] if self.payloads is not None else None
-        return payload.locations if isinstance(payload, BlockRef) else ()
+        locations: tuple[str, ...] = getattr(payload, "locations", ())  # of a block
+        return locations
 
 
 class Shipped(NamedTuple):
@@ -67,7 +68,8 @@ class Stage:
         ]
         # Captured now, with the program: a dataset that is persisted later is cached from the next job on.
         self.caching = {i: _caching(node) for i, node in enumerate(self.nodes) if node.storage_level is not None}
-        self.may_prefer = bool(self.caching) or any(type(node.operator) is StoredBlocks for node in self.nodes)
+        self.may_prefer = bool(self.caching) or any(isinstance(node.operator, StoredBlocks) for node in self.nodes)
+        self.pinned = any(node.operator.pinned for node in self.nodes)
         self._shipped: Shipped | None = None
 
     @property

@@ -22,11 +22,21 @@ from zlib import crc32
 from headwater import accumulators
 from headwater.engine import fusion
 from headwater.engine.blocks import decode, encode_records
-from headwater.engine.events import Caching, MapOutput, Segment, StoredBlock, TaskFailure, TaskReply, TaskSpec
+from headwater.engine.events import (
+    Caching,
+    MapOutput,
+    Segment,
+    StoredBlock,
+    StoredVersion,
+    TaskFailure,
+    TaskReply,
+    TaskSpec,
+)
 from headwater.engine.external import MemoryBudget, Merger, SpillDirectory
 from headwater.engine.lineage import Aggregator, BlockRef, Leaf, PerRecord, Records, ShuffleWrite
 from headwater.engine.shuffle import ShuffleWriter
 from headwater.engine.stages import Program
+from headwater.engine.states import LiveStates
 from headwater.errors import BlockLost, SerializationError, SparkException
 from headwater.hashing import portable_hash
 from headwater.serializers import dump_records, dumps, load_records, loads
@@ -52,6 +62,7 @@ class Surroundings(Protocol):
     inline_limit: int  # bytes of shuffle output that travel in the reply
     result_limit: int  # bytes of result that the driver takes
     compress: bool  # of cached partitions
+    states: LiveStates  # what the worker holds
 
     def read(self, block_id: str, locations: tuple[str, ...], offset: int = 0, length: int = -1) -> bytes | None:
         """A block's bytes from here or from one of the executors that have it; None if none has."""
@@ -94,7 +105,9 @@ class Task:
         self._nodes = program.nodes
         self._ending = program.ending
         self._surroundings = surroundings
+        self.states = surroundings.states
         self._stored: list[StoredBlock] = []
+        self._versions: list[StoredVersion] = []
 
     # -------------------------------------------------------------------------------------------- a task's life
     def run(self) -> TaskReply:
@@ -129,7 +142,10 @@ class Task:
             if self.spill.spilled_bytes:
                 self.metrics["spilled_bytes"] += self.spill.spilled_bytes
             self.spill.close()
-        return TaskReply(spec.task_id, failure, value, updates, tuple(self._stored), dict(self.metrics))
+            self.states.end_task()
+        return TaskReply(
+            spec.task_id, failure, value, updates, tuple(self._stored), dict(self.metrics), tuple(self._versions)
+        )
 
     def _perform(self) -> bytes | MapOutput:
         partition, last = self.spec.partition, len(self._nodes) - 1
@@ -236,6 +252,10 @@ class Task:
     def _report_kept(self, block_id: str, size: int, caching: Caching, copies: tuple[str, ...]) -> None:
         where = (self._surroundings.executor_id, *copies)
         self._stored.append(StoredBlock(block_id, size, where, caching.use_memory, caching.use_disk))
+
+    def report_version(self, stored: StoredVersion) -> None:
+        """Tell the driver, with the reply, that a version of a state was stored."""
+        self._versions.append(stored)
 
     # -------------------------------------------------------------------------------------------- writing
     def _write_shuffle(self, write: ShuffleWrite, node: int, partition: int) -> MapOutput:

@@ -8,6 +8,7 @@ a new worker attached; the first one carries the settings.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import os
@@ -17,10 +18,13 @@ import shutil
 import signal
 import socket
 import sys
+import time
 from typing import NoReturn
 
 _MESSAGE_BYTES = 1 << 20
 _PR_SET_PDEATHSIG = 1
+# How long workers have to close what they have open, once their executor is gone; the busy ones don't see that in time.
+_END_SECONDS = 0.2
 
 
 def start(owner: socket.socket, lock_fds: tuple[int, ...]) -> None:
@@ -61,6 +65,7 @@ def start(owner: socket.socket, lock_fds: tuple[int, ...]) -> None:
     except (BrokenPipeError, ConnectionResetError):
         return  # the owner is gone
     finally:
+        _await_ends(wake_reader, workers)
         for pid in workers:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -94,6 +99,19 @@ def _report_ends(owner: socket.socket, workers: set[int]) -> None:
         owner.send(pickle.dumps(("ended", pid, os.waitstatus_to_exitcode(status))))
 
 
+def _await_ends(wake_reader: int, workers: set[int]) -> None:
+    """Leave those workers out that end by themselves, because their executor has, within the time they have for it."""
+    deadline = time.monotonic() + _END_SECONDS
+    while True:
+        with contextlib.suppress(BlockingIOError):
+            os.read(wake_reader, 4096)
+        workers.difference_update([pid for pid in workers if os.waitpid(pid, os.WNOHANG)[0]])
+        left = deadline - time.monotonic()
+        if not workers or left <= 0:
+            return
+        select.select([wake_reader], [], [], left)
+
+
 def _work(fd: int, settings: object) -> NoReturn:
     """The life of a forked worker."""
     code = 1
@@ -105,6 +123,7 @@ def _work(fd: int, settings: object) -> NoReturn:
         from headwater.engine import wire, worker
 
         worker.serve(wire.Channel(socket.socket(fileno=fd)), settings)  # type: ignore[arg-type]
+        atexit._run_exitfuncs()  # of the user's modules: connections to be closed, buffers to be written
         code = 0
     except BaseException:
         sys.excepthook(*sys.exc_info())

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from headwater import broadcast
 from headwater.engine import wire
 from headwater.engine.blocks import Places
+from headwater.engine.states import LiveStates
 from headwater.engine.task import TaskRunner, reply_bytes
 from headwater.files import SparkFiles
 
@@ -25,6 +26,7 @@ class WorkerSettings(NamedTuple):
     inline_limit: int
     result_limit: int
     compress: bool
+    state_limit: int  # bytes of live state in a worker's heap
     files: str  # the directory of SparkFiles
     sys_path: tuple[str, ...]
     environment: dict[str, str]
@@ -43,6 +45,7 @@ class ExecutorSurroundings:
         self.inline_limit = settings.inline_limit
         self.result_limit = settings.result_limit
         self.compress = settings.compress
+        self.states = LiveStates(settings.state_limit, settings.scratch)
         self._places = settings.places
         self._secret = settings.secret
         self._peers: dict[str, tuple[str, int]] = {}
@@ -134,6 +137,8 @@ def serve(channel: wire.Channel, settings: WorkerSettings) -> None:
                 apply_paths(settings.files, arguments[0])
             elif kind == "forget":
                 broadcast.forget(arguments[0])
+            elif kind == "forget state":
+                surroundings.states.forget(arguments[0])
             else:
                 raise AssertionError(f"not a worker's message: {kind}")
 

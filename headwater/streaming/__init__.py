@@ -8,16 +8,37 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from headwater.streaming.context import StreamingContext
     from headwater.streaming.dstream import DStream
-    from headwater.streaming.listener import StreamingListener
+    from headwater.streaming.listener import StatsReportListener, StreamingListener
+    from headwater.streaming.pool import ConnectionPool
+    from headwater.streaming.sources.constant import ConstantInputDStream
+    from headwater.streaming.sources.raw import rawFrame
     from headwater.streaming.sources.receiver import Receiver
+    from headwater.streaming.state import State, StateSpec
 
-__all__ = ["DStream", "Receiver", "StreamingContext", "StreamingListener"]
+__all__ = [
+    "ConnectionPool",
+    "ConstantInputDStream",
+    "DStream",
+    "Receiver",
+    "State",
+    "StateSpec",
+    "StatsReportListener",
+    "StreamingContext",
+    "StreamingListener",
+    "rawFrame",
+]
 
 _HOMES = {
+    "ConnectionPool": "headwater.streaming.pool",
+    "ConstantInputDStream": "headwater.streaming.sources.constant",
     "DStream": "headwater.streaming.dstream",
     "Receiver": "headwater.streaming.sources.receiver",
+    "State": "headwater.streaming.state",
+    "StateSpec": "headwater.streaming.state",
+    "StatsReportListener": "headwater.streaming.listener",
     "StreamingContext": "headwater.streaming.context",
     "StreamingListener": "headwater.streaming.listener",
+    "rawFrame": "headwater.streaming.sources.raw",
 }
 
 

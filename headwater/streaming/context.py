@@ -8,45 +8,46 @@ from __future__ import annotations
 
 import atexit
 import logging
-import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
 from headwater import serializers
 from headwater.clock import Clock, ManualClock, SystemClock
-from headwater.errors import IllegalArgumentException, IllegalStateException, UnsupportedOperationException
+from headwater.errors import IllegalArgumentException, IllegalStateException
+from headwater.filesystem import qualify
 from headwater.storagelevel import StorageLevel
 from headwater.streaming.dstream import DStream
-from headwater.streaming.durations import duration_ms
+from headwater.streaming.durations import duration_ms, next_multiple_ms
 from headwater.streaming.graph import Graph, InputNode
 from headwater.streaming.listener import StreamingListener, StreamingListenerBus
-from headwater.streaming.notyet import OF_CONTEXT, refuse
 from headwater.streaming.operators.functions import call_site
 from headwater.streaming.operators.joined import TransformedAll, United
 from headwater.streaming.operators.output import Output
+from headwater.streaming.recovery.keeping import Keeping
+from headwater.streaming.recovery.ledger import Ledger
+from headwater.streaming.recovery.program import dump_graph
+from headwater.streaming.recovery.safekeeping import Found, Safekeeping
 from headwater.streaming.runtime.running import Running
 from headwater.streaming.runtime.waiter import Waiter
-from headwater.streaming.sources.files import FileInput, FileSelector
+from headwater.streaming.sources.files import FileReader, ProgramReader, file_input, records_reader, text_reader
+from headwater.streaming.sources.iterator import IteratorInput
 from headwater.streaming.sources.queue import QueueInput
+from headwater.streaming.sources.raw import RawSocketReceiver
 from headwater.streaming.sources.received import ReceiverInput
 from headwater.streaming.sources.receiver import Receiver
 from headwater.streaming.sources.socket import SocketReceiver
 
 if TYPE_CHECKING:
+    from headwater.accumulators import Accumulator
     from headwater.context import SparkContext
     from headwater.rdd import RDD
     from headwater.streaming.operators.node import Node
 
 logger = logging.getLogger("headwater.streaming.context")
-
-_NO_CHECKPOINTS = (
-    "Checkpoints are not there yet: they come with recovery, together with write-ahead logs. Leave out {what}; the "
-    "program runs without, and begins anew after a restart."
-)
-
 
 class State(Enum):
     """The life of a context."""
@@ -102,6 +103,8 @@ class StreamingContext:
         self._batch_ms = duration_ms(batchDuration, "batch duration")
         self._sc = sparkContext
         conf = sparkContext._conf
+        self._checkpoint_directory: str | None = None
+        self._found: Found | None = None  # what the context goes on from
         if clock is None:
             clock = ManualClock() if conf.read("spark.streaming.clock").endswith("ManualClock") else SystemClock()
         if conf.read("spark.streaming.checkpoint.directory"):
@@ -116,17 +119,28 @@ class StreamingContext:
         self._started_at = ""  # call site of start, for errors of other contexts
 
     # -------------------------------------------------------------------------------------------- finding contexts
-    def __getattr__(self, name: str) -> Any:
-        refuse(self, name, OF_CONTEXT)
-
     @classmethod
-    def getOrCreate(cls, checkpointPath: str, setupFunc: Callable[[], StreamingContext]) -> StreamingContext:
-        """Not yet: recover a context from a checkpoint, or else make one.
+    def getOrCreate(
+        cls, checkpointPath: str, setupFunc: Callable[[], StreamingContext], upgrade: bool = False
+    ) -> StreamingContext:
+        """Go on from what a driver has left in a directory; if there is nothing, make a context.
+
+        All streams and outputs must be made in `setupFunc`: a context that goes on has them from the checkpoint, and
+        its settings too, but for those of the machine (master, ports, directories).
+
+        Args:
+            checkpointPath: the directory, on any file system.
+            setupFunc: makes a new context; `checkpoint(checkpointPath)` is called on it.
+            upgrade: take streams and functions from `setupFunc`, which may be new code, and only the data from the
+                checkpoint: states, offsets, what is pending. Streams are matched by their uids (see `DStream.uid`).
 
         Raises:
-            UnsupportedOperationException: always.
+            IllegalStateException: another driver works with the directory.
+            SparkException: there are checkpoints, and none can be read; nothing is made anew then.
         """
-        raise UnsupportedOperationException(_NO_CHECKPOINTS.format(what="getOrCreate and call the function yourself"))
+        from headwater.streaming.recovery.restart import get_or_create
+
+        return get_or_create(cls, checkpointPath, setupFunc, upgrade=upgrade)
 
     @classmethod
     def getActive(cls) -> StreamingContext | None:
@@ -142,7 +156,7 @@ class StreamingContext:
 
         Raises:
             ValueError: no `setupFunc`.
-            UnsupportedOperationException: a `checkpointPath` is given and no context is active.
+            SparkException: as for `getOrCreate`.
         """
         if setupFunc is None:
             raise ValueError("setupFunc cannot be None")
@@ -181,7 +195,10 @@ class StreamingContext:
                     f"started at {other._started_at}. Stop it first, or use StreamingContext.getActive()."
                 )
             try:
-                self._graph.validate()
+                self._graph.validate(self._sc._checkpoint_dir)
+                self._graph.identify()
+                if self._sc._conf.read("headwater.streaming.persistShared"):
+                    self._graph.persist_shared()
                 running = Running(
                     self._sc,
                     self._graph,
@@ -189,16 +206,29 @@ class StreamingContext:
                     bus=self._bus,
                     waiter=self._waiter,
                     properties=self._sc._properties.current,
+                    stop_context=partial(self.stop, stopSparkContext=False),
+                    keeping=self._keeping(),
                 )
                 running.start()
             except BaseException:
                 self._move("fail")
+                self._waiter.stop()
                 raise
             self._running = running
             self._started_at = call_site("start")[0].removeprefix("start at ")
             self._move("start")
             StreamingContext._activeContext = self
             atexit.register(self._at_exit)
+
+    def _keeping(self) -> Keeping:
+        """Who keeps what a restart needs."""
+        directory, found = self._checkpoint_directory, self._found
+        first_ms = next_multiple_ms(self._clock.now_ms(), self._batch_ms)
+        ledger = Ledger(self._batch_ms, first_ms - self._batch_ms) if found is None else found.checkpoint.ledger
+        if directory is None:
+            return Keeping(self._sc._application.directory, ledger)
+        program = dump_graph(self._graph)
+        return Safekeeping(self._sc, directory, self._graph, program, ledger, None if found is None else found.lock)
 
     def awaitTermination(self, timeout: float | None = None) -> None:
         """Wait until the context stops.
@@ -208,7 +238,7 @@ class StreamingContext:
 
         Raises:
             BaseException: what an output operation or the generation of a batch failed with, itself; also on every
-                later call. The context goes on: stop it if that isn't wanted.
+                later call. The context goes on, unless `headwater.streaming.failure.policy` is `stop`.
         """
         self._waiter.wait(timeout)
 
@@ -304,13 +334,16 @@ class StreamingContext:
         self._graph.remember_ms = ms
 
     def checkpoint(self, directory: str | None) -> None:
-        """Not yet: set the directory for checkpoints. None is accepted: it means that there are none.
+        """Keep in this directory, on any file system that all executors reach, what `getOrCreate` goes on from.
 
-        Raises:
-            UnsupportedOperationException: a directory is given.
+        Args:
+            directory: is made if it isn't there; one driver at a time works with it. None: there are no checkpoints.
         """
-        if directory is not None:
-            raise UnsupportedOperationException(_NO_CHECKPOINTS.format(what=f"checkpoint({directory!r})"))
+        if directory is None:
+            self._sc._checkpoint_dir = self._checkpoint_directory = None
+        else:
+            self._sc.setCheckpointDir(directory)
+            self._checkpoint_directory = qualify(directory)
 
     def addStreamingListener(self, streamingListener: StreamingListener) -> None:
         """Tell a listener of all that happens from now on; before or after the start."""
@@ -347,6 +380,25 @@ class StreamingContext:
             raise TypeError(f"converter must be a function of a binary file object, not {converter!r}")
         return self.receiverStream(SocketReceiver(hostname, _port(port), storageLevel, converter))
 
+    def rawSocketStream(
+        self, hostname: str, port: int, storageLevel: StorageLevel = StorageLevel.MEMORY_AND_DISK_2
+    ) -> DStream:
+        """Records from a TCP server that sends blocks, encoded already; made by `headwater.streaming.rawFrame`.
+
+        Blocks are stored as they come: the fastest way in, for a server that you trust (unpickling runs its code). A
+        block is a partition. How many records it has isn't counted, and `spark.streaming.receiver.maxRate` doesn't
+        slow it down. Connects again whenever the server can't be reached, goes away, or sends no valid frame.
+
+        Args:
+            hostname: of the server.
+            port: 1 to 65535.
+            storageLevel: how received data is kept until it is processed.
+
+        Raises:
+            ValueError: the port is out of bounds.
+        """
+        return self.receiverStream(RawSocketReceiver(hostname, _port(port), storageLevel))
+
     def receiverStream(self, receiver: Receiver) -> DStream:
         """What a receiver of the program's own stores.
 
@@ -361,7 +413,10 @@ class StreamingContext:
         return self._input(lambda stream_id: ReceiverInput(stream_id, batch_ms, sc=sc, receiver=receiver))
 
     def queueStream(
-        self, rdds: list[Any] | deque[Any], oneAtATime: bool = True, default: RDD[Any] | Iterable[Any] | None = None
+        self,
+        rdds: list[Any] | tuple[Any, ...] | deque[Any],
+        oneAtATime: bool = True,
+        default: RDD[Any] | Iterable[Any] | None = None,
     ) -> DStream:
         """RDDs, or lists of records, from a queue in the driver.
 
@@ -369,8 +424,16 @@ class StreamingContext:
             rdds: a list, which is only read, or a deque, which is emptied. Both may be appended to at any time.
             oneAtATime: whether a batch takes one entry or all there are.
             default: what a batch has when the queue is empty; None: nothing, in one partition.
+
+        Raises:
+            TypeError: `rdds` is neither a list nor a deque nor a tuple, or `default` neither an RDD nor records.
         """
-        queue = rdds if isinstance(rdds, deque) else rdds if isinstance(rdds, list) else list(rdds)
+        if not isinstance(rdds, (list, deque, tuple)):
+            raise TypeError(
+                f"rdds must be a list or a deque, not {type(rdds).__name__}. For an iterator of records there is "
+                "iteratorStream."
+            )
+        queue = list(rdds) if isinstance(rdds, tuple) else rdds
         sc, batch_ms = self._sc, self._batch_ms
         return self._input(
             lambda stream_id: QueueInput(
@@ -378,20 +441,137 @@ class StreamingContext:
             )
         )
 
+    def iteratorStream(
+        self,
+        source: Iterable[Any] | AsyncIterable[Any] | Callable[[], Iterable[Any] | AsyncIterable[Any]],
+        maxRecordsPerBatch: int = 100_000,
+    ) -> DStream:
+        """Whatever a Python iterable gives, in the order and at the pace in which it does.
+
+        The source is pulled on a thread of the driver; an asynchronous one has an event loop of its own there. What
+        came since the last batch is the next one. When a batch's worth waits, or two are unprocessed in all, the
+        source isn't asked for more. Its end is the end of the stream: later batches are empty. What it raises is
+        raised by `awaitTermination`, as cause of a SparkException that names the stream, and listeners are told by
+        `onReceiverError`; what came before is processed. `stop` closes a generator, so that its `finally` blocks run:
+        an asynchronous one at once, any other when it gives its next record. A graceful stop processes what was pulled.
+
+        Args:
+            source: an iterable or an asynchronous one; or a function without arguments that returns one, such as a
+                generator function, called when the context starts.
+            maxRecordsPerBatch: records of a batch at most, at least 1.
+
+        Raises:
+            TypeError: it is none of these, or a text.
+            ValueError: `maxRecordsPerBatch` is less than 1.
+
+        >>> def countdown():
+        ...     yield from (3, 2, 1)
+        >>> from headwater.testing import StreamHarness
+        >>> with StreamHarness(sparkContext=sc) as harness:
+        ...     records = harness.collect(harness.ssc.iteratorStream(countdown))
+        ...     while sum(records, []) != [3, 2, 1]:
+        ...         _ = harness.run()
+        """
+        if isinstance(source, (str, bytes)) or not (isinstance(source, (Iterable, AsyncIterable)) or callable(source)):
+            raise TypeError(f"source must be an iterable, or a function that returns one, not {source!r}")
+        if type(maxRecordsPerBatch) is not int or maxRecordsPerBatch < 1:
+            raise ValueError(f"maxRecordsPerBatch must be an int of at least 1, not {maxRecordsPerBatch!r}")
+        return self._input(
+            lambda stream_id: IteratorInput(
+                stream_id,
+                self._batch_ms,
+                sc=self._sc,
+                source=source,
+                records_max=maxRecordsPerBatch,
+                clock=self._clock,
+                report=self._waiter.report,
+                announce=self._bus.post,
+            )
+        )
+
     def textFileStream(self, directory: str) -> DStream:
         """Lines of the text files that appear in a directory from now on; move them in, or write them elsewhere first.
 
+        Which files belong to a batch is said by `headwater.streaming.fileStream.selection`. Names that begin with `.`
+        or `_` are hidden, directories below are not entered. Large files are split among tasks; compressed ones
+        (.gz, .bz2, .zst, .deflate) are not.
+
         Args:
-            directory: a path or a glob of directories; names that begin with `.` or `_` are hidden.
+            directory: a path or a glob of directories, local or a URL that fsspec knows. It need not exist yet.
+
+        Raises:
+            SparkException: a URL that needs a package which isn't there.
         """
-        sc, batch_ms = self._sc, self._batch_ms
-        least_ms: int = sc._conf.read("spark.streaming.fileStream.minRememberDuration")
-        window_ms = -(-least_ms // batch_ms) * batch_ms
-        path = os.path.abspath(directory.removeprefix("file://"))
-        selector = FileSelector(path, self._clock.now_ms(), window_ms)
+        return self.fileStream(directory)
+
+    def fileStream(
+        self,
+        directory: str,
+        filter: Callable[[str], bool] | None = None,
+        newFilesOnly: bool = True,
+        reader: Callable[[SparkContext, str], RDD[Any]] | None = None,
+    ) -> DStream:
+        """Records of the files that appear in a directory, see `textFileStream`.
+
+        Args:
+            directory: a path or a glob of directories, local or a URL that fsspec knows. It need not exist yet.
+            filter: `filter(path)` says whether to take a file now; it is asked again with each batch. Called in the
+                driver, with an absolute path or a URL.
+            newFilesOnly: False takes files too that were there before; by modification time (the default selection)
+                only those of the last `spark.streaming.fileStream.minRememberDuration`.
+            reader: `reader(sparkContext, path)` returns the RDD of a file; called in the driver, once a file. None:
+                the records are lines of text. A file for which it raises is left out and tried again with the next
+                batches; `awaitTermination` raises an error that names it, unless it is an OSError.
+
+        Raises:
+            TypeError: `directory` is no text, or `filter` or `reader` no function.
+            SparkException: a URL that needs a package which isn't there.
+        """
+        for name, function in (("filter", filter), ("reader", reader)):
+            if function is not None and not callable(function):
+                raise TypeError(f"{name} must be a function, not {function!r}")
+        if reader is None:
+            return self._file_stream(directory, filter, newFilesOnly, text_reader)
+        make = reader
+        return self._file_stream(directory, filter, newFilesOnly, lambda sc, counts: ProgramReader(sc, make, counts))
+
+    def binaryRecordsStream(self, directory: str, recordLength: int) -> DStream:
+        """Records of a fixed length, as bytes, of the files that appear in a directory, see `textFileStream`.
+
+        A file that ends within a record is left out, `awaitTermination` raises an error that names it, and it is
+        tried again with the next batches.
+
+        Args:
+            directory: a path or a glob of directories, local or a URL that fsspec knows. It need not exist yet.
+            recordLength: bytes of a record, at least 1.
+
+        Raises:
+            ValueError: the length is out of bounds.
+        """
+        if type(recordLength) is not int or recordLength < 1:
+            raise ValueError(f"recordLength must be an int of at least 1 byte, not {recordLength!r}")
+        return self._file_stream(directory, None, True, lambda sc, counts: records_reader(sc, counts, recordLength))
+
+    def _file_stream(
+        self,
+        directory: str,
+        accept: Callable[[str], bool] | None,
+        new_files_only: bool,
+        make_reader: Callable[[SparkContext, Accumulator[Any]], FileReader],
+    ) -> DStream:
+        if not isinstance(directory, str):
+            raise TypeError(f"directory must be a str, not {directory!r}")
         return self._input(
-            lambda stream_id: FileInput(
-                stream_id, batch_ms, sc=sc, selector=selector, read=sc.textFile, window_ms=window_ms
+            lambda stream_id: file_input(
+                stream_id,
+                self._batch_ms,
+                sc=self._sc,
+                clock=self._clock,
+                directory=directory,
+                accept=accept,
+                new_files_only=new_files_only,
+                make_reader=make_reader,
+                report=self._waiter.report,
             )
         )
 

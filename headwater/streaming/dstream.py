@@ -4,16 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from operator import add, sub
 from typing import TYPE_CHECKING, Any
 
 from headwater.errors import UnsupportedOperationException
+from headwater.hashing import portable_hash
+from headwater.rdd.functions import second
+from headwater.rdd.partitioner import Partitioner
+from headwater.resultiterable import ResultIterable
 from headwater.storagelevel import StorageLevel
-from headwater.streaming.durations import instant_ms
+from headwater.streaming.durations import duration_ms, instant_ms
 from headwater.streaming.notyet import OF_DSTREAM, refuse
 from headwater.streaming.operators.functions import call_site, takes_time
+from headwater.streaming.operators.incremental import IncrementalWindow
 from headwater.streaming.operators.joined import Paired, TransformedWith, United
-from headwater.streaming.operators.mapped import Counted, Mapped, Reduced, Transformed
+from headwater.streaming.operators.mapped import Counted, Mapped, Reduced, Transformed, with_none
+from headwater.streaming.operators.mapwithstate import MappedWithState, Snapshots, WithState
 from headwater.streaming.operators.output import Output, printer
+from headwater.streaming.operators.saving import saver
+from headwater.streaming.operators.stateful import Updated
+from headwater.streaming.operators.versioned import Versioned
+from headwater.streaming.operators.windowed import Windowed, window_ms
+from headwater.streaming.state import StateSpec
+from headwater.textfiles import codec_extension
 
 if TYPE_CHECKING:
     from headwater.rdd import RDD
@@ -42,12 +55,12 @@ class DStream:
     @property
     def is_cached(self) -> bool:
         """Whether its RDDs are persisted."""
-        return self._node.storage_level is not None
+        return self._node.keeper.storage_level is not None
 
     @property
     def is_checkpointed(self) -> bool:
-        """Whether its RDDs are checkpointed: never, so far."""
-        return False
+        """Whether its RDDs are checkpointed, or the state that they are read from."""
+        return self._node.checkpoint_ms is not None or isinstance(self._node, Versioned)
 
     @property
     def _slideDuration(self) -> float:
@@ -116,11 +129,16 @@ class DStream:
 
     def countByValue(self) -> DStream:
         """`(record, how often)` for each different record of a batch."""
-        return self.map(_with_one).reduceByKey(_add)
+        return self.map(_with_one).reduceByKey(add)
 
     def count(self) -> DStream:
         """One record a batch: how many records it has. An empty batch gives 0, also where PySpark gives nothing."""
-        return self._new(Counted((self._node,)))
+        node = self._node
+        if isinstance(node, Windowed):
+            # The sum of what its batches count: a window of thousands of batches costs as little as one of ten.
+            batches = DStream(node.parents[0], self._ssc).count()
+            return batches._counted_window(node.window_ms, node.slide_ms, must_checkpoint=False)
+        return self._new(Counted((node,)))
 
     def reduce(self, func: Callable[[Any, Any], Any]) -> DStream:
         """One record a batch: all records combined by `func`; nothing for an empty batch."""
@@ -182,6 +200,199 @@ class DStream:
         node = TransformedWith(self._sc, (self._node, other._node), func, with_time=takes_time(func, 2))
         return self._new(node)
 
+    # -------------------------------------------------------------------------------------------- windows
+    def window(self, windowDuration: float, slideDuration: float | None = None) -> DStream:
+        """The records of the batches of the last `windowDuration`, oldest batch first; the first windows are shorter.
+
+        Batches that a window reads again are kept: this stream is persisted in memory, unless it has another level.
+
+        Args:
+            windowDuration: seconds, a multiple of this stream's slide.
+            slideDuration: seconds between two windows, a multiple of this stream's slide; None is that slide.
+
+        Raises:
+            ValueError: one is no number, zero or negative, or not a multiple of this stream's slide.
+        """
+        window, slide = window_ms(self._node, windowDuration, slideDuration)
+        return self._new(Windowed(self._sc, self._node, window, slide))
+
+    def reduceByWindow(
+        self,
+        reduceFunc: Callable[[Any, Any], Any],
+        invReduceFunc: Callable[[Any, Any], Any] | None,
+        windowDuration: float,
+        slideDuration: float | None,
+    ) -> DStream:
+        """One record a window: all its records combined by `reduceFunc`; nothing for an empty window.
+
+        Args:
+            reduceFunc: associative and commutative.
+            invReduceFunc: takes away again what `reduceFunc` has combined, `invReduceFunc(reduceFunc(x, y), x) == y`:
+                a window is then computed from the one before. None: from its batches' reduced values.
+            windowDuration: seconds, as for `window`.
+            slideDuration: seconds, likewise.
+
+        Raises:
+            ValueError: as for `window`.
+        """
+        if invReduceFunc is None:
+            return self.reduce(reduceFunc).window(windowDuration, slideDuration).reduce(reduceFunc)
+        window, slide = window_ms(self._node, windowDuration, slideDuration)
+        keyed = self.map(with_none)
+        return keyed._inverse_window(reduceFunc, invReduceFunc, window, slide, 1, None).map(second)
+
+    def reduceByKeyAndWindow(
+        self,
+        func: Callable[[Any, Any], Any],
+        invFunc: Callable[[Any, Any], Any] | None,
+        windowDuration: float,
+        slideDuration: float | None = None,
+        numPartitions: int | None = None,
+        filterFunc: Callable[[tuple[Any, Any]], Any] | None = None,
+    ) -> DStream:
+        """The values of each key of a window, combined by `func`.
+
+        Args:
+            func: associative and commutative.
+            invFunc: takes away again what `func` has combined, `invFunc(func(x, y), x) == y`: a window is then computed
+                from the one before. None: from its batches' reduced values.
+            windowDuration: seconds, as for `window`.
+            slideDuration: seconds, likewise.
+            numPartitions: of the result; None is the context's default parallelism.
+            filterFunc: of `(key, value)` pairs; those for which it is false are left out.
+
+        Raises:
+            ValueError: as for `window`.
+        """
+        window, slide = window_ms(self._node, windowDuration, slideDuration)
+        partitions = self._partitions(numPartitions)
+        if invFunc is not None:
+            return self._inverse_window(func, invFunc, window, slide, partitions, filterFunc)
+        # Reduced batches have one partitioner, so that reducing a window of them moves nothing.
+        windows = self.reduceByKey(func, partitions).window(windowDuration, slideDuration)
+        reduced = windows.reduceByKey(func, partitions)
+        return reduced if filterFunc is None else reduced.filter(filterFunc)
+
+    def groupByKeyAndWindow(
+        self, windowDuration: float, slideDuration: float | None, numPartitions: int | None = None
+    ) -> DStream:
+        """`(key, ResultIterable of its values in the window, in order of arrival)` for each key of a window.
+
+        Args:
+            windowDuration: seconds, as for `window`.
+            slideDuration: seconds, likewise.
+            numPartitions: of the result; None is the context's default parallelism.
+
+        Raises:
+            ValueError: as for `window`.
+        """
+        partitions = self._partitions(numPartitions)
+        windows = self.groupByKey(partitions).window(windowDuration, slideDuration)
+        return windows.combineByKey(list, _extended, _extended, partitions).mapValues(ResultIterable)
+
+    def countByWindow(self, windowDuration: float, slideDuration: float | None) -> DStream:
+        """One record a window: how many records it has, 0 included; each window from the one before.
+
+        Needs a directory for checkpoints.
+
+        Raises:
+            ValueError: as for `window`.
+        """
+        window, slide = window_ms(self._node, windowDuration, slideDuration)
+        return self.count()._counted_window(window, slide, must_checkpoint=True)
+
+    def countByValueAndWindow(
+        self, windowDuration: float, slideDuration: float | None, numPartitions: int | None = None
+    ) -> DStream:
+        """`(record, how often)` for each different record of a window; each window from the one before.
+
+        Needs a directory for checkpoints.
+
+        Args:
+            windowDuration: seconds, as for `window`.
+            slideDuration: seconds, likewise.
+            numPartitions: of the result; None is the context's default parallelism.
+
+        Raises:
+            ValueError: as for `window`.
+        """
+        window, slide = window_ms(self._node, windowDuration, slideDuration)
+        partitions = self._partitions(numPartitions)
+        return self.map(_with_one)._inverse_window(add, sub, window, slide, partitions, None)
+
+    def _counted_window(self, window: int, slide: int, *, must_checkpoint: bool) -> DStream:
+        """The sums of this stream's counts over windows; durations in ms."""
+        counts = self.map(with_none)
+        return counts._inverse_window(add, sub, window, slide, 1, None, must_checkpoint=must_checkpoint).map(second)
+
+    def _inverse_window(
+        self,
+        func: Callable[[Any, Any], Any],
+        inverse: Callable[[Any, Any], Any],
+        window: int,
+        slide: int,
+        partitions: int,
+        wanted: Callable[[tuple[Any, Any]], Any] | None,
+        *,
+        must_checkpoint: bool = True,
+    ) -> DStream:
+        """The pairs of each window, combined, each window from the one before; durations in ms."""
+        reduced = self.reduceByKey(func, partitions)._node
+        node = IncrementalWindow(
+            self._sc,
+            reduced,
+            func,
+            inverse,
+            window_ms=window,
+            slide_ms=slide,
+            partitioner=Partitioner(partitions),
+            wanted=wanted,
+            must_checkpoint=must_checkpoint,
+        )
+        return self._new(node)
+
+    # -------------------------------------------------------------------------------------------- state
+    def updateStateByKey(
+        self,
+        updateFunc: Callable[[list[Any], Any], Any],
+        numPartitions: int | None = None,
+        initialRDD: RDD[Any] | Iterable[tuple[Any, Any]] | None = None,
+        partitionFunc: Callable[[Any], int] = portable_hash,
+    ) -> DStream:
+        """`(key, state)` for all keys: each batch, `updateFunc` is called for every key that has data or a state.
+
+        Needs a directory for checkpoints. A batch costs as much as there are keys: see `mapWithState` for the other
+        way. What `updateFunc` gets may be changed in place.
+
+        Args:
+            updateFunc: `updateFunc(new values of the batch, state or None)` returns the new state; None drops the key.
+            numPartitions: of the state; None is the context's default parallelism.
+            initialRDD: pairs of key and state to begin with, as an RDD or an iterable.
+            partitionFunc: a key's partition is `partitionFunc(key) % numPartitions`.
+        """
+        partitioner = Partitioner(self._partitions(numPartitions), partitionFunc)
+        return self._new(Updated(self._sc, self._node, updateFunc, partitioner, self._initial(initialRDD)))
+
+    def mapWithState(self, spec: StateSpec) -> MapWithStateDStream:
+        """What a function returns for each record and the state of its key; a batch costs what it touches.
+
+        Needs a directory for checkpoints.
+
+        Args:
+            spec: the function, and how the state begins, is partitioned and times out; see `StateSpec`.
+        """
+        if not isinstance(spec, StateSpec):
+            raise TypeError(f"expected a StateSpec, such as StateSpec.function(f), got {type(spec).__name__}")
+        partitioner = spec._partitioner or Partitioner(self._sc.defaultParallelism)
+        state = WithState(self._sc, self._node, spec, partitioner, self._initial(spec._initial))
+        self._ssc._check_can_add()
+        return MapWithStateDStream(MappedWithState(state), self._ssc)
+
+    def _initial(self, pairs: RDD[Any] | Iterable[tuple[Any, Any]] | None) -> RDD[Any] | None:
+        from headwater.rdd import RDD
+
+        return pairs if pairs is None or isinstance(pairs, RDD) else self._sc.parallelize(pairs)
+
     # -------------------------------------------------------------------------------------------- RDD by RDD
     def transform(self, func: Callable[..., Any]) -> DStream:
         """The RDDs that `func(rdd)` or `func(time, rdd)` returns.
@@ -208,6 +419,36 @@ class DStream:
     def pprint(self, num: int = 10) -> None:
         """Print the first `num` records of each batch, below its time."""
         self._output("pprint", printer(num), with_time=True)
+
+    def print(self, num: int = 10) -> None:
+        """`pprint`, under the name that Scala programs have for it."""
+        self._output("print", printer(num), with_time=True)
+
+    def saveAsTextFiles(self, prefix: str, suffix: str | None = None, compressionCodecClass: str | None = None) -> None:
+        """Write each batch as text, `str(record)` a line, into a directory `prefix-TIME_IN_MS[.suffix]` of its own.
+
+        A directory is complete if it has a file `_SUCCESS`; a batch that runs again leaves a complete one as it is and
+        replaces an incomplete one. An empty batch has a directory too, unless `headwater.streaming.output.skipEmpty`.
+
+        Args:
+            prefix: a path, or a URL that fsspec knows.
+            suffix: None for none.
+            compressionCodecClass: a Hadoop codec's name, such as `org.apache.hadoop.io.compress.GzipCodec`.
+
+        Raises:
+            TypeError: prefix or suffix is no string.
+            IllegalArgumentException: the codec is unknown.
+        """
+        codec_extension(compressionCodecClass)  # better now than in the first batch
+        self._save("saveAsTextFiles", prefix, suffix, lambda rdd, path: rdd.saveAsTextFile(path, compressionCodecClass))
+
+    def saveAsPickleFiles(self, prefix: str, suffix: str | None = None) -> None:
+        """Like `saveAsTextFiles`, but with pickled records, which `SparkContext.pickleFile` reads back."""
+        self._save("saveAsPickleFiles", prefix, suffix, lambda rdd, path: rdd.saveAsPickleFile(path))
+
+    def saveAsObjectFiles(self, prefix: str, suffix: str | None = None) -> None:
+        """`saveAsPickleFiles`, under the name that Scala programs have for it; the files aren't Java's."""
+        self._save("saveAsObjectFiles", prefix, suffix, lambda rdd, path: rdd.saveAsPickleFile(path))
 
     def slice(self, begin: datetime | float, end: datetime | float) -> list[RDD[Any]]:
         """The RDDs of the batches from `begin` to `end`, both included, as far as they are generated and remembered.
@@ -236,24 +477,34 @@ class DStream:
             raise UnsupportedOperationException(
                 "Cannot change storage level of a DStream after streaming context has started"
             )
-        level = self._node.storage_level
+        keeper = self._node.keeper
+        level = keeper.storage_level
         if level is not None and level != storageLevel:
             raise UnsupportedOperationException(
                 f"Cannot change storage level of a DStream after it has been set: it is {level}, not {storageLevel}"
             )
-        self._node.storage_level = storageLevel
+        keeper.storage_level = storageLevel
         return self
 
     def checkpoint(self, interval: float) -> DStream:
-        """Not yet: streams can't be checkpointed.
+        """Have the RDD of every so many seconds written to the directory for checkpoints, which frees its lineage.
+
+        A stream with state writes what has changed in every batch, unless an interval is given: then in the batches
+        that are a multiple of it. Returns the stream.
+
+        Args:
+            interval: seconds, a multiple of the stream's slide.
 
         Raises:
-            UnsupportedOperationException: always.
+            UnsupportedOperationException: the context has started.
+            ValueError: not a duration.
         """
-        raise UnsupportedOperationException(
-            "Checkpoints of streams are not there yet: they come with recovery (checkpoint(), getOrCreate). Until then "
-            "persist() keeps the RDDs of a stream while the program runs."
-        )
+        if self._ssc._has_started():
+            raise UnsupportedOperationException(
+                "Cannot change checkpoint interval of a DStream after streaming context has started"
+            )
+        self._node.checkpointed.checkpoint_ms = duration_ms(interval, "checkpoint interval")
+        return self
 
     # -------------------------------------------------------------------------------------------- how they are made
     def _new(self, node: Node) -> DStream:
@@ -271,13 +522,27 @@ class DStream:
         output = Output(self._node, function, with_time=with_time, name=name, description=description)
         self._ssc._add_output(output)
 
+    def _save(self, operation: str, prefix: str, suffix: str | None, save: Callable[[RDD[Any], str], None]) -> None:
+        skip_empty: bool = self._sc._conf.read("headwater.streaming.output.skipEmpty")
+        self._output(operation, saver(prefix, suffix, save, skip_empty=skip_empty), with_time=True)
+
     def _partitions(self, partitions: int | None) -> int:
         return self._sc.defaultParallelism if partitions is None else partitions
+
+
+def _extended(values: list[Any], more: Iterable[Any]) -> list[Any]:
+    values += more
+    return values
 
 
 def _with_one(record: Any) -> tuple[Any, int]:
     return record, 1
 
 
-def _add(a: int, b: int) -> int:
-    return a + b
+class MapWithStateDStream(DStream):
+    """The stream of `mapWithState`."""
+
+    def stateSnapshots(self) -> DStream:
+        """`(key, state)` for all keys, as they are after each batch."""
+        assert isinstance(self._node, MappedWithState)
+        return self._new(Snapshots(self._node))

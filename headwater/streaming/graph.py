@@ -2,20 +2,26 @@
 
 - Outputs are numbered in the order of definition. What no output needs is never computed.
 - One lock guards the nodes: batches are generated on one thread, `slice` is called from any.
-- An output whose generation fails fails alone; the others of the batch go on.
+- An output whose generation fails fails alone, as a job that raises; the others of the batch go on.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from headwater.errors import IllegalArgumentException
+from headwater.errors import IllegalArgumentException, SparkException
+from headwater.storagelevel import StorageLevel
+from headwater.streaming.durations import next_multiple_ms
 from headwater.streaming.listener import StreamInputInfo
 from headwater.streaming.operators.node import Node
 from headwater.streaming.operators.output import Output
+from headwater.streaming.operators.versioned import Versioned
+from headwater.streaming.recovery.keeping import Keeping
+from headwater.streaming.recovery.ledger import Ledger
 from headwater.streaming.runtime.batches import OutputJob
 
 if TYPE_CHECKING:
@@ -32,9 +38,42 @@ class InputNode(Node):
         batch_ms: the batch interval, which is its slide.
     """
 
+    #: What the program called to make it, if what it brings can't be had again after a restart.
+    unrepeatable: ClassVar[str | None] = None
+
     def __init__(self, stream_id: int, batch_ms: int) -> None:
         super().__init__((), batch_ms)
         self.stream_id = stream_id
+        self._is_lost = False  # it came out of a checkpoint and can bring nothing
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        if self.unrepeatable is None:
+            return state
+        return {name: state[name] for name in ("stream_id", "parents", "slide_ms", "uid")} | {"_is_lost": True}
+
+    def validate(self, checkpoint_directory: str | None) -> None:
+        refusal = f"{self.unrepeatable} doesn't support checkpointing."
+        if self._is_lost:
+            raise IllegalArgumentException(
+                f"{refusal} Please don't use {self.unrepeatable} when checkpointing is enabled: what stream "
+                f"{self.stream_id} brought died with the driver of before."
+            )
+        super().validate(checkpoint_directory)
+        if self.unrepeatable is not None and checkpoint_directory is not None:
+            logger.warning("%s Stream %d can't go on after a restart of the driver.", refusal, self.stream_id)
+
+    def batch_data(self, time_ms: int) -> Any:
+        """What a restart needs to compute a batch anew, as JSON; None if the batch brought nothing, or can't be had."""
+        return None
+
+    def restore_batch(self, time_ms: int, data: Any) -> None:
+        """A batch from before a restart, as `batch_data` gave it; before the first batch is computed.
+
+        Raises:
+            SparkException: this kind of stream can't go on after a restart.
+        """
+        raise SparkException(f"{self.describe()} brings nothing into a restarted program")
 
     def brought(self, time_ms: int) -> StreamInputInfo | None:
         """What the stream brought into a batch that was computed; None if there is nothing to say."""
@@ -43,6 +82,10 @@ class InputNode(Node):
     def released(self, until_ms: int) -> list[str]:
         """Ids of received blocks that nobody needs after `forget(until_ms)`; they are handed out once."""
         return []
+
+    def drain(self) -> bool:
+        """A graceful stop has begun: bring in nothing more; returns whether something waits for a last batch."""
+        return False
 
     def stop(self) -> None:
         """The application ends: close what is open. Called once."""
@@ -53,6 +96,8 @@ class InputNode(Node):
 
 class ReceivingNode(InputNode):
     """An input stream whose blocks come from a receiver."""
+
+    is_stored = True
 
     def allocate(self, time_ms: int, blocks: Any) -> None:
         """The blocks of a batch, before it is computed."""
@@ -71,8 +116,22 @@ class Graph:
         self.remember_ms: int | None = None  # what `StreamingContext.remember` asked for
         self.inputs: list[InputNode] = []  # position = stream id
         self.outputs: list[Output] = []  # position = output id
+        self._begin()
+
+    def _begin(self) -> None:
+        """As before the start; also when it comes out of a checkpoint."""
         self._nodes: list[Node] = []  # all that inputs and outputs reach; fixed by start
+        self._states: dict[Output, list[Node]] = {}  # by output: what has something to store; filled when asked for
+        self._generated_ms = 0  # the latest batch that was generated, from start on
+        self._forgotten_ms = 0  # what `forget` said last; batches up to then less what a stream remembers are gone
         self._lock = threading.RLock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if not name.startswith("_")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._begin()
 
     # -------------------------------------------------------------------------------------------- construction
     def add_input(self, make: Callable[[int], InputNode]) -> InputNode:
@@ -87,24 +146,60 @@ class Graph:
         with self._lock:
             self.outputs.append(output)
 
-    def validate(self) -> None:
-        """See to it that there is something to do.
+    def validate(self, checkpoint_directory: str | None) -> None:
+        """See to it that there is something to do, and that it can be done.
 
         Raises:
-            IllegalArgumentException: there is no output.
+            IllegalArgumentException: there is no output, or no directory for checkpoints where one is needed.
         """
         if not self.outputs:
             raise IllegalArgumentException(
                 "requirement failed: No output operations registered, so nothing to execute. "
                 "Call foreachRDD, pprint or another output operation on a stream before start()."
             )
+        for node in self._reachable():
+            node.validate(checkpoint_directory)
 
-    def start(self, zero_ms: int) -> None:
-        """Fix the zero time and how long each stream remembers."""
+    def identify(self) -> None:
+        """Give each input stream and each state that the program has not named a name by its position.
+
+        Raises:
+            IllegalArgumentException: two streams have the same name.
+        """
+        states = self.states()
+        for node in self.inputs:
+            node.uid = node.uid or f"input-{node.stream_id}"
+        for number, state in enumerate(states):
+            state.uid = state.uid or f"state-{number}"
+        for uid, count in Counter(node.uid for node in (*self.inputs, *states)).items():
+            if count > 1:
+                raise IllegalArgumentException(
+                    f"{count} streams have the uid {uid!r}: a checkpoint could not tell them apart. Give each its own."
+                )
+
+    def nodes(self) -> Iterator[Node]:
+        """All streams, in an order that depends on the program only."""
+        return self._reachable()
+
+    def persist_shared(self) -> None:
+        """Keep the batches of streams that several streams or outputs read, so that each is computed once."""
         with self._lock:
+            readers = Counter(output.parent for output in self.outputs)
+            for node in self._reachable():
+                readers.update(set(node.parents))
+            for node, count in readers.items():
+                if count > 1 and node.parents and not node.is_stored and node.storage_level is None:
+                    node.storage_level = StorageLevel.MEMORY_ONLY
+
+    def start(self, zero_ms: int, keeping: Keeping) -> None:
+        """Fix the zero time, how long each stream remembers, and where states are stored."""
+        with self._lock:
+            for state in self.states():
+                state.keep_in(keeping.directory, keeping.epoch, keeping.version_stored)
             for node in [*(output.parent for output in self.outputs), *self.inputs]:
                 node.start(zero_ms, 0)
             self._nodes = list(self._reachable())
+            self._generated_ms = self._forgotten_ms = zero_ms
             for node in self._nodes:
                 node.remember_ms = max(node.remember_ms, self.remember_ms or 0)
 
@@ -115,16 +210,49 @@ class Graph:
             for node in self.inputs:
                 if isinstance(node, ReceivingNode):
                     node.allocate(time_ms, blocks.get(node.stream_id))
+            self._generated_ms = time_ms
+            for any_node in self._nodes:
+                any_node.forget_failure()  # of batches before: a window that reaches back to one may be lucky this time
             jobs = []
             for output_id, output in enumerate(self.outputs):
                 try:
                     run = output.job(time_ms)
                 except Exception as error:
                     logger.error("Error generating jobs for time %d ms: output %s", time_ms, output.name)
-                    run = _raiser(error)
+                    run = self._failed_job(output, time_ms, error)
                 if run is not None:
+                    run = self._with_states(output, run, time_ms)
                     jobs.append(OutputJob(time_ms, output_id, output.name, output.description, run))
             return tuple(jobs)
+
+    def _with_states(self, output: Output, run: Callable[[], None], time_ms: int) -> Callable[[], None]:
+        """The job of an output, and after it the storing of those states that it follows from."""
+        states = self._states_of(output)
+        if not states:
+            return run
+
+        def run_and_store() -> None:
+            run()
+            for node in states:
+                node.materialise(time_ms)
+
+        return run_and_store
+
+    def _failed_job(self, output: Output, time_ms: int, error: Exception) -> Callable[[], None]:
+        """What to run for an output whose generation failed: it fails with that; run again, it generates again."""
+        errors = [error]
+
+        def run() -> None:
+            if errors:
+                raise errors.pop()
+            with self._lock:
+                for node in self._nodes:
+                    node.forget_failure()
+                generated = output.job(time_ms)
+            if generated is not None:
+                generated()
+
+        return run
 
     def brought(self, time_ms: int) -> dict[int, StreamInputInfo]:
         """What each input stream brought into a batch that was generated."""
@@ -135,39 +263,111 @@ class Graph:
     def forget(self, until_ms: int, *, unpersist: bool) -> list[str]:
         """All batches up to `until_ms` are done: drop what no stream remembers; returns the blocks to remove."""
         with self._lock:
+            self._forgotten_ms = until_ms
             for node in self._nodes:
                 node.forget(until_ms, unpersist=unpersist)
             return [block for node in self.inputs for block in node.released(until_ms - node.remember_ms)]
 
     def slice(self, node: Node, from_ms: int, to_ms: int) -> list[RDD[Any]]:
-        """The RDDs of a stream in a closed interval of time that lies within the batches generated so far."""
+        """The RDDs of a stream in a closed interval, of those batches that were generated and are still remembered."""
         with self._lock:
             node.is_due(from_ms)  # says so if the context has not started
             zero, slide = node.zero_ms or 0, node.slide_ms
-            first = max(from_ms - zero + slide - 1, slide) // slide
-            rdds = (node.rdd(zero + k * slide) for k in range(first, (to_ms - zero) // slide + 1))
-            return [rdd for rdd in rdds if rdd is not None]
+            after_ms = max(from_ms - 1, zero, self._forgotten_ms - node.remember_ms)
+            first = next_multiple_ms(after_ms, slide, zero)
+            times = range(first, min(to_ms, self._generated_ms) + 1, slide)
+            return [rdd for rdd in map(node.rdd, times) if rdd is not None]
+
+    # -------------------------------------------------------------------------------------------- recovery
+    def batch_data(self, time_ms: int) -> dict[str, Any]:
+        """What a restart needs of the input streams to compute a batch anew, by uid."""
+        with self._lock:
+            found = ((node.uid, node.batch_data(time_ms)) for node in self.inputs)
+            return {uid: data for uid, data in found if data is not None}
+
+    def states(self) -> list[Versioned]:
+        """The states that outputs follow from."""
+        return [node for node in self.nodes() if isinstance(node, Versioned)]
+
+    def begin(self) -> None:
+        """Have the versions stored that states begin with; after `start` and `restore`."""
+        for state in self.states():
+            state.begin()
+
+    def restore(self, ledger: Ledger, first_ms: int, *, drop_unknown: bool) -> None:
+        """Go on from a ledger; after `start`.
+
+        Args:
+            ledger: of a driver of before, or a new one.
+            first_ms: the first batch that is to be run again.
+            drop_unknown: whether to go on without what it holds for streams that this graph doesn't have.
+
+        Raises:
+            SparkException: it knows streams that this graph doesn't have, or that can't go on.
+        """
+        with self._lock:
+            states = {state.uid: state for state in self.states()}
+            inputs = {node.uid: node for node in self.inputs}
+            strange = sorted((ledger.inputs.keys() - inputs.keys()) | (ledger.versions.keys() - states.keys()))
+            if strange and drop_unknown:
+                logger.warning("Dropped, as the program doesn't have these streams any more: %s", ", ".join(strange))
+            elif strange:
+                raise SparkException(
+                    f"the checkpoint knows streams that the program doesn't have: {', '.join(strange)}. What they hold "
+                    "would be dropped. Name streams by uid() so that they can be matched, or, to drop them, set "
+                    "headwater.streaming.recovery.dropUnknown=true."
+                )
+            for uid in ledger.inputs.keys() & inputs.keys():
+                batches = ledger.inputs[uid]
+                for time_ms, data in sorted(batches.items()):
+                    inputs[uid].restore_batch(time_ms, data)
+            for uid, state in states.items():
+                state.restore(ledger.versions.get(uid, {}), first_ms, ledger.generated_ms)
+            self._generated_ms = ledger.generated_ms
+
+    def release(self, until_ms: int) -> tuple[dict[str, int], dict[str, list[int]]]:
+        """No restart needs batches up to `until_ms`, but for what is remembered: remove what was stored for it.
+
+        Returns:
+            By uid: up to when an input's batches are needed no more, and which versions of a state are kept.
+        """
+        with self._lock:
+            states = self.states()
+            # What isn't in a stored version yet has to be computed from the inputs.
+            until_ms = min((until_ms, *(state.stored_until_ms() for state in states)))
+            kept = {state.uid: state.release(until_ms) for state in states}
+            return {node.uid: until_ms - node.remember_ms for node in self.inputs}, kept
 
     def stop(self) -> list[str]:
         """Close the inputs; returns all received blocks that are still held."""
         with self._lock:
-            for node in self.inputs:
+            for node in self._reachable():
                 node.stop()
             return [block for node in self.inputs for block in node.released(2**63)]
 
+    def _states_of(self, output: Output) -> list[Node]:
+        """The nodes that an output is computed from and that have something to store, parents first."""
+        if output not in self._states:
+            nodes = list(_ancestors([output.parent]))
+            self._states[output] = [node for node in reversed(nodes) if type(node).materialise is not Node.materialise]
+        return self._states[output]
+
+    def drain(self) -> bool:
+        """Have all inputs bring in nothing more; returns whether something waits for a last batch."""
+        with self._lock:
+            return any([node.drain() for node in self.inputs])
+
     def _reachable(self) -> Iterator[Node]:
-        seen: set[int] = set()
-        todo: list[Node] = [*(output.parent for output in self.outputs), *self.inputs]
-        while todo:
-            node = todo.pop()
-            if id(node) not in seen:
-                seen.add(id(node))
-                todo.extend(node.parents)
-                yield node
+        return _ancestors([*(output.parent for output in self.outputs), *self.inputs])
 
 
-def _raiser(error: Exception) -> Callable[[], None]:
-    def fail() -> None:
-        raise error
-
-    return fail
+def _ancestors(nodes: list[Node]) -> Iterator[Node]:
+    """The nodes and all that they are computed from, each once."""
+    seen: set[int] = set()
+    todo = list(nodes)
+    while todo:
+        node = todo.pop()
+        if id(node) not in seen:
+            seen.add(id(node))
+            todo.extend(node.parents)
+            yield node

@@ -1,4 +1,4 @@
-"""What a streaming application tells its listeners: nine events, in order, from one thread.
+"""What a streaming application tells its listeners: nine events, in order, from one thread; and a listener for logs.
 
 Every field of an event is a method without arguments, as in PySpark. An absent time or duration is -1, an absent
 text None.
@@ -9,10 +9,12 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from headwater.statcounter import StatCounter
 from headwater.streaming.durations import Time
 
 logger = logging.getLogger("headwater.streaming.listener")
@@ -22,6 +24,8 @@ logger = logging.getLogger("headwater.streaming.listener")
 QUEUED_EVENTS_MAX = 10_000
 # How long the end of the bus waits for a listener that is still busy.
 CLOSE_SECONDS_MAX = 5.0
+# What `StatsReportListener` shows of a distribution.
+QUANTILES_PERCENT = (0, 5, 10, 25, 50, 75, 90, 95, 100)
 
 
 # ------------------------------------------------------------------------------------------------ what events hold
@@ -312,6 +316,51 @@ class StreamingListener:
         """Called when an output operation has ended."""
 
 
+class StatsReportListener(StreamingListener):
+    """Logs, after each batch, how the delays of the latest batches are distributed; at level INFO.
+
+    Two distributions, of the total delay and of the processing time: count, mean, standard deviation, bounds, and the
+    quantiles 0, 5, 10, 25, 50, 75, 90, 95 and 100 %.
+
+    Args:
+        numBatchInfos: how many batches the distributions cover, at least 1.
+
+    Raises:
+        ValueError: less than 1.
+    """
+
+    def __init__(self, numBatchInfos: int = 10) -> None:
+        if numBatchInfos < 1:
+            raise ValueError(f"numBatchInfos must be at least 1, not {numBatchInfos!r}")
+        self._infos: deque[BatchInfo] = deque(maxlen=numBatchInfos)
+
+    def onBatchCompleted(self, batchCompleted: BatchCompleted) -> None:
+        """Log both distributions."""
+        self._infos.append(batchCompleted.batchInfo())
+        for line in distribution("Total delay", [info.totalDelay() for info in self._infos]):
+            logger.info("%s", line)
+        for line in distribution("Processing time", [info.processingDelay() for info in self._infos]):
+            logger.info("%s", line)
+
+
+def distribution(heading: str, values_ms: Iterable[int]) -> list[str]:
+    """The lines that say how durations are distributed, as Spark writes them. There is at least one value."""
+    ordered = sorted(values_ms)
+    quantiles = [ordered[min(len(ordered) * percent // 100, len(ordered) - 1)] for percent in QUANTILES_PERCENT]
+    return [
+        f"{heading}: {StatCounter(ordered)}",
+        "\t" + "\t".join(f"{percent}%" for percent in QUANTILES_PERCENT),
+        "\t" + "\t".join(map(_duration_text, quantiles)),
+    ]
+
+
+def _duration_text(ms: int) -> str:
+    for unit_ms, unit in ((3_600_000, "h"), (60_000, "min"), (1000, "s")):
+        if ms > unit_ms:
+            return f"{ms / unit_ms:.1f} {unit}"
+    return f"{ms:.1f} ms"
+
+
 _METHODS: dict[type, str] = {
     kind: "on" + kind.__name__
     for kind in (
@@ -375,8 +424,8 @@ class StreamingListenerBus:
 
     def close(self) -> None:
         """Deliver what is queued, then end; waits `CLOSE_SECONDS_MAX` at most for a listener that is busy."""
-        if self._thread is None:
-            return
+        if self._thread is None or self._thread.ident is None:
+            return  # it was never started
         self._events.put(_END)
         if not self.runs_here():
             self._thread.join(CLOSE_SECONDS_MAX)

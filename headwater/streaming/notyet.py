@@ -7,25 +7,10 @@ from typing import NoReturn
 
 OF_DSTREAM: Mapping[str, str] = {
     **dict.fromkeys(
-        (
-            "window",
-            "countByWindow",
-            "reduceByWindow",
-            "groupByKeyAndWindow",
-            "reduceByKeyAndWindow",
-            "countByValueAndWindow",
-        ),
-        "windows",
-    ),
-    **dict.fromkeys(("updateStateByKey", "mapWithState"), "state operations"),
-    **dict.fromkeys(
-        ("saveAsTextFiles", "saveAsObjectFiles", "saveAsPickleFiles", "saveAsHadoopFiles", "saveAsNewAPIHadoopFiles"),
-        "file outputs; until then call rdd.saveAsTextFile(path) or its like in foreachRDD",
+        ("saveAsHadoopFiles", "saveAsNewAPIHadoopFiles"),
+        "Hadoop's output formats; saveAsTextFiles and saveAsPickleFiles are there",
     ),
 }
-OF_CONTEXT: Mapping[str, str] = dict.fromkeys(
-    ("binaryRecordsStream", "fileStream", "rawSocketStream"), "further sources; textFileStream and receivers are there"
-)
 
 
 def refuse(owner: object, name: str, not_yet: Mapping[str, str]) -> NoReturn:

@@ -31,6 +31,7 @@ from headwater.engine.lineage import (
     Union,
 )
 from headwater.engine.stages import Stage
+from headwater.engine.states import LiveStates
 from headwater.engine.task import Programs, TaskKilled, TaskRunner, current, indexer, reply_bytes
 from headwater.errors import BlockLost, SerializationError
 from headwater.hashing import portable_hash
@@ -53,6 +54,7 @@ class Surroundings:
         self.inline_limit = inline_limit
         self.result_limit = 1 << 20
         self.compress = False
+        self.states = LiveStates(1 << 20, self.scratch)
         self.here = Places(str(root / "memory"), str(root / "disk"))
         self.there = Places(str(root / "b-memory"), str(root / "b-disk"))
         self.here.make()

@@ -9,13 +9,11 @@ from typing import Any
 import pytest
 
 from headwater import SparkContext
-from headwater.clock import ManualClock
-from headwater.streaming import DStream, StreamingContext, StreamingListener
+from headwater.streaming import DStream, StreamingListener
+from headwater.testing import StreamHarness
 
 # How long a test waits for what must happen anyway.
 PATIENCE_SECONDS = 30.0
-# The clock's first reading: 500 ms before a batch time of any whole number of seconds that divides 1000.
-FIRST_MS = 1_000_000_000 - 500
 
 
 class Recorder(StreamingListener):
@@ -42,37 +40,32 @@ class Recorder(StreamingListener):
         return [type(event).__name__ for event in self.events]
 
 
-class Harness:
-    """A StreamingContext of one-second batches on a manual clock."""
+class Harness(StreamHarness):
+    """A harness for tests of streams themselves: they look at events, and at failures in their own way."""
 
     def __init__(self, sc: SparkContext, batch_seconds: float = 1.0) -> None:
-        self.clock = ManualClock(FIRST_MS)
-        self.ssc = StreamingContext(sc, batch_seconds, clock=self.clock)
+        super().__init__(batch_seconds, sc, patience=PATIENCE_SECONDS)
         self.recorder = Recorder()
         self.ssc.addStreamingListener(self.recorder)
-        self._to_next_ms = 500
 
     def collected(self, stream: DStream) -> list[list[Any]]:
         """A list that gets one list of records a batch."""
-        batches: list[list[Any]] = []
-        stream.foreachRDD(lambda rdd: batches.append(rdd.collect()))
-        return batches
+        return self.collect(stream)
 
-    def run(self, batches: int) -> list[Any]:
-        """Let so many batches pass; returns their infos."""
+    def run(self, batches: int = 1) -> list[Any]:
+        """Let so many batches pass, failed ones too; returns their infos."""
+        self.start()
         infos = []
         for _ in range(batches):
-            self.clock.advance(self._to_next_ms)
-            self._to_next_ms = self.ssc._batch_ms
-            infos.append(self.recorder.completed.get(timeout=PATIENCE_SECONDS))
+            infos.append(self.runBatch())
+            self.recorder.completed.get(timeout=PATIENCE_SECONDS)
         return infos
 
 
 @pytest.fixture
 def harness(sc: SparkContext) -> Iterator[Harness]:
-    made = Harness(sc)
-    yield made
-    made.ssc.stop(stopSparkContext=False)
+    with Harness(sc) as made:
+        yield made
 
 
 @pytest.fixture

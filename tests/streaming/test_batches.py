@@ -1,19 +1,24 @@
-"""The batch generator: events in, whole action lists out."""
+"""The batch generator: events in, whole action lists out. And the job queue: jobs in, jobs out in order."""
 
 from __future__ import annotations
 
 import logging
 from typing import Any
 
+import pytest
+
+from headwater import SparkConf
 from headwater.engine.events import Wake, Woken
 from headwater.streaming import listener as events
 from headwater.streaming.runtime.batches import (
     FAILED_KEPT_MAX,
+    Abort,
     Allocate,
     Allocated,
     Announce,
     BatchGenerator,
     Begin,
+    Complete,
     Drained,
     Finished,
     Forget,
@@ -30,6 +35,7 @@ from headwater.streaming.runtime.batches import (
     StopReceivers,
     Submit,
 )
+from headwater.streaming.runtime.jobqueue import FailurePolicy, JobQueue, failure_policy
 
 BATCH_MS = 1000
 
@@ -45,8 +51,8 @@ def job(time_ms: int, output: int = 0) -> OutputJob:
 class Driven:
     """A generator whose invariants are checked after each event."""
 
-    def __init__(self) -> None:
-        self.core = BatchGenerator(BATCH_MS)
+    def __init__(self, *, stops_on_failure: bool = False) -> None:
+        self.core = BatchGenerator(BATCH_MS, stops_on_failure=stops_on_failure)
 
     def __call__(self, event: Any, now_ms: int) -> list[Any]:
         actions = self.core.handle(event, now_ms)
@@ -65,8 +71,8 @@ class Driven:
         return self(JobFinished(time_ms, output, at_ms, error), at_ms)
 
 
-def begun() -> Driven:
-    driven = Driven()
+def begun(*, stops_on_failure: bool = False) -> Driven:
+    driven = Driven(stops_on_failure=stops_on_failure)
     driven(Begin(2000), 1300)
     return driven
 
@@ -103,6 +109,7 @@ def test_one_batch_from_tick_to_forgetting():
         Announce(events.OutputOperationCompleted(ended)),
         Announce(events.BatchCompleted(events.BatchInfo(2000, inputs, 2002, 2010, 2500, {0: ended}))),
         info("Total delay: 0.500 s for time 2000 ms (execution: 0.490 s)"),
+        Complete(2000),
         Forget(2000),
     ]
 
@@ -121,14 +128,15 @@ def test_late_generator_catches_up_tick_by_tick_with_nominal_times():
 
 def test_tick_without_jobs_has_no_events_and_is_forgotten_at_once():
     driven = begun()
-    assert driven.tick(2000, outputs=0) == [info("No jobs added for time 2000 ms"), Forget(2000), Wake(3000)]
+    text = "No jobs added for time 2000 ms"
+    assert driven.tick(2000, outputs=0) == [info(text), Complete(2000), Forget(2000), Wake(3000)]
 
 
 def test_what_an_unfinished_batch_reads_is_not_forgotten_when_a_later_one_ends():
     driven = begun()
     for time_ms in (2000, 3000, 4000):
         driven.tick(time_ms)
-    assert driven.run_job(3000)[-1] == info("Total delay: 0.000 s for time 3000 ms (execution: 0.000 s)")
+    assert driven.run_job(3000)[-1] == Complete(3000)
     assert driven.run_job(2000)[-1] == Forget(3000)
     assert driven.run_job(4000)[-1] == Forget(4000)
 
@@ -139,7 +147,7 @@ def test_failed_output_is_reported_and_the_rest_of_the_batch_goes_on():
     error = ValueError("no")
     failed = driven.run_job(2000, 0, error)
     assert failed[-2:] == [Log(logging.ERROR, "Error running job streaming job 2000 ms.0", error), Report(error)]
-    assert driven.core.pending() == (2000,)
+    assert driven.core.running() == (2000,)
     last = driven.run_job(2000, 1)
     completed = next(a.event for a in last if isinstance(a, Announce) and isinstance(a.event, events.BatchCompleted))
     reasons = {k: v.failureReason() for k, v in completed.batchInfo().outputOperationInfos().items()}
@@ -147,6 +155,44 @@ def test_failed_output_is_reported_and_the_rest_of_the_batch_goes_on():
     assert not any(isinstance(a, Log) and a.text.startswith("Total delay") for a in last)
     # Spark forgets the failure when the last output succeeds.
     assert driven.core.failed() == (2000,)
+
+
+def test_batch_is_pending_until_all_its_outputs_have_succeeded():
+    driven = begun()
+    for time_ms in (2000, 3000, 4000, 5000):
+        driven.tick(time_ms)
+    driven.run_job(3000)
+    driven.run_job(4000, error=ValueError())
+    assert driven.core.running() == (2000, 5000)
+    assert driven.core.pending() == (2000, 4000, 5000)
+    driven.run_job(2000)
+    driven.run_job(5000)
+    assert driven.core.running() == ()
+    assert driven.core.pending() == (4000,)
+
+
+def test_what_a_batch_reads_is_held_while_it_is_tried_again_and_goes_once_it_has_failed_for_good():
+    driven = begun()
+    driven.tick(2000)
+    driven.tick(3000)
+    driven(JobStarted(2000, 0, 2001), 2001)  # and fails, and is tried again, of which the core hears nothing
+    assert not any(isinstance(action, Forget) for action in driven.run_job(3000))
+    assert driven(JobFinished(2000, 0, 9000, ValueError()), 9000)[-1] == Forget(3000)
+
+
+def test_failure_stops_the_generator_at_once_when_that_is_the_policy():
+    driven = begun(stops_on_failure=True)
+    driven.tick(2000, outputs=2)
+    driven.tick(3000)
+    error = ValueError("no")
+    assert driven.run_job(2000, 0, error)[-3:] == [
+        Log(logging.ERROR, "Error running job streaming job 2000 ms.0", error),
+        Abort(error),
+        Finished(),
+    ]
+    assert driven.core.phase is Phase.STOPPED
+    assert driven.core.pending() == (2000, 3000)
+    assert driven(Woken(), 4000) == []
 
 
 def test_failed_batches_that_are_remembered_are_bounded():
@@ -214,3 +260,108 @@ def test_outputs_that_run_when_the_context_stops_are_still_announced():
     driven(JobStarted(2000, 0, 2001), 2001)
     driven(StopNow(), 2002)
     assert any(isinstance(a, Announce) for a in driven(JobFinished(2000, 0, 2003, None), 2003))
+
+
+# ------------------------------------------------------------------------------------------------ the job queue
+RETRYING = FailurePolicy(retries_max=2, wait_ms=700)
+
+
+def queue_of(policy: FailurePolicy, *jobs: OutputJob) -> JobQueue:
+    queue = JobQueue(policy)
+    queue.add(jobs)
+    return queue
+
+
+def taken(queue: JobQueue) -> list[tuple[int, int]]:
+    """(batch time, output) of all jobs that may run now, in order."""
+    jobs = iter(queue.take, None)
+    return [(job.time_ms, job.output_id) for job in jobs]
+
+
+@pytest.mark.parametrize(
+    ("settings", "policy"),
+    [
+        ({}, FailurePolicy(0, 0, stops=False)),
+        ({"policy": "continue", "maxRetries": "5"}, FailurePolicy(0, 0, stops=False)),
+        ({"policy": "retry"}, FailurePolicy(3, 1000, stops=False)),
+        ({"policy": "Retry", "maxRetries": "5", "retryWait": "2s"}, FailurePolicy(5, 2000, stops=False)),
+        ({"policy": "stop", "maxRetries": "5"}, FailurePolicy(0, 0, stops=True)),
+    ],
+)
+def test_failure_policy_is_what_the_settings_say(settings, policy):
+    conf = SparkConf(loadDefaults=False)
+    for name, value in settings.items():
+        conf.set(f"headwater.streaming.failure.{name}", value)
+    assert failure_policy(conf) == policy
+
+
+def test_jobs_are_taken_in_the_order_in_which_they_came():
+    queue = queue_of(FailurePolicy(), job(2000, 0), job(2000, 1))
+    queue.add((job(3000, 0), job(3000, 1)))
+    assert taken(queue) == [(2000, 0), (2000, 1), (3000, 0), (3000, 1)]
+    assert queue.take() is None
+
+
+def test_failed_job_is_at_its_end_when_nothing_else_is_asked_for():
+    queue = queue_of(FailurePolicy(), first := job(2000), job(3000))
+    assert queue.take() is first
+    assert queue.ended(first, ValueError()) is None
+    assert taken(queue) == [(3000, 0)]
+
+
+def test_failed_job_is_tried_again_as_often_as_allowed():
+    queue = queue_of(RETRYING, first := job(2000))
+    queue.take()
+    assert [queue.ended(first, ValueError()) for _ in range(3)] == [700, 700, None]
+
+
+def test_each_job_has_retries_of_its_own():
+    queue = queue_of(RETRYING, first := job(2000), second := job(3000))
+    queue.take()
+    assert [queue.ended(first, ValueError()), queue.ended(first, None)] == [700, None]
+    queue.take()
+    assert [queue.ended(second, ValueError()) for _ in range(3)] == [700, 700, None]
+
+
+def test_batches_of_an_output_run_one_at_a_time_when_they_may_be_tried_again_and_other_outputs_go_on():
+    first, second = job(2000, 0), job(2000, 1)
+    queue = queue_of(RETRYING, first, second, job(3000, 0), job(3000, 1), job(4000, 0))
+    assert taken(queue) == [(2000, 0), (2000, 1)]
+    queue.ended(first, ValueError())
+    queue.ended(second, None)
+    assert taken(queue) == [(3000, 1)]
+    queue.ended(first, None)
+    assert taken(queue) == [(3000, 0)]
+
+
+def test_batches_of_an_output_may_overlap_when_none_is_tried_again():
+    queue = queue_of(FailurePolicy(), first := job(2000, 0), job(3000, 0), job(4000, 0))
+    assert taken(queue) == [(2000, 0), (3000, 0), (4000, 0)]
+    queue.ended(first, ValueError())
+    assert taken(queue) == []
+
+
+@pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt()])
+def test_what_is_no_accident_is_not_tried_again(error):
+    queue = queue_of(RETRYING, first := job(2000))
+    queue.take()
+    assert queue.ended(first, error) is None
+
+
+def test_failure_closes_the_queue_when_the_policy_is_to_stop():
+    queue = queue_of(FailurePolicy(stops=True), first := job(2000), second := job(3000))
+    queue.take()
+    assert queue.ended(first, ValueError()) is None
+    queue.add((third := job(4000),))
+    assert queue.closed
+    assert queue.take() is None
+    assert queue.dropped() == (second, third)
+
+
+def test_closed_queue_tries_nothing_again_and_knows_what_it_dropped():
+    queue = queue_of(RETRYING, first := job(2000), second := job(3000))
+    queue.take()
+    queue.close()
+    assert queue.ended(first, ValueError()) is None
+    assert taken(queue) == []
+    assert queue.dropped() == (second,)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import threading
 
 import pytest
@@ -16,6 +18,7 @@ from headwater.errors import (
 )
 from headwater.streaming import Receiver, StreamingContext, StreamingListener
 from headwater.streaming.context import State
+from headwater.streaming.runtime import running
 
 
 def with_output(sc, **more):
@@ -38,15 +41,9 @@ def test_missing_arguments_are_refused_with_sparks_words(sc):
         StreamingContext(None, 1)
 
 
-def test_checkpoints_say_that_they_are_not_there_yet(sc):
-    ssc = StreamingContext(sc, 1)
-    ssc.checkpoint(None)
-    with pytest.raises(UnsupportedOperationException, match="Checkpoints are not there yet"):
-        ssc.checkpoint("/tmp/x")
+def test_recovery_from_a_checkpoint_says_that_it_is_not_there_yet(sc):
     with pytest.raises(UnsupportedOperationException, match="not there yet"):
-        ssc.queueStream([]).checkpoint(10)
-    with pytest.raises(UnsupportedOperationException, match="Checkpoints are not there yet"):
-        StreamingContext.getOrCreate("/tmp/x", lambda: ssc)
+        StreamingContext.getOrCreate("/tmp/x", lambda: pytest.fail("not called"))
 
 
 def test_remember_can_be_set_once(sc):
@@ -280,27 +277,106 @@ def test_stop_from_within_an_output(harness, patience, gracefully):
     assert "BatchCompleted" in harness.recorder.names()
 
 
-def test_stop_from_within_a_transform_function(harness, patience):
+@pytest.mark.parametrize("gracefully", [False, True])
+def test_stop_from_within_a_transform_function(harness, patience, gracefully):
     def stop(rdd):
-        harness.ssc.stop(stopSparkContext=False)
+        harness.ssc.stop(stopSparkContext=False, stopGraceFully=gracefully)
         return rdd
 
-    harness.collected(harness.ssc.queueStream([]).transform(stop))
+    out = harness.collected(harness.ssc.queueStream([[1]]).transform(stop))
     harness.ssc.start()
     harness.clock.advance(500)
     assert harness.ssc.awaitTerminationOrTimeout(patience)
+    assert harness.ssc.getState() is State.STOPPED
+    assert out == [[1]] or not gracefully  # a graceful stop finishes the batch that it was called in
 
 
-def test_stop_from_within_a_listener(harness, patience):
-    class Stopper(StreamingListener):
-        def onBatchCompleted(self, batchCompleted):
-            harness.ssc.stop(stopSparkContext=False)
+LISTENED = ["onStreamingStarted", "onBatchSubmitted", "onBatchStarted", "onOutputOperationStarted", "onBatchCompleted"]
 
-    harness.ssc.addStreamingListener(Stopper())
+
+@pytest.mark.parametrize("gracefully", [False, True])
+@pytest.mark.parametrize("event", LISTENED)
+def test_stop_from_within_a_listener(harness, patience, event, gracefully):
+    listener = StreamingListener()
+    setattr(listener, event, lambda event: harness.ssc.stop(stopSparkContext=False, stopGraceFully=gracefully))
+    harness.ssc.addStreamingListener(listener)
     harness.collected(harness.ssc.queueStream([]))
     harness.ssc.start()
     harness.clock.advance(500)
     assert harness.ssc.awaitTerminationOrTimeout(patience)
+    assert harness.ssc.getState() is State.STOPPED
+
+
+def test_graceful_stop_from_within_a_listener_finishes_batches_that_wait(harness, patience):
+    queued, out = threading.Event(), []
+
+    class Stopper(StreamingListener):
+        def onBatchSubmitted(self, batchSubmitted):
+            if batchSubmitted.batchInfo().batchTime().milliseconds() == 1_000_002_000:
+                queued.set()
+
+        def onBatchCompleted(self, batchCompleted):
+            harness.ssc.stop(stopSparkContext=False, stopGraceFully=True)
+
+    def wait_and_collect(rdd):
+        assert queued.wait(patience)
+        out.append(rdd.collect())
+
+    harness.ssc.addStreamingListener(Stopper())
+    harness.ssc.queueStream([[1], [2], [3]]).foreachRDD(wait_and_collect)
+    harness.ssc.start()
+    harness.clock.advance(2500)
+    assert harness.ssc.awaitTerminationOrTimeout(patience)
+    assert out == [[1], [2], [3]]
+
+
+def test_stop_from_within_an_output_stops_the_spark_context_too(no_context, patience):
+    from headwater import SparkConf, SparkContext
+
+    sc = SparkContext(conf=SparkConf(loadDefaults=False).setMaster("local").setAppName("t"))
+    clock = ManualClock()
+    ssc = StreamingContext(sc, 1, clock=clock)
+    ssc.queueStream([]).foreachRDD(lambda rdd: ssc.stop())
+    ssc.start()
+    clock.advance(1000)
+    assert ssc.awaitTerminationOrTimeout(patience)
+    assert SparkContext._active_spark_context is None
+
+
+def test_interrupt_of_a_wait_leaves_a_context_that_can_be_stopped(harness):
+    harness.ssc.queueStream([]).foreachRDD(lambda rdd: os.kill(os.getpid(), signal.SIGINT))
+    harness.ssc.start()
+    with pytest.raises(KeyboardInterrupt):
+        harness.clock.advance(500)
+        harness.ssc.awaitTermination()
+    assert harness.ssc.getState() is State.ACTIVE
+    harness.ssc.stop(stopSparkContext=False, stopGraceFully=True)
+    assert harness.ssc.getState() is State.STOPPED
+    assert harness.ssc.awaitTerminationOrTimeout(0)
+
+
+@pytest.mark.parametrize("last", ["has no job", "fails"])
+def test_graceful_stop_ends_at_once_when_its_last_batch(harness, patience, last):
+    def without_job(rdd):
+        return None
+
+    def failing(rdd):
+        raise Oops("in transform")
+
+    stream = harness.ssc.queueStream([])
+    ended = harness.collected(stream) if last == "fails" else None
+    harness.collected(stream.transform(failing if last == "fails" else without_job))
+    harness.ssc.start()
+    if last == "fails":
+        harness.run(2)
+        assert ended == [[], []]
+    else:
+        harness.clock.advance(1500)
+    # The clock stands still: whatever waited for a deadline would wait for ever.
+    stopper = threading.Thread(target=harness.ssc.stop, args=(False, True))
+    stopper.start()
+    stopper.join(patience)
+    assert not stopper.is_alive()
 
 
 def test_graceful_stop_finishes_batches_that_wait(harness, patience):
@@ -324,15 +400,47 @@ def test_graceful_stop_finishes_batches_that_wait(harness, patience):
     assert out == [[1], [2], [3]]
 
 
-def test_two_threads_may_stop_at_once(harness, patience):
+@pytest.mark.parametrize("graceful", [0, 1, 4])
+def test_several_threads_may_stop_at_once(harness, patience, graceful):
     harness.collected(harness.ssc.queueStream([]))
     harness.ssc.start()
-    threads = [threading.Thread(target=harness.ssc.stop, args=(False, n == 0)) for n in range(4)]
+    threads = [threading.Thread(target=harness.ssc.stop, args=(False, n < graceful)) for n in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(patience)
         assert not thread.is_alive()
+    assert harness.ssc.getState() is State.STOPPED
+
+
+def test_stop_that_is_not_graceful_hurries_one_that_is(harness, patience, monkeypatch):
+    monkeypatch.setattr(running, "JOB_STOP_SECONDS", 0.05)
+    begun, gate, out = threading.Event(), threading.Event(), []
+
+    def slow(rdd):
+        begun.set()
+        assert gate.wait(patience)
+        out.append(rdd.collect())
+
+    harness.ssc.queueStream([[1], [2]]).foreachRDD(slow)
+    harness.ssc.start()
+    harness.clock.advance(1500)
+    assert begun.wait(patience)
+    threads = [threading.Thread(target=harness.ssc.stop, args=(False, graceful)) for graceful in (True, False)]
+    threads[0].start()
+    while harness.ssc._stopping is None:
+        threads[0].join(0.001)
+    threads[1].start()
+    for thread in threads:
+        thread.join(patience)  # the output doesn't end, and nobody waits for it
+        assert not thread.is_alive()
+    gate.set()
+    assert out == []
+
+
+def ours(threads):
+    names = (thread.name for thread in threads)
+    return sorted(name for name in names if name.startswith(("streaming", "receiver", "block", "stop-receiver")))
 
 
 def test_no_thread_is_left_after_a_stop(harness):
@@ -340,9 +448,34 @@ def test_no_thread_is_left_after_a_stop(harness):
     harness.collected(harness.ssc.queueStream([]))
     harness.ssc.start()
     harness.run(1)
+    assert ours(set(threading.enumerate()) - before) != []
     harness.ssc.stop(stopSparkContext=False)
-    names = [thread.name for thread in set(threading.enumerate()) - before]
-    assert [name for name in names if name.startswith(("streaming", "receiver", "block"))] == []
+    assert ours(set(threading.enumerate()) - before) == []
+
+
+@pytest.mark.parametrize(
+    "thread", ["streaming-listeners", "streaming-job-executor-0", "streaming-receivers", "streaming-batches"]
+)
+def test_start_that_fails_halfway_leaves_nothing_running(sc, patience, monkeypatch, thread):
+    before = set(threading.enumerate())
+    start = threading.Thread.start
+
+    def failing_start(self):
+        if self.name == thread:
+            raise RuntimeError("can't start new thread")
+        start(self)
+
+    ssc = with_output(sc)
+    monkeypatch.setattr(threading.Thread, "start", failing_start)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        ssc.start()
+    monkeypatch.undo()
+    assert ours(set(threading.enumerate()) - before) == []
+    assert (ssc.getState(), StreamingContext.getActive()) == (State.STOPPED, None)
+    assert ssc.awaitTerminationOrTimeout(patience)
+    another = with_output(sc)
+    another.start()
+    another.stop(stopSparkContext=False)
 
 
 def test_stop_of_a_stopped_context_still_stops_the_spark_context(no_context):

@@ -6,7 +6,7 @@ import pytest
 
 from headwater import SparkContext
 from headwater.streaming import DStream, StreamingContext
-from headwater.streaming.notyet import OF_CONTEXT, OF_DSTREAM
+from headwater.streaming.notyet import OF_DSTREAM
 
 
 @pytest.fixture
@@ -21,15 +21,8 @@ def test_stream_says_what_comes_later(ssc: StreamingContext, name: str) -> None:
         getattr(stream, name)
 
 
-@pytest.mark.parametrize("name", OF_CONTEXT)
-def test_context_says_what_comes_later(ssc: StreamingContext, name: str) -> None:
-    with pytest.raises(AttributeError, match=f"StreamingContext.{name} is not there yet"):
-        getattr(ssc, name)
-
-
 def test_nothing_that_is_there_is_listed_as_missing() -> None:
     assert not [name for name in OF_DSTREAM if hasattr(DStream, name)]
-    assert not [name for name in OF_CONTEXT if hasattr(StreamingContext, name)]
 
 
 def test_an_unknown_attribute_is_just_unknown(ssc: StreamingContext) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-import os
 from collections import Counter, deque
 from datetime import datetime
 
@@ -262,17 +261,3 @@ def test_nothing_grows_over_many_batches(harness):
     harness.run(30)
     for node in harness.ssc._graph._nodes:
         assert len(node.remembered()) <= 2
-
-
-# ------------------------------------------------------------------------------------------------ files
-def test_new_files_of_a_directory_are_lines_and_input_metadata(harness, tmp_path):
-    out = harness.collected(harness.ssc.textFileStream(str(tmp_path)))
-    harness.ssc.start()
-    harness.run(1)
-    path = tmp_path / "words [1] {2}.txt"
-    path.write_text("one\ntwo\n")
-    os.utime(path, (1_000_000.5, 1_000_000.5))
-    infos = harness.run(2)
-    assert out == [[], ["one", "two"], []]
-    info = infos[0].streamIdToInputInfo()[0]
-    assert (info.metadata()["files"], info.metadataDescription()) == ([str(path)], str(path))

@@ -22,8 +22,12 @@ from headwater.streaming.runtime.receivers import (
     Launched,
     Lost,
     ReceiverTracker,
+    Record,
+    Recorded,
     Registered,
     StopAll,
+    Taken,
+    Tell,
 )
 
 RESTART_MS = 2000
@@ -32,8 +36,8 @@ RESTART_MS = 2000
 class Driven:
     """A tracker whose invariants are checked after each event."""
 
-    def __init__(self, *names: str) -> None:
-        self.core = ReceiverTracker(dict(enumerate(names)), RESTART_MS)
+    def __init__(self, *names: str, recorded: bool = False) -> None:
+        self.core = ReceiverTracker(dict(enumerate(names)), RESTART_MS, recorded=recorded)
 
     def __call__(self, event: Any, now_ms: int = 0) -> list[Any]:
         actions = self.core.handle(event, now_ms)
@@ -41,8 +45,8 @@ class Driven:
         return actions
 
 
-def running(*names: str) -> Driven:
-    driven = Driven(*(names or ("R-0",)))
+def running(*names: str, recorded: bool = False) -> Driven:
+    driven = Driven(*(names or ("R-0",)), recorded=recorded)
     driven(LaunchAll())
     for stream_id in range(len(names) or 1):
         driven(Launched(stream_id, 1, "e0"))
@@ -68,20 +72,58 @@ def test_receivers_are_launched_and_announced_once_they_register():
 
 def test_blocks_go_to_the_next_batch_and_to_no_other():
     driven = running("R-0", "R-1")
-    driven(BlockStored(0, block(0, 100)))
-    driven(BlockStored(0, block(0, 300)))
-    expected = {0: Batch((block(0, 100), block(0, 300)), 0), 1: Batch((), 0)}
-    assert driven(Allocate(1000)) == [Allocated(1000, expected)]
-    driven(BlockStored(1, block(1, 1100)))
-    assert driven(Allocate(2000)) == [Allocated(2000, {0: Batch((), 0), 1: Batch((block(1, 1100),), 0)})]
+    first, second, third = (BlockStored(i, block(i, ms)) for i, ms in ((0, 100), (0, 300), (1, 1100)))
+    driven(first)
+    driven(second)
+    assert driven(Allocate(1000)) == [Allocated(1000, {0: Batch((first, second)), 1: Batch(())})]
+    driven(third)
+    assert driven(Allocate(2000)) == [Allocated(2000, {0: Batch(()), 1: Batch((third,))})]
+
+
+def test_whoever_stored_a_block_is_told_that_it_is_taken():
+    driven = running()
+    assert driven(BlockStored(0, block(0, 100))) == [Tell(0, Taken("input-0-100"))]
+
+
+def test_block_counts_once_it_is_recorded_where_there_is_a_ledger():
+    driven = running(recorded=True)
+    stored = BlockStored(0, block(0, 100))
+    assert driven(stored) == [Record(stored)]
+    assert driven(Allocate(1000)) == [Allocated(1000, {0: Batch(())})]
+    assert driven(Recorded(stored)) == [Tell(0, Taken("input-0-100"))]
+    assert driven(Allocate(2000)) == [Allocated(2000, {0: Batch((stored,))})]
+
+
+def test_block_that_could_not_be_recorded_never_counts():
+    driven = running(recorded=True)
+    stored = BlockStored(0, block(0, 100))
+    driven(stored)
+    assert driven(Recorded(stored, "no space")) == [Tell(0, Taken("input-0-100", "no space"))]
+    assert driven(Allocate(1000)) == [Allocated(1000, {0: Batch(())})]
+
+
+def test_receivers_are_drained_when_their_last_block_is_recorded():
+    driven = running(recorded=True)
+    stored = BlockStored(0, block(0, 100))
+    driven(stored)
+    driven(StopAll())
+    assert Drained(True) not in driven(Deregistered(0, 1, "Stopped by driver", "", False))
+    assert driven(Recorded(stored))[-1] == Drained(True)
+
+
+def test_blocks_from_before_a_restart_go_to_the_first_batch():
+    driven = Driven("R-0", recorded=True)
+    stored = BlockStored(0, block(0, 100))
+    driven.core.restored({0: [stored]})
+    assert driven(Allocate(1000)) == [Allocated(1000, {0: Batch((stored,))})]
 
 
 def test_undecodable_lines_are_warned_of_once_and_counted_each_batch():
     driven = running()
     assert levels(driven(BlockStored(0, block(0, 100), 2))) == [logging.WARNING]
-    assert driven(BlockStored(0, block(0, 300), 3)) == []
+    assert levels(driven(BlockStored(0, block(0, 300), 3))) == []
     assert driven(Allocate(1000))[0].blocks[0].undecodable == 5
-    assert driven(BlockStored(0, block(0, 1100), 1)) == []
+    assert levels(driven(BlockStored(0, block(0, 1100), 1))) == []
     assert driven(Allocate(2000))[0].blocks[0].undecodable == 1
 
 

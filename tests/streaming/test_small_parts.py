@@ -1,11 +1,10 @@
-"""Durations, call arity, the listener bus, the waiter, line framing, file selection."""
+"""Durations, call arity, the listener bus, the waiter, line framing."""
 
 from __future__ import annotations
 
 import functools
 import logging
 import math
-import os
 import threading
 from datetime import datetime
 
@@ -19,7 +18,6 @@ from headwater.streaming.durations import duration_ms, instant_ms, local_datetim
 from headwater.streaming.listener import StreamingListener, StreamingListenerBus, StreamingStarted
 from headwater.streaming.operators.functions import takes_time
 from headwater.streaming.runtime.waiter import Waiter
-from headwater.streaming.sources.files import FileSelector
 from headwater.streaming.sources.socket import LineFramer
 
 
@@ -160,45 +158,6 @@ def test_a_line_that_never_ends_is_refused():
     framer.feed(b"12345678")
     with pytest.raises(SparkException, match="longer than 10 bytes"):
         framer.feed(b"90123")
-
-
-# ------------------------------------------------------------------------------------------------ files
-def place(directory, name, modified_ms):
-    path = directory / name
-    path.write_text(name)
-    os.utime(path, ns=(modified_ms * 1_000_000, modified_ms * 1_000_000))
-    return str(path)
-
-
-def test_files_are_selected_by_modification_time_within_the_window(tmp_path):
-    old = place(tmp_path, "old", 9_000)
-    fits = place(tmp_path, "fits", 10_500)
-    future = place(tmp_path, "future", 13_000)
-    for hidden in (".hidden", "_hidden"):
-        place(tmp_path, hidden, 10_500)
-    (tmp_path / "directory").mkdir()
-    selector = FileSelector(str(tmp_path), 10_000, 60_000)
-    assert selector.find(11_000) == [fits]
-    selector.mark(11_000, [fits])
-    assert selector.find(12_000) == []
-    assert selector.find(13_000) == [future]
-    os.utime(old, ns=(13_500_000_000, 13_500_000_000))  # a touched file becomes eligible
-    assert selector.find(14_000) == [future, old]
-
-
-def test_files_that_were_not_marked_are_found_again(tmp_path):
-    path = place(tmp_path, "a", 10_500)
-    selector = FileSelector(str(tmp_path), 10_000, 60_000)
-    assert selector.find(11_000) == selector.find(12_000) == [path]
-
-
-def test_missing_directory_is_empty_and_a_glob_of_directories_is_expanded_each_time(tmp_path):
-    selector = FileSelector(str(tmp_path / "d*"), 0, 60_000)
-    assert selector.find(11_000) == []
-    for name in ("d1", "d2"):
-        (tmp_path / name).mkdir()
-        place(tmp_path / name, "f", 10_500)
-    assert selector.find(11_000) == [str(tmp_path / "d1" / "f"), str(tmp_path / "d2" / "f")]
 
 
 def test_naive_datetimes_are_local():

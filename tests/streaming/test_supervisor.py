@@ -14,7 +14,7 @@ from headwater.engine.events import Wake, Woken
 from headwater.engine.lineage import BlockRef
 from headwater.errors import IllegalStateException, SparkException
 from headwater.streaming import Receiver
-from headwater.streaming.runtime.receivers import BlockStored, Deregistered, Errored, Registered
+from headwater.streaming.runtime.receivers import BlockStored, Deregistered, Errored, Registered, Taken
 from headwater.streaming.sources import blocks as generator
 from headwater.streaming.sources import receiver as supervision
 from headwater.streaming.sources.blocks import BlockGenerator, GeneratorState, RateLimiter
@@ -231,7 +231,9 @@ def test_rate_of_zero_or_less_means_no_limit(rate):
 class Host:
     """An executor: keeps blocks, and what was posted to the driver."""
 
-    executor_id, host = "e0", "h"
+    executor_id, host, closing = "e0", "h", False
+    supervisor: Supervisor
+    answers = True  # as a driver does that has the block
 
     def __init__(self) -> None:
         self.conf: dict[str, str] = {}
@@ -244,6 +246,8 @@ class Host:
 
     def post(self, payload: Any) -> None:
         self.posted.put(payload)
+        if self.answers and isinstance(payload, BlockStored):
+            self.supervisor.receive(Taken(payload.block.block_id))
 
     def next(self) -> Any:
         return self.posted.get(timeout=30)
@@ -252,7 +256,7 @@ class Host:
 def supervised(receiver: Receiver, clock: Clock, rate_max: float | None = None) -> tuple[Supervisor, Host]:
     host = Host()
     settings = ReceiverSettings(0, 3, -1, 200, 2000, rate_max)
-    supervisor = Supervisor(receiver, settings, host, clock)
+    supervisor = host.supervisor = Supervisor(receiver, settings, host, clock)
     supervisor.start()
     return supervisor, host
 

@@ -237,6 +237,9 @@ class FarExecutor:
     def forget_broadcast(self, broadcast_id: int) -> None:
         self.call("forget_broadcast", broadcast_id)
 
+    def forget_state(self, state_id: int) -> None:
+        self.call("forget_state", state_id)
+
     def remove_prefix(self, prefix: str) -> None:
         self.call("remove_prefix", prefix)
 
@@ -276,6 +279,7 @@ def serve(settings: ExecutorSettings, driver: tuple[str, int]) -> None:
             "get_block": executor.get_block,
             "remove_blocks": executor.remove_blocks,
             "forget_broadcast": executor.forget_broadcast,
+            "forget_state": executor.forget_state,
             "remove_prefix": executor.remove_prefix,
             "add_file": executor.add_file,
             "start_receiver": executor.receivers.start,

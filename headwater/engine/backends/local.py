@@ -43,6 +43,7 @@ class NearExecutor:
         self.get_block = executor.get_block
         self.remove_blocks = executor.remove_blocks
         self.forget_broadcast = executor.forget_broadcast
+        self.forget_state = executor.forget_state
         self.remove_prefix = executor.remove_prefix
         self.add_file = executor.add_file
         self.start_receiver = executor.receivers.start

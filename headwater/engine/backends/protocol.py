@@ -37,6 +37,9 @@ class ExecutorHandle(Protocol):
     def forget_broadcast(self, broadcast_id: int) -> None:
         """Remove a broadcast, its value in the workers included."""
 
+    def forget_state(self, state_id: int) -> None:
+        """Drop a state's partitions from the workers' heaps."""
+
     def remove_prefix(self, prefix: str) -> None:
         """Remove blocks whose id starts so."""
 

@@ -12,14 +12,14 @@ from typing import Any
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + os.sep
 
 
-def takes_time(function: Callable[..., Any], rdds: int) -> bool:
-    """Whether a function of `rdds` RDDs wants the batch time before them. Any kind of callable will do.
+def takes_time(function: Callable[..., Any], others: int) -> bool:
+    """Whether a function of `others` arguments wants the batch time before them. Any kind of callable will do.
 
     Parameters with a default and *args are left alone where the function can be called without them; a callable that
     does not say what it takes (some builtins) is called without the time.
 
     Raises:
-        AssertionError: it can be called with neither `rdds` nor `rdds + 1` arguments.
+        AssertionError: it can be called with neither `others` nor `others + 1` arguments.
         TypeError: it is not callable.
 
     >>> takes_time(lambda time, rdd: rdd, 1), takes_time(print, 1)
@@ -36,11 +36,11 @@ def takes_time(function: Callable[..., Any], rdds: int) -> bool:
     most = sys.maxsize if any(p.kind is p.VAR_POSITIONAL for p in parameters) else len(positional)
     keywords_missing = any(p.kind is p.KEYWORD_ONLY and p.default is p.empty for p in parameters)
     if not keywords_missing:
-        if required <= rdds <= most:
+        if required <= others <= most:
             return False
-        if required <= rdds + 1 <= most:
+        if required <= others + 1 <= most:
             return True
-    words = {1: "one or two", 2: "two or three"}[rdds]
+    words = {1: "one or two", 2: "two or three", 3: "three or four"}[others]
     raise AssertionError(f"func should take {words} arguments, not {function!r}")
 
 

@@ -6,6 +6,7 @@ import operator
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from headwater.rdd.functions import second
 from headwater.streaming.durations import local_datetime
 from headwater.streaming.operators.node import Node, rdd_or_none
 
@@ -92,7 +93,7 @@ class Transformed(Node):
 
 def reduced(rdd: RDD[Any], function: Callable[[Any, Any], Any]) -> RDD[Any]:
     """All records of an RDD combined into one, as an RDD of one partition; an empty RDD stays empty."""
-    result: RDD[Any] = rdd.map(_with_none).reduceByKey(function, 1).map(_second)
+    result: RDD[Any] = rdd.map(with_none).reduceByKey(function, 1).map(second)
     return result
 
 
@@ -100,9 +101,6 @@ def _count(records: Any) -> list[int]:
     return [len(records) if isinstance(records, list) else sum(1 for _ in records)]
 
 
-def _with_none(record: Any) -> tuple[None, Any]:
+def with_none(record: Any) -> tuple[None, Any]:
+    """A pair of which all have the same key."""
     return None, record
-
-
-def _second(pair: tuple[Any, Any]) -> Any:
-    return pair[1]

@@ -9,9 +9,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from headwater.errors import SparkException
+from headwater import filesystem
+from headwater.errors import IllegalArgumentException, SparkException
 from headwater.storagelevel import StorageLevel
 
 if TYPE_CHECKING:
@@ -28,27 +29,82 @@ class Node:
 
     #: Whether RDDs of this node were made by it, so that they are unpersisted when it forgets them.
     owns_rdds = True
+    #: Whether what its RDDs read is stored anyway, so that it needn't be persisted for being read again.
+    is_stored = False
+    #: What of it doesn't go into a checkpoint: `_begin` makes it anew.
+    not_kept: ClassVar[frozenset[str]] = frozenset({"zero_ms", "_rdds", "_failure"})
+    #: Whether only its latest RDDs are read quickly, so that windows over them need them persisted.
+    holds_latest = False
 
     def __init__(self, parents: Sequence[Node], slide_ms: int | None = None) -> None:
         self.parents = tuple(parents)
         self.slide_ms: int = slide_ms if slide_ms is not None else self.parents[0].slide_ms
         self.remember_ms = 0  # how long RDDs are kept; grows until the start, fixed after
         self.storage_level: StorageLevel | None = None
+        self.checkpoint_ms: int | None = None  # how often the RDD of a batch is checkpointed; None: never
+        self.uid = ""  # what the stream is called in checkpoints, if the program says so
+        self._begin()
+
+    def _begin(self) -> None:
+        """Have all that comes about while it runs as before the start; also when it comes out of a checkpoint."""
         self.zero_ms: int | None = None  # None before the start
         self._rdds: dict[int, RDD[Any] | None] = {}  # by batch time; None: it has no RDD in that batch
         self._failure: tuple[int, Exception] | None = None  # the latest batch that failed, so that it fails only once
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in self.not_kept}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._begin()
+
     # -------------------------------------------------------------------------------------------- what a kind answers
+    @property
+    def keeper(self) -> Node:
+        """The node that is persisted when this one is to be."""
+        return self
+
+    @property
+    def checkpointed(self) -> Node:
+        """The node that is checkpointed when this one is to be."""
+        return self
+
     @property
     def parents_remember_ms(self) -> int:
         """How long parents must keep their RDDs for this node."""
         return self.remember_ms
 
     def compute(self, time_ms: int) -> RDD[Any] | None:
-        """The RDD of a batch; None if there is none. Called once a batch, on the generator's thread, in order."""
+        """The RDD of a batch; None if there is none.
+
+        Called once a batch, on the generator's thread, in order. If that fails it may be called again for the batch, on
+        an output's thread, by which time later batches may have been computed (`forget_failure`).
+        """
         raise NotImplementedError
 
     # -------------------------------------------------------------------------------------------- its life
+    def validate(self, checkpoint_directory: str | None) -> None:
+        """See to it that the stream can work; called before `start`.
+
+        Raises:
+            IllegalArgumentException: there is no directory for its checkpoints, or their interval doesn't fit.
+        """
+        interval_ms, slide_ms = self.checkpoint_ms, self.slide_ms
+        if interval_ms is None:
+            return
+        if checkpoint_directory is None:
+            raise IllegalArgumentException(
+                "requirement failed: The checkpoint directory has not been set. Please set it by "
+                f"StreamingContext.checkpoint(): the {self.describe()} is to be checkpointed."
+            )
+        if interval_ms % slide_ms:
+            wrong = "lower than" if interval_ms < slide_ms else "not a multiple of"
+            raise IllegalArgumentException(
+                f"requirement failed: The checkpoint interval for the {self.describe()} has been set to {interval_ms} "
+                f"ms, which is {wrong} its slide time ({slide_ms} ms). Please set it to at least "
+                f"{-(-interval_ms // slide_ms) * slide_ms} ms."
+            )
+
     def start(self, zero_ms: int, remember_ms: int) -> None:
         """Fix the zero time, and remember at least so long; parents come first to know. May be called repeatedly."""
         self.zero_ms = zero_ms
@@ -81,10 +137,21 @@ class Node:
         except Exception as error:
             self._failure = (time_ms, error)
             raise
-        if rdd is not None and self.storage_level is not None and not rdd.is_cached:
-            rdd.persist(self.storage_level)
+        if rdd is not None:
+            self._keep(time_ms, rdd)
         self._rdds[time_ms] = rdd
         return rdd
+
+    def _keep(self, time_ms: int, rdd: RDD[Any]) -> None:
+        """Persist and checkpoint the RDD of a batch, as far as that is wanted."""
+        if self.storage_level is not None and not rdd.is_cached:
+            rdd.persist(self.storage_level)
+        if self.checkpoint_ms is not None and (time_ms - (self.zero_ms or 0)) % self.checkpoint_ms == 0:
+            rdd.checkpoint()
+
+    def forget_failure(self) -> None:
+        """Have the next call of `rdd` for the batch that failed, if one did, compute it again; parents are not told."""
+        self._failure = None
 
     def forget(self, until_ms: int, *, unpersist: bool) -> None:
         """Drop the RDDs of batches up to `until_ms` less what is remembered; parents are not told."""
@@ -98,8 +165,18 @@ class Node:
         # A function that returns the same RDD each batch (a lookup table) goes on to use it.
         kept = {id(rdd) for rdd in self._rdds.values()}
         for rdd in forgotten:
-            if rdd is not None and rdd.is_cached and id(rdd) not in kept:
+            if rdd is None or id(rdd) in kept:
+                continue
+            if rdd.is_cached:
                 rdd.unpersist()
+            if self.checkpoint_ms is not None and (path := rdd.getCheckpointFile()) is not None:
+                filesystem.remove(path)
+
+    def materialise(self, time_ms: int) -> None:
+        """Have stored what later batches need of this one; called when an output is done, on its thread."""
+
+    def stop(self) -> None:
+        """The application ends: close what is open. Called once."""
 
     def remembered(self) -> tuple[int, ...]:
         """The batch times of which the node holds the result, ascending."""

@@ -33,7 +33,7 @@ class Output:
         self.parent = parent
         self.name = name
         self.description = description
-        self._function = function
+        self.function = function
         self._with_time = with_time
 
     def job(self, time_ms: int) -> Callable[[], None] | None:
@@ -46,9 +46,9 @@ class Output:
 
     def _run(self, time_ms: int, rdd: RDD[Any]) -> None:
         if self._with_time:
-            self._function(local_datetime(time_ms), rdd)
+            self.function(local_datetime(time_ms), rdd)
         else:
-            self._function(rdd)
+            self.function(rdd)
 
 
 def printer(num: int) -> Callable[[datetime, RDD[Any]], None]:

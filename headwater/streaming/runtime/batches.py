@@ -3,14 +3,16 @@
 - A core: it knows times, numbers and names, and neither RDDs, threads nor the clock.
 - A tick goes Allocate -> `Allocated` -> Generate -> `Generated` -> Submit, one at a time and none is left out: a late
   generator catches up tick by tick, each with its nominal time.
-- A batch is pending from `Generated` to its last output's end. What an unfinished batch reads is never forgotten.
-- A batch with a failed output is complete for its listeners, and stays in `failed()` for whoever recovers it.
+- A batch runs from `Generated` to its last output's end. What a running batch reads is never forgotten.
+- A batch is pending until all its outputs have succeeded. One that failed is complete for its listeners, and stays in
+  `pending()` for whoever recovers it.
 """
 
 from __future__ import annotations
 
 import logging
 import traceback
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -40,15 +42,16 @@ class Phase(Enum):
     RUNNING = "running"
     DRAINING = "draining"  # receivers are stopping; ticks go on
     LAST_TICK = "last tick"  # received data is left, which the next tick takes along
-    FINISHING = "finishing"  # no more ticks; pending batches end
+    FINISHING = "finishing"  # no more ticks; running batches end
     STOPPED = "stopped"
 
 
 # ------------------------------------------------------------------------------------------------ events
 class Begin(NamedTuple):
-    """Start ticking; `first_ms` is the first batch time."""
+    """Start ticking; `first_ms` is the first batch time. `missed`: batches from before it to run first, in order."""
 
     first_ms: int
+    missed: tuple[int, ...] = ()
 
 
 class Allocated(NamedTuple):
@@ -86,7 +89,7 @@ class JobStarted(NamedTuple):
 
 
 class JobFinished(NamedTuple):
-    """An output ended at `at_ms`, with an error or (None) well."""
+    """An output ended at `at_ms`, with an error or (None) well; it isn't tried again."""
 
     time_ms: int
     output_id: int
@@ -142,6 +145,18 @@ class Report(NamedTuple):
     error: BaseException
 
 
+class Abort(NamedTuple):
+    """Stop the context; then let awaitTermination raise this."""
+
+    error: BaseException
+
+
+class Complete(NamedTuple):
+    """All outputs of this batch, if it has any, succeeded: nobody will have to run it again."""
+
+    time_ms: int
+
+
 class Forget(NamedTuple):
     """Batches up to this time are done: what no stream remembers longer may go."""
 
@@ -161,13 +176,13 @@ class StopReceivers(NamedTuple):
 
 
 class Finished(NamedTuple):
-    """The last action: nothing is pending that anyone waits for."""
+    """Nothing runs that a stop would wait for."""
 
 
 # ------------------------------------------------------------------------------------------------ the core
 @dataclass(slots=True)
 class _Batch:
-    """A batch that is pending. `remaining` counts its outputs without an end."""
+    """A batch that runs. `remaining` counts its outputs without an end."""
 
     time_ms: int
     inputs: Mapping[int, StreamInputInfo]
@@ -189,16 +204,19 @@ class BatchGenerator:
 
     Args:
         batch_ms: the batch interval.
+        stops_on_failure: whether a failed output stops the context; else the others go on.
     """
 
-    def __init__(self, batch_ms: int) -> None:
+    def __init__(self, batch_ms: int, *, stops_on_failure: bool = False) -> None:
         self._batch_ms = batch_ms
+        self._stops_on_failure = stops_on_failure
         self._phase = Phase.CREATED
-        self._next_ms = -1  # the next tick's nominal time
+        self._next_ms = -1  # the next tick's nominal time, but for those that were missed
+        self._missed: deque[int] = deque()  # from before the first tick, ascending
         self._generating_ms: int | None = None  # the tick between Allocate and Generated
         self._last_ms: int | None = None  # the tick that is known to be the last
         self._deadline_ms: int | None = None  # of a graceful stop
-        self._pending: dict[int, _Batch] = {}  # by batch time, ascending: ticks come in order
+        self._running: dict[int, _Batch] = {}  # by batch time, ascending: ticks come in order
         self._done_ms = -1  # the latest tick that was generated, whatever became of it
         self._forgotten_ms = -1  # what Forget said last
         self._failed: dict[int, None] = {}  # batch times, oldest first
@@ -232,19 +250,24 @@ class BatchGenerator:
         """Where in its life it is."""
         return self._phase
 
-    def pending(self) -> tuple[int, ...]:
-        """Times of the batches that have outputs without an end."""
-        return tuple(self._pending)
+    def running(self) -> tuple[int, ...]:
+        """Times of the batches that have outputs without an end, oldest first."""
+        return tuple(self._running)
 
     def failed(self) -> tuple[int, ...]:
-        """Times of the batches of which an output failed, oldest first; the latest `FAILED_KEPT_MAX`."""
+        """Times of the batches that ended with a failed output, oldest end first; the latest `FAILED_KEPT_MAX`."""
         return tuple(self._failed)
+
+    def pending(self) -> tuple[int, ...]:
+        """Times of the batches of which not all outputs have succeeded, oldest first: those that run or failed."""
+        return tuple(sorted((*self._failed, *self._running)))
 
     def check(self) -> None:
         """Assert what is always true."""
-        times = list(self._pending)
+        times = list(self._running)
         assert times == sorted(times), times
-        assert all(batch.remaining > 0 for batch in self._pending.values())
+        assert all(batch.remaining > 0 for batch in self._running.values())
+        assert not self._running.keys() & self._failed.keys()
         assert not times or self._forgotten_ms < times[0], (self._forgotten_ms, times)
         assert self._generating_ms is None or self._generating_ms < self._next_ms
         assert len(self._failed) <= FAILED_KEPT_MAX
@@ -255,11 +278,12 @@ class BatchGenerator:
             raise ValueError(f"begun twice: {self._phase}")
         self._phase = Phase.RUNNING
         self._next_ms = event.first_ms
-        self._forgotten_ms = event.first_ms - self._batch_ms
+        self._missed.extend(event.missed)
+        self._forgotten_ms = min((event.first_ms, *event.missed)) - self._batch_ms
         return [
             Announce(StreamingStarted(now_ms)),
             Log(logging.INFO, f"Started JobGenerator at {event.first_ms} ms"),
-            Wake(event.first_ms),
+            *self._tick(now_ms),
         ]
 
     def _woken(self, now_ms: int) -> list[Any]:
@@ -274,6 +298,9 @@ class BatchGenerator:
         """Begin the next tick if it is due and none is under way; else see to it that we are woken for it."""
         if self._generating_ms is not None or self._phase not in (Phase.RUNNING, Phase.DRAINING, Phase.LAST_TICK):
             return []
+        if self._missed:
+            self._generating_ms = self._missed.popleft()
+            return [Allocate(self._generating_ms)]
         if now_ms < self._next_ms:
             return [Wake(self._next_ms)]
         self._generating_ms = self._next_ms
@@ -292,7 +319,8 @@ class BatchGenerator:
         if event.jobs:
             actions = self._submit(event)
         else:
-            actions = [Log(logging.INFO, f"No jobs added for time {event.time_ms} ms"), *self._forget()]
+            text = f"No jobs added for time {event.time_ms} ms"
+            actions = [Log(logging.INFO, text), Complete(event.time_ms), *self._forget()]
         return [*actions, *self._tick(now_ms), *self._finish()]
 
     def _submit(self, event: Generated) -> list[Any]:
@@ -301,7 +329,7 @@ class BatchGenerator:
             for job in event.jobs
         }
         batch = _Batch(event.time_ms, event.inputs, event.at_ms, outputs, len(outputs))
-        self._pending[event.time_ms] = batch
+        self._running[event.time_ms] = batch
         return [
             Log(logging.INFO, f"Added jobs for time {event.time_ms} ms"),
             Announce(BatchSubmitted(batch.info())),
@@ -310,7 +338,7 @@ class BatchGenerator:
 
     # -------------------------------------------------------------------------------------------- outputs
     def _job_started(self, event: JobStarted) -> list[Any]:
-        batch = self._pending[event.time_ms]
+        batch = self._running[event.time_ms]
         before = batch.outputs[event.output_id]
         output = OutputOperationInfo(event.time_ms, event.output_id, before.name(), before.description(), event.at_ms)
         batch.outputs[event.output_id] = output
@@ -319,11 +347,11 @@ class BatchGenerator:
             batch.started_ms = event.at_ms
             actions.append(Announce(BatchStarted(batch.info())))
         actions.append(Announce(OutputOperationStarted(output)))
-        actions.append(Log(logging.INFO, f"Starting job {_job_name(event)} from job set of time {event.time_ms} ms"))
+        actions.append(Log(logging.INFO, f"Starting job {job_name(event)} from job set of time {event.time_ms} ms"))
         return actions
 
     def _job_finished(self, event: JobFinished) -> list[Any]:
-        batch = self._pending[event.time_ms]
+        batch = self._running[event.time_ms]
         before = batch.outputs[event.output_id]
         failure = None if event.error is None else "".join(traceback.format_exception(event.error))
         output = OutputOperationInfo(
@@ -339,16 +367,18 @@ class BatchGenerator:
         batch.remaining -= 1
         batch.failed |= event.error is not None
         actions: list[Any] = [
-            Log(logging.INFO, f"Finished job {_job_name(event)} from job set of time {event.time_ms} ms"),
+            Log(logging.INFO, f"Finished job {job_name(event)} from job set of time {event.time_ms} ms"),
             Announce(OutputOperationCompleted(output)),
         ]
         if event.error is not None:
-            actions.append(Log(logging.ERROR, f"Error running job {_job_name(event)}", event.error))
-            actions.append(Report(event.error))
+            actions.append(Log(logging.ERROR, f"Error running job {job_name(event)}", event.error))
+            actions.append(Abort(event.error) if self._stops_on_failure else Report(event.error))
         if not batch.remaining:
             batch.ended_ms = event.at_ms
-            del self._pending[event.time_ms]
+            del self._running[event.time_ms]
             actions += [Announce(BatchCompleted(batch.info())), *self._completed(batch)]
+        if event.error is not None and self._stops_on_failure:
+            return [*actions, *self._stop_now()]
         return [*actions, *self._finish()]
 
     def _completed(self, batch: _Batch) -> list[Any]:
@@ -360,15 +390,16 @@ class BatchGenerator:
         total = (batch.ended_ms - batch.time_ms) / 1000
         execution = (batch.ended_ms - batch.started_ms) / 1000
         text = f"Total delay: {total:.3f} s for time {batch.time_ms} ms (execution: {execution:.3f} s)"
-        return [Log(logging.INFO, text), *self._forget()]
+        return [Log(logging.INFO, text), Complete(batch.time_ms), *self._forget()]
 
     def _forget(self) -> list[Any]:
         """Forget up to the last batch before which all have ended.
 
-        A failed batch's data goes with the batches after it: nothing can redo it without a checkpoint, and keeping it
-        would stop the receivers of a stream whose every batch fails.
+        A batch that is tried again still runs, so its data is held. Once it has failed for good its data goes with
+        the batches after it: keeping it would stop the receivers of a stream whose every batch fails. What a restart
+        needs to run it again stands in the ledger and the logs.
         """
-        oldest = next(iter(self._pending), None)
+        oldest = next(iter(self._running), None)
         until = self._done_ms if oldest is None else oldest - self._batch_ms
         if until <= self._forgotten_ms:
             return []
@@ -392,7 +423,7 @@ class BatchGenerator:
         return [*self._tick(now_ms), *self._finish()]
 
     def _finish(self) -> list[Any]:
-        if self._phase is not Phase.FINISHING or self._pending or self._generating_ms is not None:
+        if self._phase is not Phase.FINISHING or self._running or self._generating_ms is not None:
             return []
         self._phase = Phase.STOPPED
         return [Finished()]
@@ -405,5 +436,6 @@ class BatchGenerator:
         return [Finished()]
 
 
-def _job_name(event: JobStarted | JobFinished) -> str:
+def job_name(event: OutputJob | JobStarted | JobFinished) -> str:
+    """What the log calls a job."""
     return f"streaming job {event.time_ms} ms.{event.output_id}"

@@ -1,8 +1,10 @@
 """The threads that run output operations, `spark.streaming.concurrentJobs` of them.
 
 With one thread (the default) outputs run strictly in order: a batch's in the order of definition, all before the next
-batch's. With more there is no order. The queue has no limit: batches are data that was accepted, so none is dropped;
-what bounds memory is that receivers wait once too much of their data is unprocessed.
+batch's; an output that failed and is tried again keeps its thread, so the others wait. With more threads there is no
+order, but that an output whose batches may be tried again has one of them at a time, in order. The queue has no limit:
+batches are data that was accepted, so none is dropped; what bounds memory is that receivers wait once too much of
+their data is unprocessed.
 """
 
 from __future__ import annotations
@@ -13,16 +15,15 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from headwater.clock import Clock
+from headwater.clock import EXPIRED, Clock
 from headwater.streaming.durations import format_batch_time
-from headwater.streaming.runtime.batches import JobFinished, JobStarted, OutputJob
+from headwater.streaming.runtime.batches import JobFinished, JobStarted, OutputJob, job_name
+from headwater.streaming.runtime.jobqueue import FailurePolicy, JobQueue
 
 if TYPE_CHECKING:
     from headwater.context import SparkContext
 
 logger = logging.getLogger("headwater.streaming.runtime.jobs")
-
-_END: Any = object()
 
 BATCH_TIME_PROPERTY = "spark.streaming.internal.batchTime"
 OUTPUT_ID_PROPERTY = "spark.streaming.internal.outputOpId"
@@ -33,14 +34,16 @@ class JobThreads:
 
     Args:
         count: how many threads, at least 1.
-        clock: stamps the reports.
-        report: is given `JobStarted` and `JobFinished`, on the job's thread.
-        prepare: is called with the job on its thread before it runs, to set local properties.
+        policy: what follows when a job fails.
+        clock: stamps the reports, and times the pause before a job is tried again.
+        report: is given `JobStarted` and `JobFinished`, once for each job, on the job's thread.
+        prepare: is called with the job on its thread before each try, to set local properties.
     """
 
     def __init__(
         self,
         count: int,
+        policy: FailurePolicy,
         clock: Clock,
         report: Callable[[JobStarted | JobFinished], None],
         prepare: Callable[[OutputJob], None],
@@ -48,10 +51,13 @@ class JobThreads:
         self._clock = clock
         self._report = report
         self._prepare = prepare
-        self._jobs: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._closing = False  # set once; what is queued then is dropped
+        self._queue = JobQueue(policy)
+        self._changed = threading.Condition()  # guards the queue
+        # What ends a thread's pause: one each, since a clock wakes one waiter of a queue.
+        self._endings: list[queue.SimpleQueue[Any]] = [queue.SimpleQueue() for _ in range(count)]
         self._threads = [
-            threading.Thread(target=self._run, name=f"streaming-job-executor-{i}", daemon=True) for i in range(count)
+            threading.Thread(target=self._run, args=(ending,), name=f"streaming-job-executor-{i}", daemon=True)
+            for i, ending in enumerate(self._endings)
         ]
 
     def start(self) -> None:
@@ -61,8 +67,9 @@ class JobThreads:
 
     def submit(self, jobs: tuple[OutputJob, ...]) -> None:
         """Queue jobs. Any thread; never waits."""
-        for job in jobs:
-            self._jobs.put(job)
+        with self._changed:
+            self._queue.add(jobs)
+            self._changed.notify(len(jobs))
 
     def runs_here(self) -> bool:
         """Whether the caller is an output operation."""
@@ -73,27 +80,53 @@ class JobThreads:
 
         A job that still runs then is left to its own end: Python cannot interrupt it, and its results count no more.
         """
-        self._closing = True
-        for _thread in self._threads:
-            self._jobs.put(_END)
-        for thread in self._threads:
+        with self._changed:
+            self._queue.close()
+            self._changed.notify_all()
+        for ending in self._endings:
+            ending.put(None)
+        started = [thread for thread in self._threads if thread.ident is not None]
+        for thread in started:
             thread.join(seconds_max)
-        return not any(thread.is_alive() for thread in self._threads)
+        return not any(thread.is_alive() for thread in started)
 
-    def _run(self) -> None:
-        while (job := self._jobs.get()) is not _END:
-            if not self._closing:
-                self._run_one(job)
+    def dropped(self) -> tuple[OutputJob, ...]:
+        """The jobs that were never begun, and won't be."""
+        with self._changed:
+            return self._queue.dropped()
 
-    def _run_one(self, job: OutputJob) -> None:
+    def _run(self, ending: queue.SimpleQueue[Any]) -> None:
+        while not self._queue.closed:
+            self._run_next(ending)  # what a job holds is let go before the thread waits for the next one
+
+    def _run_next(self, ending: queue.SimpleQueue[Any]) -> None:
+        with self._changed:
+            while (job := self._queue.take()) is None:
+                if self._queue.closed:
+                    return
+                self._changed.wait()
         self._report(JobStarted(job.time_ms, job.output_id, self._clock.now_ms()))
-        error: BaseException | None = None
+        error = self._try(job)
+        while (pause_ms := self._ended(job, error)) is not None:
+            logger.warning("Error running job %s: it is tried again in %d ms", job_name(job), pause_ms, exc_info=error)
+            if self._clock.get(ending, self._clock.now_ms() + pause_ms) is not EXPIRED:
+                break  # closed
+            error = self._try(job)
+        self._report(JobFinished(job.time_ms, job.output_id, self._clock.now_ms(), error))
+
+    def _try(self, job: OutputJob) -> BaseException | None:
         try:
             self._prepare(job)
             job.run()
-        except BaseException as raised:  # also SystemExit of a user's function: it must not end this thread unseen
-            error = raised
-        self._report(JobFinished(job.time_ms, job.output_id, self._clock.now_ms(), error))
+        except BaseException as error:  # also SystemExit of a user's function: it must not end this thread unseen
+            return error
+        return None
+
+    def _ended(self, job: OutputJob, error: BaseException | None) -> int | None:
+        with self._changed:
+            pause_ms = self._queue.ended(job, error)
+            self._changed.notify_all()  # jobs of its output may go on, or it has closed the queue
+            return pause_ms
 
 
 class JobProperties:

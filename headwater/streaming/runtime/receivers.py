@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, NamedTuple
@@ -55,11 +56,29 @@ class Errored(NamedTuple):
 
 
 class BlockStored(NamedTuple):
-    """A block is stored as its level promises. `undecodable`: its text lines that aren't UTF-8."""
+    """A block is stored as its level promises; whoever stored it waits for `Taken`.
+
+    `undecodable`: its text lines that aren't UTF-8. `log`: where the receivers' log has it.
+    """
 
     stream_id: int
     block: BlockRef
     undecodable: int = 0
+    log: tuple[str, int, int] | None = None
+
+
+# ------------------------------------------------------------------------------------------------ to the executors
+class Taken(NamedTuple):
+    """To a receiver: the driver has a block and won't lose it, or why it hasn't."""
+
+    block_id: str
+    failure: str = ""
+
+
+class Limit(NamedTuple):
+    """To a receiver: take so many records a second at most; None: as many as there are."""
+
+    per_second: float | None
 
 
 # ------------------------------------------------------------------------------------------------ events
@@ -83,6 +102,13 @@ class Lost(NamedTuple):
     reason: str
 
 
+class Recorded(NamedTuple):
+    """A block is in the ledger; or it could not be written there, and then it counts as never received."""
+
+    stored: BlockStored
+    failure: str = ""
+
+
 class StopAll(NamedTuple):
     """Stop all receivers; once they have ended, `Drained`."""
 
@@ -94,6 +120,19 @@ class Launch(NamedTuple):
     stream_id: int
     epoch: int
     after_ms: int
+
+
+class Record(NamedTuple):
+    """Enter a block into the ledger, then send `Recorded`."""
+
+    stored: BlockStored
+
+
+class Tell(NamedTuple):
+    """Send a message to a receiver."""
+
+    stream_id: int
+    message: Taken | Limit
 
 
 class Halt(NamedTuple):
@@ -118,8 +157,17 @@ class Life(Enum):
 class Batch(NamedTuple):
     """What one stream's receiver brought into a batch."""
 
-    blocks: tuple[BlockRef, ...]
-    undecodable: int
+    blocks: tuple[BlockStored, ...]
+
+    @property
+    def undecodable(self) -> int:
+        """Lines that aren't UTF-8."""
+        return sum(stored.undecodable for stored in self.blocks)
+
+    @property
+    def records(self) -> int:
+        """How many there are; a block that wasn't counted adds none."""
+        return sum(max(stored.block.records, 0) for stored in self.blocks)
 
 
 @dataclass(slots=True)
@@ -141,8 +189,8 @@ class _Receiver:
     running_since_ms: int = -1
     complained: set[str] = field(default_factory=set)  # what was logged as a warning since the last block
     undecodable: int = 0  # lines so far
-    blocks: list[BlockRef] = field(default_factory=list)  # not yet allocated
-    undecodable_unallocated: int = 0
+    blocks: list[BlockStored] = field(default_factory=list)  # not yet allocated
+    recording: int = 0  # blocks on their way into the ledger
 
     @property
     def info(self) -> ReceiverInfo:
@@ -168,11 +216,13 @@ class ReceiverTracker:
     Args:
         names: stream id -> name of its receiver.
         restart_delay_ms: the longest pause before a launch.
+        recorded: whether blocks are entered into a ledger before they count.
     """
 
-    def __init__(self, names: dict[int, str], restart_delay_ms: int) -> None:
+    def __init__(self, names: dict[int, str], restart_delay_ms: int, *, recorded: bool = False) -> None:
         self._receivers = {stream_id: _Receiver(stream_id, name) for stream_id, name in names.items()}
         self._restart_delay_ms = restart_delay_ms
+        self._recorded = recorded
         self._stopping = False
         self._drained = False  # whether `Drained` was given
 
@@ -181,6 +231,8 @@ class ReceiverTracker:
         match event:
             case BlockStored():
                 return self._block_stored(event)
+            case Recorded():
+                return self._block_recorded(event)
             case Allocate():
                 return [self._allocate(event.time_ms)]
             case Registered():
@@ -218,30 +270,49 @@ class ReceiverTracker:
             assert 0 <= receiver.pause_ms <= max(self._restart_delay_ms, FIRST_PAUSE_MS)
 
     # -------------------------------------------------------------------------------------------- blocks
+    def restored(self, waiting: Mapping[int, Sequence[BlockStored]]) -> None:
+        """Blocks from before a restart that no batch has; before the first event."""
+        for stream_id, blocks in waiting.items():
+            receiver = self._receivers[stream_id]
+            receiver.blocks.extend(blocks)
+            receiver.last_block_ms = max((_id_ms(stored) for stored in blocks), default=-1)
+
     def _block_stored(self, event: BlockStored) -> list[Any]:
         receiver = self._receivers[event.stream_id]
-        receiver.blocks.append(event.block)
-        receiver.last_block_ms = max(receiver.last_block_ms, int(event.block.block_id.rpartition("-")[2]))
+        # At once: a receiver that is launched meanwhile must not use the id again.
+        receiver.last_block_ms = max(receiver.last_block_ms, _id_ms(event))
+        if self._recorded:
+            receiver.recording += 1
+            return [Record(event)]
+        return self._block_taken(receiver, event)
+
+    def _block_recorded(self, event: Recorded) -> list[Any]:
+        stored = event.stored
+        receiver = self._receivers[stored.stream_id]
+        receiver.recording -= 1
+        if event.failure:
+            return [Tell(stored.stream_id, Taken(stored.block.block_id, event.failure)), *self._drain()]
+        return [*self._block_taken(receiver, stored), *self._drain()]
+
+    def _block_taken(self, receiver: _Receiver, event: BlockStored) -> list[Any]:
+        receiver.blocks.append(event)
+        taken = Tell(event.stream_id, Taken(event.block.block_id))
         receiver.complained.clear()  # data flows: the next failure is news
-        if not event.undecodable:
-            return []
         first = not receiver.undecodable
         receiver.undecodable += event.undecodable
-        receiver.undecodable_unallocated += event.undecodable
-        if not first:
-            return []
+        if not event.undecodable or not first:
+            return [taken]
         text = (
             f"{receiver.name}: a line is not valid UTF-8; the bytes in question became U+FFFD. This is said once: each "
             "batch's input metadata counts such lines as undecodableLines."
         )
-        return [Log(logging.WARNING, text)]
+        return [taken, Log(logging.WARNING, text)]
 
     def _allocate(self, time_ms: int) -> Allocated:
         taken = {}
         for receiver in self._receivers.values():
-            taken[receiver.stream_id] = Batch(tuple(receiver.blocks), receiver.undecodable_unallocated)
+            taken[receiver.stream_id] = Batch(tuple(receiver.blocks))
             receiver.blocks = []
-            receiver.undecodable_unallocated = 0
         return Allocated(time_ms, taken)
 
     # -------------------------------------------------------------------------------------------- lives
@@ -342,7 +413,8 @@ class ReceiverTracker:
         return [*actions, *self._drain()]
 
     def _drain(self) -> list[Any]:
-        if not self._stopping or self._drained or any(r.life not in _ENDED for r in self._receivers.values()):
+        ended = all(r.life in _ENDED and not r.recording for r in self._receivers.values())
+        if not self._stopping or self._drained or not ended:
             return []
         self._drained = True
         return [Drained(self.unallocated() > 0)]
@@ -362,3 +434,19 @@ class ReceiverTracker:
 
 def _remember_error(receiver: _Receiver, message: str, error: str, now_ms: int) -> None:
     receiver.error_message, receiver.error, receiver.error_ms = message, error, now_ms
+
+
+def block_data(stored: BlockStored) -> list[Any]:
+    """A block as the ledger has it."""
+    return [stored.block.block_id, stored.block.records, stored.undecodable, stored.log and list(stored.log)]
+
+
+def block_of(stream_id: int, data: list[Any]) -> BlockStored:
+    """A block from the ledger; what it was stored on is gone, but for the log."""
+    block_id, records, undecodable, log = data
+    return BlockStored(stream_id, BlockRef(block_id, (), records), undecodable, log and tuple(log))
+
+
+def _id_ms(stored: BlockStored) -> int:
+    """The time in a block's id."""
+    return int(stored.block.block_id.rpartition("-")[2])

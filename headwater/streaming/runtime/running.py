@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from headwater import serializers
@@ -20,13 +20,17 @@ from headwater.engine.loop import Loop
 from headwater.streaming.durations import next_multiple_ms
 from headwater.streaming.graph import Graph
 from headwater.streaming.listener import StreamingListenerBus
+from headwater.streaming.recovery.keeping import Keeping
+from headwater.streaming.recovery.ledger import Ledger
 from headwater.streaming.runtime import batches, receivers
+from headwater.streaming.runtime.jobqueue import failure_policy
 from headwater.streaming.runtime.jobs import JobProperties, JobThreads
 from headwater.streaming.runtime.waiter import Waiter
 from headwater.streaming.sources.received import ReceiverInput
 from headwater.streaming.sources.receiver import ReceiverSettings, run_receiver
 
 if TYPE_CHECKING:
+    from headwater.conf import SparkConf
     from headwater.context import SparkContext
 
 logger = logging.getLogger("headwater.streaming.runtime")
@@ -36,6 +40,10 @@ RECEIVER_STOP_SECONDS = 10.0
 JOB_STOP_SECONDS = 2.0
 # A graceful stop waits this long for batches that were generated.
 FINISH_SECONDS_MAX = 3600.0
+# Of so many failed batches, the latest, what they need is kept for a restart.
+FAILED_HELD_MAX = 100
+# Batches that a line of the log names one by one.
+TIMES_LISTED_MAX = 100
 
 
 def even_block_ms(batch_ms: int, interval_ms: int, cores: int) -> int:
@@ -63,6 +71,8 @@ class Running:
         bus: the listeners.
         waiter: is told of errors.
         properties: local properties of the thread that starts the context.
+        stop_context: is called, on one of our threads, when a failure is to stop the context.
+        keeping: keeps what a restart needs; ours to start and to stop.
     """
 
     def __init__(
@@ -74,17 +84,23 @@ class Running:
         bus: StreamingListenerBus,
         waiter: Waiter,
         properties: Mapping[str, str],
+        stop_context: Callable[[], None],
+        keeping: Keeping,
     ) -> None:
         self._sc = sc
+        self._keeping = keeping
         self._application = sc._application
         self._graph = graph
         self._clock = clock
         self._bus = bus
         self._waiter = waiter
+        self._stop_context = stop_context
         conf = sc._conf
         self._unpersist: bool = conf.read("spark.streaming.unpersist")
         self._graceful_ms: int = conf.read("spark.streaming.gracefulStopTimeout") or 10 * graph.batch_ms
         self._restart_ms: int = conf.read("spark.streaming.receiverRestartDelay")
+        self._store_timeout_ms: int = conf.read("spark.streaming.receiver.blockStoreTimeout")
+        self._logs = keeping.received_data if conf.read("spark.streaming.receiver.writeAheadLog.enable") else None
         self._rate_max: int | None = conf.read("spark.streaming.receiver.maxRate")
         if conf.contains("spark.streaming.blockInterval"):
             self._block_ms: int = conf.read("spark.streaming.blockInterval")
@@ -97,12 +113,14 @@ class Running:
         self._receivers_ended = threading.Event()
         self._own_threads: set[int] = set()  # of both loops, each entered by its own thread
         self._last_executor: dict[int, str] = {}  # where a receiver was lost: not there again, if it can be helped
-        self.generator = batches.BatchGenerator(graph.batch_ms)
-        self.tracker = receivers.ReceiverTracker(names, self._restart_ms)
+        policy = failure_policy(conf)
+        self.generator = batches.BatchGenerator(graph.batch_ms, stops_on_failure=policy.stops)
+        self.tracker = receivers.ReceiverTracker(names, self._restart_ms, recorded=True)
         self._batch_loop = Loop("streaming-batches", self.generator, self._perform, clock, self._crashed)
         self._receiver_loop = Loop("streaming-receivers", self.tracker, self._perform, clock, self._crashed)
         self._jobs = JobThreads(
             max(1, conf.read("spark.streaming.concurrentJobs")),
+            policy,
             clock,
             self._batch_loop.post,
             JobProperties(sc, properties, graph.batch_ms).set,
@@ -111,28 +129,47 @@ class Running:
             batches.Announce: lambda action: self._bus.post(action.event),
             batches.Log: self._log,
             batches.Submit: lambda action: self._jobs.submit(action.jobs),
-            batches.Allocate: self._receiver_loop.post,
+            batches.Allocate: self._allocate,
             batches.Allocated: self._batch_loop.post,
             batches.Generate: self._generate,
             batches.Report: lambda action: self._waiter.report(action.error),
+            batches.Abort: self._abort,
+            batches.Complete: lambda action: self._keeping.batch_done(action.time_ms),
             batches.Forget: self._forget,
             batches.StopReceivers: lambda action: self._receiver_loop.post(receivers.StopAll()),
             batches.Drained: self._drained,
             batches.Finished: lambda action: self._finished.set(),
             receivers.Launch: self._launch,
+            receivers.Record: self._record,
             receivers.Halt: self._halt,
+            receivers.Tell: lambda action: self._application.send_to_receiver(action.stream_id, action.message),
         }
 
     # -------------------------------------------------------------------------------------------- life
     def start(self) -> None:
-        """Fix the zero time, start the receivers and the ticks."""
-        first_ms = next_multiple_ms(self._clock.now_ms(), self._graph.batch_ms)
-        self._graph.start(first_ms - self._graph.batch_ms)
-        self._bus.start()
-        self._jobs.start()
-        self._receiver_loop.start()
-        self._batch_loop.start()
-        self._batch_loop.post(batches.Begin(first_ms))
+        """Start the receivers and the ticks, and before that what a restart has to do again.
+
+        If that fails nothing is left running.
+        """
+        ledger = self._keeping.ledger
+        first_ms = next_multiple_ms(self._clock.now_ms(), ledger.batch_ms, ledger.zero_ms)
+        missed = missed_batches(ledger, first_ms, self._sc._conf)
+        try:
+            self._graph.start(ledger.zero_ms, self._keeping)
+            drop_unknown: bool = self._sc._conf.read("headwater.streaming.recovery.dropUnknown")
+            self._graph.restore(ledger, missed[0] if missed else first_ms, drop_unknown=drop_unknown)
+            self._allocated_before = frozenset(ledger.pending)
+            self.tracker.restored({i: self._waiting(ledger, node) for i, node in self._inputs.items()})
+            self._graph.begin()
+            self._keeping.start()
+            self._bus.start()
+            self._jobs.start()
+            self._receiver_loop.start()
+            self._batch_loop.start()
+        except BaseException:
+            self._end()
+            raise
+        self._batch_loop.post(batches.Begin(first_ms, tuple(missed)))
         self._receiver_loop.post(receivers.LaunchAll())
 
     def runs_here(self) -> bool:
@@ -152,17 +189,25 @@ class Running:
         if gracefully:
             self._batch_loop.post(batches.StopGracefully(self._graceful_ms))
             if not self._finished.wait(self._graceful_ms / 1000 + FINISH_SECONDS_MAX):
-                logger.warning("Batches %s were not finished: stopping without them", self.generator.pending())
+                logger.warning("Batches %s were not finished: stopping without them", self.generator.running())
         self._batch_loop.post(batches.StopNow())
         self._receiver_loop.post(receivers.StopAll())
         if not self._receivers_ended.wait(RECEIVER_STOP_SECONDS):
             logger.warning("Not all receivers have stopped within %g s", RECEIVER_STOP_SECONDS)
+        self._end()
+
+    def _end(self) -> None:
+        """End our threads, as far as they were started, and close the streams."""
         if not self._jobs.close(JOB_STOP_SECONDS):
             logger.warning("An output operation still runs: it is left to its end, and nobody hears of it")
+        dropped = sorted({job.time_ms for job in self._jobs.dropped()})
+        if dropped:
+            logger.warning("Dropped, as the context stops: outputs of the batches %s", _listed(dropped))
         self._receiver_loop.stop()
         self._batch_loop.stop()
         self._bus.close()
         self._remove_blocks(self._graph.stop())
+        self._keeping.stop()
 
     # -------------------------------------------------------------------------------------------- actions
     def _perform(self, action: Any) -> None:
@@ -176,10 +221,46 @@ class Running:
         time_ms = action.time_ms
         jobs = self._graph.generate(time_ms, action.blocks)
         inputs = self._graph.brought(time_ms)
-        self._batch_loop.post(batches.Generated(time_ms, jobs, inputs, self._clock.now_ms()))
+        generated = batches.Generated(time_ms, jobs, inputs, self._clock.now_ms())
+        taken = {stream_id: len(batch.blocks) for stream_id, batch in action.blocks.items() if batch.blocks}
+        # The same data, should the batch have to be run again: so no job begins before that's sure.
+        data = self._graph.batch_data(time_ms)
+        self._keeping.batch_begun(time_ms, data, taken, lambda _: self._batch_loop.post(generated))
+
+    def _abort(self, action: batches.Abort) -> None:
+        logger.error("Stopping, as headwater.streaming.failure.policy=stop says: an output failed")
+        self._waiter.abort(action.error)
+        self._stop_context()
+
+    def _allocate(self, action: batches.Allocate) -> None:
+        """Received blocks for a batch; one that a driver of before has begun has its own."""
+        if action.time_ms in self._allocated_before:
+            self._batch_loop.post(batches.Allocated(action.time_ms, {}))
+        else:
+            self._receiver_loop.post(action)
+
+    def _record(self, action: receivers.Record) -> None:
+        stored = action.stored
+
+        def recorded(error: BaseException | None) -> None:
+            self._receiver_loop.post(receivers.Recorded(stored, _text(error)))
+
+        self._keeping.block_stored(stored, recorded)
+
+    def _waiting(self, ledger: Ledger, node: ReceiverInput) -> list[receivers.BlockStored]:
+        """Blocks that a driver of before has received, as far as they are in a log."""
+        blocks = [receivers.block_of(node.stream_id, data) for data in ledger.waiting.get(node.uid, ())]
+        return [stored for stored in blocks if stored.log is not None]
 
     def _forget(self, action: batches.Forget) -> None:
         self._remove_blocks(self._graph.forget(action.until_ms, unpersist=self._unpersist))
+        # A restart runs failed batches again, the latest of them.
+        failed = sorted(self.generator.failed())[-FAILED_HELD_MAX:]
+        until_ms = min((action.until_ms, *(time_ms - self._graph.batch_ms for time_ms in failed)))
+        self._keeping.when_durable(functools.partial(self._release, until_ms))
+
+    def _release(self, until_ms: int) -> None:
+        self._keeping.forget(*self._graph.release(until_ms))
 
     def _remove_blocks(self, block_ids: list[str]) -> None:
         if block_ids:
@@ -187,12 +268,19 @@ class Running:
 
     def _drained(self, action: batches.Drained) -> None:
         self._receivers_ended.set()
-        self._batch_loop.post(action)
+        self._batch_loop.post(action._replace(unallocated=self._graph.drain() or action.unallocated))
 
     def _launch(self, action: receivers.Launch) -> None:
         node = self._inputs[action.stream_id]
         settings = ReceiverSettings(
-            action.stream_id, action.epoch, action.after_ms, self._block_ms, self._restart_ms, self._rate_max
+            action.stream_id,
+            action.epoch,
+            action.after_ms,
+            self._block_ms,
+            self._restart_ms,
+            self._rate_max,
+            self._store_timeout_ms,
+            None if self._logs is None else f"{self._logs}/{action.stream_id}",
         )
         try:
             executor_id = self._application.start_receiver(
@@ -226,3 +314,35 @@ class Running:
         self._waiter.report(crash)
         self._finished.set()
         self._receivers_ended.set()
+
+
+def missed_batches(ledger: Ledger, first_ms: int, conf: SparkConf) -> list[int]:
+    """The batches that a restart runs before its first tick: begun ones that aren't done, and those in between.
+
+    The settings may have the latter merged: then their data comes with the first tick.
+    """
+    missed = ledger.missed(first_ms)
+    if not missed or ledger.generated_ms == ledger.zero_ms:
+        return []  # the driver of before did not get to its first batch
+    down = [time_ms for time_ms in missed if time_ms > ledger.generated_ms]
+    most = conf.read("headwater.streaming.recovery.missedBatchesMax")
+    if conf.read("headwater.streaming.recovery.missedBatches") == "merge" or len(down) > most:
+        logger.warning("%d batches during down time are merged into the one at %d ms", len(down), first_ms)
+        down = []
+    pending = [time_ms for time_ms in missed if time_ms <= ledger.generated_ms]
+    for name, times in (("during down time", down), ("pending processing", pending), ("to reschedule", pending + down)):
+        logger.info("Batches %s (%d batches): %s", name, len(times), _listed(times))
+    return pending + down
+
+
+def _text(error: BaseException | None) -> str:
+    return "" if error is None else f"{type(error).__name__}: {error}"
+
+
+def _listed(times_ms: list[int]) -> str:
+    """Batch times for the log: all, or the first and the last of very many."""
+    if not times_ms:
+        return "none"
+    if len(times_ms) > TIMES_LISTED_MAX:
+        return f"{times_ms[0]} ms to {times_ms[-1]} ms ({len(times_ms)})"
+    return ", ".join(f"{time_ms} ms" for time_ms in times_ms)

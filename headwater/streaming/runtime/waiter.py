@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import threading
+from types import TracebackType
+
+# A wait without an end is made of such slices: Python sees a Ctrl-C that comes just before a wait only after it.
+SLICE_SECONDS = 1.0
 
 
 class Waiter:
@@ -11,13 +15,21 @@ class Waiter:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._error: BaseException | None = None
+        self._traceback: TracebackType | None = None  # the error's own: each raise would lengthen it
+        self._stopping = False  # the error is why the context stops: it is raised once it has
         self._stopped = False
 
     def report(self, error: BaseException) -> None:
         """Every wait from now on raises this."""
         with self._changed:
-            self._error = error
+            self._error, self._traceback = error, error.__traceback__
             self._changed.notify_all()
+
+    def abort(self, error: BaseException) -> None:
+        """The context stops because of this; every wait raises it once that has happened, or its time is over."""
+        with self._changed:
+            self._stopping = True
+            self.report(error)
 
     def stop(self) -> None:
         """Every wait from now on returns at once, or raises."""
@@ -32,8 +44,12 @@ class Waiter:
             BaseException: what was reported last, itself: with its own type, text and traceback.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._stopped or self._error is not None, seconds)
-            error, stopped = self._error, self._stopped
-        if error is not None:
-            raise error.with_traceback(error.__traceback__)
-        return stopped
+            over = self._changed.wait_for(self._is_over, SLICE_SECONDS if seconds is None else seconds)
+            while seconds is None and not over:
+                over = self._changed.wait_for(self._is_over, SLICE_SECONDS)
+            if self._error is not None:
+                raise self._error.with_traceback(self._traceback)
+            return over
+
+    def _is_over(self) -> bool:
+        return self._stopped or (self._error is not None and not self._stopping)

@@ -34,6 +34,10 @@ class ReceiverHost(Protocol):
     host: str
     conf: Mapping[str, str]
 
+    @property
+    def closing(self) -> bool:
+        """Whether the executor is about to end."""
+
     def put_block(self, block_id: str, data: bytes | list[bytes], *, records: int, level: StorageLevel) -> BlockRef:
         """Store a block as its level promises; waits while the executor has no room for received data."""
 
@@ -257,6 +261,11 @@ class RateLimiter:
         self._clock.get(signals, int(-(-until // 1)))
         with self._lock:
             self._waiting.discard(signals)
+
+    def limit(self, per_second: float | None) -> None:
+        """Change the rate; what waits already waits as long as it was to."""
+        with self._lock:
+            self.per_second = per_second if per_second is not None and per_second > 0 else None
 
     def close(self) -> None:
         """Let all that wait go, and limit no more."""

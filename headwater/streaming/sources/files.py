@@ -1,85 +1,219 @@
-"""A stream of the new files of a directory, chosen by modification time as Spark does.
+"""A stream of the new files of directories: what is listed, and chosen by a rule, becomes one RDD a batch.
 
-At batch time T a file is taken if its name is not hidden, it was modified after both the stream's construction and
-T minus the remember window, not after T, and it was not taken within that window. Hidden are names that begin with
-`.` or `_`. Directories are globbed anew each batch; files are their direct children.
+- Files are marked as taken once the batch's RDD is made. One whose data can't be had is left out, said so, and found
+  again; an exception of the program's filter fails the stream's batch, and all its files are found again.
+- Tasks count the records that they read. Counts are kept by batch, file and split, so that an output that reads a
+  file again, or a task that is tried again, doesn't count twice.
 """
 
 from __future__ import annotations
 
-import glob
 import logging
-import os
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass, field
+from functools import partial
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from headwater import textfiles
+from headwater.accumulators import Accumulator, AccumulatorParam
+from headwater.errors import SparkException
+from headwater.filesystem import FileStatus, InvalidInputException
 from headwater.streaming.graph import InputNode
 from headwater.streaming.listener import StreamInputInfo
+from headwater.streaming.sources.listing import DirectoryLister
+from headwater.streaming.sources.receiver import count_undecodable
+from headwater.streaming.sources.selection import Accept, ByIdentity, ByModificationTime, Selection
 
 if TYPE_CHECKING:
+    from headwater.clock import Clock
     from headwater.context import SparkContext
     from headwater.rdd import RDD
 
 logger = logging.getLogger("headwater.streaming.sources.files")
 
+# Records of a program's own reader that are read ahead to be counted.
+COUNTED_AT_ONCE = 100
 
-class FileSelector:
-    """Which files of a directory belong to which batch.
+
+# ------------------------------------------------------------------------------------------------ counts
+class Read(NamedTuple):
+    """What was read of one split: records, and how many of them were lines that are not UTF-8."""
+
+    records: int
+    undecodable: int = 0
+
+
+# (file, start of the split) -> what was read of it so far, or (file, partition) of a reader's RDD
+Counts = dict[tuple[str, int], Read]
+
+
+class CountsParam(AccumulatorParam[dict[int, Counts]]):
+    """Counts by batch time. Whoever reads a split again counts the same: the larger of two counts is the truth."""
+
+    def zero(self, value: dict[int, Counts]) -> dict[int, Counts]:
+        return {}
+
+    def addInPlace(self, value1: dict[int, Counts], value2: dict[int, Counts]) -> dict[int, Counts]:
+        for time_ms, counts in value2.items():
+            merged = value1.setdefault(time_ms, {})
+            for split, read in counts.items():
+                merged[split] = max(merged.get(split, read), read)
+        return value1
+
+
+@dataclass(frozen=True, slots=True)
+class FileInputInfo(StreamInputInfo):
+    """What a file stream brought into a batch. The counts grow while tasks read, and are complete with the batch."""
+
+    counts: Mapping[tuple[str, int], Read] = field(default_factory=dict, compare=False)
+
+    def numRecords(self) -> int:
+        """Records that were read so far. What no output reads is not counted."""
+        return sum(read.records for read in tuple(self.counts.values()))
+
+    def metadata(self) -> dict[str, Any]:
+        """`files`: their paths; `undecodableLines` if there were any; `Description`."""
+        undecodable = sum(read.undecodable for read in tuple(self.counts.values()))
+        return {**self._metadata, **({"undecodableLines": undecodable} if undecodable else {})}
+
+
+# ------------------------------------------------------------------------------------------------ records of files
+class FileReader(Protocol):
+    """How files become records."""
+
+    def open(self, file: FileStatus, time_ms: int) -> Any:
+        """A file's share of a batch, for `unite`; called in the driver. It may fail without harm to other files."""
+
+    def unite(self, opened: Sequence[Any]) -> RDD[Any]:
+        """The RDD of a batch, of one file at least."""
+
+
+class BatchSplit(NamedTuple):
+    """A split of a file, read for a batch."""
+
+    time_ms: int
+    split: Any
+
+
+class SplitReader:
+    """Files read by splits: one RDD whose partitions are all splits of all files.
 
     Args:
-        directory: a path or a glob of directories.
-        ignore_before_ms: files that were modified at this time or earlier are never taken.
-        window_ms: how long a taken file is known, and how old a file may be.
+        sc: makes the RDD.
+        splits: the splits of a file; called in the driver.
+        read: the records of a `BatchSplit`; called in tasks, and the same for all batches.
     """
 
-    def __init__(self, directory: str, ignore_before_ms: int, window_ms: int) -> None:
-        self._directory = directory
-        self._ignore_before_ms = ignore_before_ms
-        self._window_ms = window_ms
-        self._taken: dict[int, tuple[str, ...]] = {}  # batch time -> files; of the window's batches
+    def __init__(
+        self,
+        sc: SparkContext,
+        splits: Callable[[FileStatus], Sequence[Any]],
+        read: Callable[[BatchSplit], Iterator[Any]],
+    ) -> None:
+        self._sc = sc
+        self._splits = splits
+        self._read = read
 
-    def find(self, time_ms: int) -> list[str]:
-        """The files of a batch, by name; nothing is marked yet.
+    def open(self, file: FileStatus, time_ms: int) -> list[BatchSplit]:
+        return [BatchSplit(time_ms, split) for split in self._splits(file)]
 
-        Raises:
-            OSError: a directory could not be listed; a missing one is just empty.
-        """
-        after_ms = max(self._ignore_before_ms, time_ms - self._window_ms)
-        known = {path for paths in self._taken.values() for path in paths}
-        found = []
-        for directory in sorted(glob.glob(self._directory)):
-            if not os.path.isdir(directory):
-                continue
-            with os.scandir(directory) as entries:
-                for entry in entries:
-                    if entry.name[0] in "._" or entry.path in known:
-                        continue
-                    try:
-                        modified_ms = entry.stat().st_mtime_ns // 1_000_000
-                        fits = after_ms < modified_ms <= time_ms and entry.is_file()
-                    except FileNotFoundError:
-                        continue  # renamed or removed while we looked
-                    if fits:
-                        found.append(entry.path)
-        return sorted(found)
+    def unite(self, opened: Sequence[list[BatchSplit]]) -> RDD[Any]:
+        from headwater.rdd import RDD
+        from headwater.rdd.sources import Reading
 
-    def mark(self, time_ms: int, paths: list[str]) -> None:
-        """The files are the batch's: they are not found again within the window."""
-        self._taken[time_ms] = tuple(paths)
-        for old in [t for t in self._taken if t <= time_ms - self._window_ms]:
-            del self._taken[old]
+        payloads = [split for splits in opened for split in splits]
+        return RDD(self._sc, Reading(self._read), (), len(payloads), payloads=payloads)
 
 
+class ProgramReader:
+    """Files read by a function of the program's own, `reader(sc, path) -> RDD`."""
+
+    def __init__(
+        self, sc: SparkContext, reader: Callable[[SparkContext, str], RDD[Any]], counts: Accumulator[dict[int, Counts]]
+    ) -> None:
+        self._sc = sc
+        self._reader = reader
+        self._counts = counts
+
+    def open(self, file: FileStatus, time_ms: int) -> RDD[Any]:
+        from headwater.rdd import RDD
+
+        rdd = self._reader(self._sc, file.path)
+        if not isinstance(rdd, RDD):
+            raise TypeError(f"the function reader(sc, path) must return an RDD, not {type(rdd).__name__}")
+        count = partial(_counted_records, self._counts, time_ms, file.path)
+        return rdd.mapPartitionsWithIndex(count, preservesPartitioning=True)
+
+    def unite(self, opened: Sequence[RDD[Any]]) -> RDD[Any]:
+        return opened[0] if len(opened) == 1 else self._sc.union(list(opened))
+
+
+def text_reader(sc: SparkContext, counts: Accumulator[dict[int, Counts]]) -> FileReader:
+    """Lines of text files, compressed or not."""
+    return SplitReader(sc, lambda file: list(textfiles.text_splits_of(file)), partial(_read_text, counts))
+
+
+def records_reader(sc: SparkContext, counts: Accumulator[dict[int, Counts]], record_length: int) -> FileReader:
+    """Records of `record_length` bytes; a file that ends within a record can't be opened."""
+    return SplitReader(sc, lambda file: textfiles.record_splits_of(file, record_length), partial(_read_records, counts))
+
+
+def _read_text(counts: Accumulator[dict[int, Counts]], batch_split: BatchSplit) -> Iterator[str]:
+    return chain.from_iterable(_counted_lines(counts, *batch_split))
+
+
+def _counted_lines(
+    counts: Accumulator[dict[int, Counts]], time_ms: int, split: textfiles.TextSplit
+) -> Iterator[list[str]]:
+    records = undecodable = 0
+    for piece in textfiles.text_pieces(split):
+        lines = textfiles.text_lines(piece)
+        records += len(lines)
+        undecodable += count_undecodable(piece)
+        counts.add({time_ms: {(split.path, split.start): Read(records, undecodable)}})
+        yield lines
+
+
+def _read_records(counts: Accumulator[dict[int, Counts]], batch_split: BatchSplit) -> Iterator[bytes]:
+    time_ms, split = batch_split
+    return _counted(counts, time_ms, (split.path, split.start), textfiles.record_pieces(split))
+
+
+def _counted_records(
+    counts: Accumulator[dict[int, Counts]], time_ms: int, path: str, partition: int, records: Iterator[Any]
+) -> Iterator[Any]:
+    pieces = iter(lambda: list(islice(records, COUNTED_AT_ONCE)), [])
+    return _counted(counts, time_ms, (path, partition), pieces)
+
+
+def _counted(
+    counts: Accumulator[dict[int, Counts]], time_ms: int, key: tuple[str, int], pieces: Iterator[list[Any]]
+) -> Iterator[Any]:
+    def counted() -> Iterator[list[Any]]:
+        records = 0
+        for piece in pieces:
+            records += len(piece)
+            counts.add({time_ms: {key: Read(records)}})
+            yield piece
+
+    return chain.from_iterable(counted())
+
+
+# ------------------------------------------------------------------------------------------------ the stream
 class FileInput(InputNode):
-    """New files of a directory, as one RDD a batch.
+    """New files of directories, as one RDD a batch.
 
     Args:
         stream_id: of the input stream.
         batch_ms: the batch interval.
-        sc: unites the files' RDDs.
-        selector: says which files are new.
-        read: makes the RDD of a file.
+        sc: makes empty RDDs.
+        lister: knows the directories.
+        selection: says which files are a batch's.
+        reader: makes their RDD.
+        counts: what tasks count.
         window_ms: how long batches are remembered at least.
+        report: is told of a file that could not be read for a reason that isn't the file system's.
     """
 
     def __init__(
@@ -88,39 +222,152 @@ class FileInput(InputNode):
         batch_ms: int,
         *,
         sc: SparkContext,
-        selector: FileSelector,
-        read: Callable[[str], RDD[Any]],
+        lister: DirectoryLister,
+        selection: Selection,
+        reader: FileReader,
+        counts: Accumulator[dict[int, Counts]],
         window_ms: int,
+        report: Callable[[BaseException], None],
     ) -> None:
         super().__init__(stream_id, batch_ms)
         self._sc = sc
-        self._selector = selector
-        self._read = read
+        self._lister = lister
+        self._selection = selection
+        self._reader = reader
+        self._counts = counts
+        self._report = report
         self.remember_ms = window_ms
-        self._files: dict[int, tuple[str, ...]] = {}  # batch time -> files, as long as remembered
+
+    not_kept = InputNode.not_kept | {"_files", "_left_out", "_trouble"}
+
+    def _begin(self) -> None:
+        super()._begin()
+        self._files: dict[int, tuple[FileStatus, ...]] = {}  # batch time -> files, as long as remembered
+        self._left_out: dict[str, None] = {}  # files that the latest batch could not read: each is told of once
+        self._trouble = ""  # why the latest listing failed; it's logged once
+
+    def taken(self) -> dict[int, tuple[str, ...]]:
+        """Batch time -> paths of the files that it took, of the remembered batches that were listed."""
+        return {time_ms: tuple(file.path for file in files) for time_ms, files in self._files.items()}
+
+    def batch_data(self, time_ms: int) -> Any:
+        return [list(astuple(file)) for file in self._files.get(time_ms, ())]
+
+    def restore_batch(self, time_ms: int, data: Any) -> None:
+        files = self._files[time_ms] = tuple(FileStatus(*fields) for fields in data)
+        self._selection.mark(time_ms, files)
 
     def compute(self, time_ms: int) -> RDD[Any]:
+        if time_ms in self._files:  # restored
+            opened = [self._reader.open(file, time_ms) for file in self._files[time_ms]]
+            return self._reader.unite(opened) if opened else self._sc.emptyRDD()
         try:
-            paths = self._selector.find(time_ms)
-            rdds = [self._read(path) for path in paths]
-        except OSError as error:
-            # Nothing was marked: the next batch finds the same files again.
-            logger.warning("%s: error finding new files at time %d ms: %s", self.describe(), time_ms, error)
+            listing = self._lister.list()
+        except Exception as error:  # a file system raises what it likes; whatever it is, the next batch tries again
+            self._listing_failed(time_ms, error)
             return self._sc.emptyRDD()
-        self._selector.mark(time_ms, paths)
-        self._files[time_ms] = tuple(paths)
-        if not rdds:
-            return self._sc.emptyRDD()
-        logger.info("New files at time %d ms:\n%s", time_ms, "\n".join(paths))
-        return rdds[0] if len(rdds) == 1 else self._sc.union(rdds)
+        self._trouble = ""
+        opened, taken, left_out = [], [], []
+        for file in self._selection.find(listing, time_ms):
+            try:
+                opened.append(self._reader.open(file, time_ms))
+            except Exception as error:
+                self._file_failed(time_ms, file.path, error)
+                left_out.append(file.path)
+            else:
+                taken.append(file)
+        self._left_out = dict.fromkeys(left_out)
+        rdd = self._reader.unite(opened) if opened else self._sc.emptyRDD()
+        self._selection.mark(time_ms, taken)
+        self._lister.settle(self._selection.is_settled)
+        self._files[time_ms] = tuple(taken)
+        if taken:
+            paths = "\n".join(file.path for file in taken)
+            logger.info("%s: new files at time %d ms:\n%s", self.describe(), time_ms, paths)
+        return rdd
 
     def brought(self, time_ms: int) -> StreamInputInfo | None:
         files = self._files.get(time_ms)
         if files is None:
             return None
-        return StreamInputInfo(self.stream_id, 0, {"files": list(files), "Description": "\n".join(files)})
+        paths = [file.path for file in files]
+        metadata = {"files": paths, "Description": "\n".join(paths)}
+        return FileInputInfo(self.stream_id, 0, metadata, self._counts.value.setdefault(time_ms, {}))
 
     def forget(self, until_ms: int, *, unpersist: bool) -> None:
         super().forget(until_ms, unpersist=unpersist)
-        for time_ms in [t for t in self._files if t <= until_ms - self.remember_ms]:
-            del self._files[time_ms]
+        _drop_until(self._files, until_ms - self.remember_ms)
+        _drop_until(self._counts.value, until_ms - self.remember_ms)
+
+    def describe(self) -> str:
+        return f"file stream {self.stream_id} of {self._lister.pattern}"
+
+    def _listing_failed(self, time_ms: int, error: Exception) -> None:
+        trouble = f"{type(error).__name__}: {error}"
+        if trouble != self._trouble:
+            self._trouble = trouble
+            logger.warning(
+                "%s: error finding new files at time %d ms: %s. The next batches look again; what they find is then "
+                "not lost.",
+                self.describe(),
+                time_ms,
+                trouble,
+            )
+
+    def _file_failed(self, time_ms: int, path: str, error: Exception) -> None:
+        if path in self._left_out:
+            return
+        text = f"{self.describe()}: {path} could not be read at time {time_ms} ms and is left out: {error}"
+        if isinstance(error, (OSError, InvalidInputException)):
+            logger.warning("%s. The next batches try it again.", text)
+            return
+        wrapped = SparkException(f"{text}. The next batches try it again: correct it, or remove it.")
+        wrapped.__cause__ = error
+        logger.error("%s", wrapped, exc_info=error)
+        self._report(wrapped)
+
+
+def file_input(
+    stream_id: int,
+    batch_ms: int,
+    *,
+    sc: SparkContext,
+    clock: Clock,
+    directory: str,
+    accept: Accept | None,
+    new_files_only: bool,
+    make_reader: Callable[[SparkContext, Accumulator[dict[int, Counts]]], FileReader],
+    report: Callable[[BaseException], None],
+) -> FileInput:
+    """A stream of a directory's files, as the settings say; `new_files_only` leaves out those that are there now."""
+    conf = sc._conf
+    least_ms: int = conf.read("spark.streaming.fileStream.minRememberDuration")
+    window_ms = -(-least_ms // batch_ms) * batch_ms
+    # Twice a window, so that a touched file is seen while it may be taken.
+    lister = DirectoryLister(directory, turns=max(1, window_ms // 2 // batch_ms))
+    selection: Selection
+    if conf.read("headwater.streaming.fileStream.selection") == "identity":
+        old = lister.list().files if new_files_only else ()
+        stable_ms: int = conf.read("headwater.streaming.fileStream.stabilityDuration")
+        selection = ByIdentity(ignore=old, window_ms=window_ms, stable_ms=stable_ms, accept=accept)
+        lister.settle(selection.is_settled)
+    else:
+        ignore_until_ms = clock.now_ms() if new_files_only else 0
+        selection = ByModificationTime(ignore_until_ms=ignore_until_ms, window_ms=window_ms, accept=accept)
+    counts: Accumulator[dict[int, Counts]] = sc.accumulator({}, CountsParam())
+    return FileInput(
+        stream_id,
+        batch_ms,
+        sc=sc,
+        lister=lister,
+        selection=selection,
+        reader=make_reader(sc, counts),
+        counts=counts,
+        window_ms=window_ms,
+        report=report,
+    )
+
+
+def _drop_until(by_time: dict[int, Any], until_ms: int) -> None:
+    for time_ms in [time_ms for time_ms in tuple(by_time) if time_ms <= until_ms]:
+        del by_time[time_ms]

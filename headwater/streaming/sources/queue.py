@@ -29,6 +29,8 @@ class QueueInput(InputNode):
     """
 
     owns_rdds = False  # they are the program's
+    is_stored = True
+    unrepeatable = "queueStream"
 
     def __init__(
         self,
@@ -65,4 +67,10 @@ class QueueInput(InputNode):
     def _rdd_of(self, entry: Any) -> RDD[Any]:
         from headwater.rdd import RDD
 
-        return entry if isinstance(entry, RDD) else self._sc.parallelize(entry)
+        if isinstance(entry, RDD):
+            return entry
+        if not isinstance(entry, Iterable):
+            raise TypeError(
+                f"{self.describe()}: an entry must be an RDD or an iterable of records, not {entry!r}. It is left out."
+            )
+        return self._sc.parallelize(entry)

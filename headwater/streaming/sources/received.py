@@ -2,17 +2,59 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from headwater.engine.lineage import StoredBlocks
+from headwater.conf import SparkConf
+from headwater.engine.blocks import decode
+from headwater.engine.lineage import BlockRef, Records, StoredBlocks
+from headwater.errors import BlockLost
 from headwater.streaming.graph import ReceivingNode
 from headwater.streaming.listener import StreamInputInfo
-from headwater.streaming.runtime.receivers import Batch
+from headwater.streaming.runtime.receivers import Batch, block_of
 from headwater.streaming.sources.receiver import Receiver
 
 if TYPE_CHECKING:
     from headwater.context import SparkContext
+    from headwater.engine.task import Task
     from headwater.rdd import RDD
+
+logger = logging.getLogger("headwater.streaming.sources.received")
+
+_KEYS = ("headwater.streaming.log.keyFile", "headwater.streaming.log.keyVariable")
+
+
+class Received(NamedTuple):
+    """A received block: where its copies are, and where the receivers' log has it."""
+
+    block_id: str
+    locations: tuple[str, ...]
+    records: int
+    log: tuple[str, int, int] | None
+
+
+@dataclass(frozen=True, eq=False)
+class ReceivedBlocks(StoredBlocks):
+    """Received blocks, from the executors' stores or else from the log; a payload is a `Received`.
+
+    Args:
+        key: settings that say where the log's key is.
+    """
+
+    key: tuple[tuple[str, str], ...]
+
+    def read(self, task: Task, payload: Received) -> Records:
+        try:
+            return task.read_block(BlockRef(*payload[:3]))
+        except BlockLost:
+            if payload.log is None:
+                raise
+        from headwater.streaming.recovery.cipher import Cipher
+        from headwater.streaming.recovery.log import LogPosition, read_record
+
+        cipher = Cipher.from_conf(SparkConf(loadDefaults=False).setAll(self.key))
+        return decode(read_record(LogPosition(*payload.log), cipher))
 
 
 class ReceiverInput(ReceivingNode):
@@ -25,10 +67,15 @@ class ReceiverInput(ReceivingNode):
         receiver: is pickled and started in an executor.
     """
 
+    not_kept = ReceivingNode.not_kept | {"_batches"}
+
     def __init__(self, stream_id: int, batch_ms: int, *, sc: SparkContext, receiver: Receiver) -> None:
         super().__init__(stream_id, batch_ms)
         self.receiver = receiver
         self._sc = sc
+
+    def _begin(self) -> None:
+        super()._begin()
         self._batches: dict[int, Batch] = {}  # batch time -> its blocks, until they are released
 
     @property
@@ -46,7 +93,22 @@ class ReceiverInput(ReceivingNode):
             return self._sc.emptyRDD()
         from headwater.rdd import RDD
 
-        return RDD(self._sc, StoredBlocks(), [], len(batch.blocks), payloads=batch.blocks)
+        blocks = [Received(*stored.block, stored.log) for stored in batch.blocks]
+        return RDD(self._sc, ReceivedBlocks(key_settings(self._sc._conf)), [], len(blocks), payloads=blocks)
+
+    def restore_batch(self, time_ms: int, data: Any) -> None:
+        blocks = [block_of(self.stream_id, block) for block in data]
+        logged = tuple(stored for stored in blocks if stored.log is not None)
+        if len(logged) < len(blocks):
+            logger.warning(
+                "%s: %d of the %d blocks of batch %d ms could not be recovered as they were in the memory of a driver "
+                "that died. To prevent such data loss, set spark.streaming.receiver.writeAheadLog.enable=true.",
+                self.describe(),
+                len(blocks) - len(logged),
+                len(blocks),
+                time_ms,
+            )
+        self._batches[time_ms] = Batch(logged)
 
     def brought(self, time_ms: int) -> StreamInputInfo | None:
         batch = self._batches.get(time_ms)
@@ -56,11 +118,16 @@ class ReceiverInput(ReceivingNode):
         if batch.undecodable:
             text = f"{batch.undecodable} lines were not valid UTF-8"
             metadata = {"undecodableLines": batch.undecodable, "Description": text}
-        return StreamInputInfo(self.stream_id, sum(max(ref.records, 0) for ref in batch.blocks), metadata)
+        return StreamInputInfo(self.stream_id, batch.records, metadata)
 
     def released(self, until_ms: int) -> list[str]:
         gone = [time_ms for time_ms in self._batches if time_ms <= until_ms]
-        return [ref.block_id for time_ms in gone for ref in self._batches.pop(time_ms).blocks]
+        return [stored.block.block_id for time_ms in gone for stored in self._batches.pop(time_ms).blocks]
 
     def describe(self) -> str:
         return f"stream {self.name}"
+
+
+def key_settings(conf: SparkConf) -> tuple[tuple[str, str], ...]:
+    """The settings that say where the log's key is."""
+    return tuple((key, str(conf.get(key))) for key in _KEYS if conf.contains(key))

@@ -7,22 +7,30 @@ started, stopped and started again, a loop of its own calls the receiver's metho
 from __future__ import annotations
 
 import logging
+import queue
 import threading
+import time
 import traceback
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from enum import Enum
 from itertools import islice
 from typing import Any, NamedTuple
 
 from headwater.clock import Clock, SystemClock
+from headwater.conf import SparkConf
 from headwater.engine.events import Wake, Woken
 from headwater.engine.loop import Loop
-from headwater.errors import IllegalStateException
+from headwater.errors import IllegalStateException, SparkException
 from headwater.storagelevel import StorageLevel
-from headwater.streaming.runtime.receivers import BlockStored, Deregistered, Errored, Registered
+from headwater.streaming.recovery.log import LogSettings, LogWriter
+from headwater.streaming.runtime.receivers import BlockStored, Deregistered, Errored, Limit, Registered, Taken
 from headwater.streaming.sources.blocks import RECORDS_MAX, BlockGenerator, RateLimiter, ReceiverHost
 
 logger = logging.getLogger("headwater.streaming.sources.receiver")
+
+# How often somebody who waits for the driver looks whether it can still answer.
+LOOK_SECONDS = 0.2
 
 
 class Receiver:
@@ -209,6 +217,8 @@ class ReceiverSettings(NamedTuple):
     block_interval_ms: int
     restart_delay_ms: int
     rate_max: float | None
+    store_timeout_ms: int = 30_000
+    log_directory: str | None = None  # of the write-ahead log, if there is one
 
 
 class Supervisor:
@@ -223,6 +233,8 @@ class Supervisor:
         self._receiver = receiver
         self._host = host
         self._ended = threading.Event()
+        self._log = None if settings.log_directory is None else _open_log(settings.log_directory, host)
+        self._taken: dict[str, queue.SimpleQueue[Taken]] = {}  # by block: where whoever stored it waits
         self._limiter = RateLimiter(settings.rate_max, clock)
         self._blocks = BlockGenerator(
             settings.stream_id,
@@ -285,8 +297,17 @@ class Supervisor:
 
     # -------------------------------------------------------------------------------------------- for the engine
     def receive(self, message: Any) -> None:
-        """A message from the driver; there is none yet."""
-        raise TypeError(f"receiver {self.settings.stream_id}: unknown message {message!r}")
+        """A message from the driver."""
+        match message:
+            case Taken():
+                answer = self._taken.get(message.block_id)
+                if answer is not None:  # else nobody waits any more, or it was stored by a receiver of before
+                    answer.put(message)
+            case Limit(per_second):
+                most = self.settings.rate_max
+                self._limiter.limit(per_second if most is None or per_second is None else min(per_second, most))
+            case _:
+                raise TypeError(f"receiver {self.settings.stream_id}: unknown message {message!r}")
 
     def stop(self) -> None:
         """Stop the receiver and store what it added; waits for that."""
@@ -294,6 +315,8 @@ class Supervisor:
         self._limiter.close()
         self._ended.wait()
         self._loop.stop()
+        if self._log is not None:
+            self._log.close()
 
     # -------------------------------------------------------------------------------------------- actions
     def _perform(self, action: Any) -> None:
@@ -326,9 +349,36 @@ class Supervisor:
             self.report_error(f"Error stopping receiver {self.settings.stream_id}", error)
 
     def _store(self, block_id: str, data: bytes | list[bytes], records: int, undecodable: int) -> None:
-        ref = self._host.put_block(block_id, data, records=records, level=self._receiver.storageLevel)
-        self._host.post(BlockStored(self.settings.stream_id, ref, undecodable))
+        level, log = self._receiver.storageLevel, None
+        if self._log is not None:
+            # What is in the log needs no second copy.
+            level = replace(level, replication=1)
+            (log,) = self._log.append([data if isinstance(data, bytes) else b"".join(data)])
+        ref = self._host.put_block(block_id, data, records=records, level=level)
+        answer = self._taken[block_id] = queue.SimpleQueue()
+        try:
+            self._host.post(BlockStored(self.settings.stream_id, ref, undecodable, log))
+            self._wait_until_taken(block_id, answer)
+        finally:
+            del self._taken[block_id]
         logger.debug("Pushed block %s", block_id)
+
+    def _wait_until_taken(self, block_id: str, answer: queue.SimpleQueue[Taken]) -> None:
+        """Return once the driver has the block, so that a reliable receiver may acknowledge its source."""
+        deadline = time.monotonic() + self.settings.store_timeout_ms / 1000
+        while True:
+            try:
+                failure = answer.get(timeout=LOOK_SECONDS).failure
+            except queue.Empty:
+                if self._host.closing:
+                    failure = "the executor is closing"
+                elif time.monotonic() < deadline:
+                    continue
+                else:
+                    failure = f"the driver did not answer within {self.settings.store_timeout_ms} ms"
+            if failure:
+                raise SparkException(f"block {block_id} was stored, but it does not count: {failure}")
+            return
 
     def _block_failed(self, error: Exception) -> None:
         self.report_error(f"A block of stream {self.settings.stream_id} was received but could not be stored", error)
@@ -345,6 +395,17 @@ def run_receiver(receiver: Receiver, settings: ReceiverSettings, host: ReceiverH
     supervisor = Supervisor(receiver, settings, host)
     supervisor.start()
     return supervisor
+
+
+def _open_log(directory: str, host: ReceiverHost) -> LogWriter:
+    conf = SparkConf(loadDefaults=False).setAll(host.conf.items())
+    settings = LogSettings.from_conf(
+        conf,
+        rolling_ms=conf.read("spark.streaming.receiver.writeAheadLog.rollingIntervalSecs"),
+        tries_max=conf.read("spark.streaming.receiver.writeAheadLog.maxFailures"),
+        close_after_write=conf.read("spark.streaming.receiver.writeAheadLog.closeFileAfterWrite"),
+    )
+    return LogWriter(directory, settings)
 
 
 def count_undecodable(data: bytes) -> int:

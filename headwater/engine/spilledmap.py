@@ -1,0 +1,123 @@
+"""A map on disk, for a state's partition that is too large for its worker's memory.
+
+It is an LMDB of buckets: the key's portable hash leads to a short list of keys and entries, so that keys are compared
+as a dict compares them. Nothing here survives the worker: the state's segments do. One thread uses it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+from headwater.errors import SparkException
+from headwater.hashing import portable_hash
+from headwater.serializers import dump_records, load_records
+
+# An address range, not a size: the file grows as it is filled.
+_ADDRESSES = 1 << 40
+# Changes before a commit, which is for the memory of what has changed only.
+_CHANGES_PER_COMMIT = 50_000
+_MASK = (1 << 64) - 1
+
+
+class SpilledMap:
+    """The part of a dict that a state uses.
+
+    Args:
+        path: a directory, which is made anew and removed by `close`.
+        entries: what it holds at first.
+    """
+
+    def __init__(self, path: str, entries: dict[Any, Any]) -> None:
+        import lmdb
+
+        os.makedirs(path)
+        self._path = path
+        self._environment = lmdb.open(path, map_size=_ADDRESSES, sync=False, lock=False, max_dbs=0)
+        self._transaction = self._environment.begin(write=True)
+        self._length = 0
+        self._uncommitted = 0
+        self._changes = 0  # of keys that were added or removed, ever: readers notice that the ground moves
+        for key, entry in entries.items():
+            self[key] = entry
+
+    def __len__(self) -> int:
+        return self._length
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        """The entry of a key."""
+        bucket = self._bucket(_address(key))
+        for i in range(0, len(bucket), 2):
+            if bucket[i] == key:
+                return bucket[i + 1]
+        return default
+
+    def __setitem__(self, key: Any, entry: Any) -> None:
+        address = _address(key)
+        bucket = self._bucket(address)
+        for i in range(0, len(bucket), 2):
+            if bucket[i] == key:
+                bucket[i + 1] = entry
+                break
+        else:
+            bucket += [key, entry]
+            self._length += 1
+        self._write(address, bucket)
+
+    def pop(self, key: Any, default: Any = None) -> Any:
+        """Remove a key; returns its entry, or `default` if there was none."""
+        address = _address(key)
+        bucket = self._bucket(address)
+        for i in range(0, len(bucket), 2):
+            if bucket[i] == key:
+                entry = bucket[i + 1]
+                del bucket[i : i + 2]
+                self._length -= 1
+                self._write(address, bucket)
+                return entry
+        return default
+
+    def items(self) -> Iterator[tuple[Any, Any]]:
+        """All keys with their entries, read as they are asked for.
+
+        Raises:
+            SparkException: the map changes before the end.
+        """
+        changes = self._changes
+        for _, data in self._transaction.cursor():
+            bucket = load_records(data)
+            for i in range(0, len(bucket), 2):
+                yield bucket[i], bucket[i + 1]
+                if self._changes != changes:
+                    raise SparkException(
+                        "a state on disk went on to another batch while this task was reading it: persist the stream "
+                        "of the state, so that older batches of it are kept"
+                    )
+
+    def close(self) -> None:
+        """Remove it."""
+        self._transaction.abort()
+        self._environment.close()
+        shutil.rmtree(self._path, ignore_errors=True)
+
+    def _bucket(self, address: bytes) -> list[Any]:
+        data = self._transaction.get(address)
+        return [] if data is None else load_records(data)
+
+    def _write(self, address: bytes, bucket: list[Any]) -> None:
+        if bucket:
+            self._transaction.put(address, dump_records(bucket))
+        else:
+            self._transaction.delete(address)
+        self._changes += 1
+        self._uncommitted += 1
+        if self._uncommitted >= _CHANGES_PER_COMMIT:
+            self._transaction.commit()
+            self._transaction = self._environment.begin(write=True)
+            self._uncommitted = 0
+
+
+def _address(key: Any) -> bytes:
+    return (portable_hash(key) & _MASK).to_bytes(8, "big")

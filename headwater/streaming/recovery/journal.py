@@ -1,0 +1,185 @@
+"""The journal: the ledger, kept durable by a log of its entries and an image of it now and then.
+
+- One thread owns the ledger. It takes what was posted since, makes it durable in one go, applies it, and tells whoever
+  posted: what has been told is on disk.
+- A log that can't be written stops nobody: a block is refused, everything else takes effect in memory, and the next
+  entries wait for an image that has it all. Nothing that was promised before depends on what failed.
+- Image n stands before the entries in log directory n, and in all later ones.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol
+
+from headwater import filesystem
+from headwater.streaming.recovery import checkpoint
+from headwater.streaming.recovery.ledger import BlockAdded, Ledger, encode_entry, replay
+
+logger = logging.getLogger("headwater.streaming.recovery.journal")
+
+LOGS = "receivedBlockMetadata"
+# An image is written once the log is this long, or this old.
+LOG_BYTES_MAX = 4 << 20
+STOP_SECONDS_MAX = 60.0
+
+_END: Any = object()
+
+
+class Log(Protocol):
+    """What the journal asks of a log: see `log.LogWriter`."""
+
+    def append(self, records: Iterable[bytes]) -> Any: ...
+
+    def close(self) -> None: ...
+
+
+class Journal:
+    """The durable ledger of a running application.
+
+    Args:
+        directory: for checkpoints.
+        ledger: as it is now; the journal's from here on.
+        number: of the last checkpoint in the directory.
+        describe: makes the checkpoint of the ledger, under a number.
+        open_log: opens a log in a directory.
+        interval_ms: between two images at least, as long as the log is short.
+    """
+
+    def __init__(
+        self,
+        directory: str,
+        ledger: Ledger,
+        number: int,
+        *,
+        describe: Callable[[Ledger, int], checkpoint.Checkpoint],
+        open_log: Callable[[str], Log],
+        interval_ms: int,
+    ) -> None:
+        self._directory = directory
+        self._ledger = ledger
+        self._number = number
+        self._describe = describe
+        self._open_log = open_log
+        self._interval_seconds = interval_ms / 1000
+        self._posted: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._log: Log | None = None
+        self._log_bytes = 0  # since the last image
+        self._imaged_at = 0.0  # monotonic seconds
+        self._behind = False  # whether the log lacks something that the ledger has
+        self._thread = threading.Thread(target=self._run, name="streaming-journal", daemon=True)
+
+    # -------------------------------------------------------------------------------------------- life
+    def start(self) -> None:
+        """Write the first image, then take entries.
+
+        Raises:
+            OSError: the directory can't be written.
+        """
+        self._image()
+        self._thread.start()
+
+    def post(self, entry: Any, then: Callable[[BaseException | None], None]) -> None:
+        """Have an entry made durable, then `then(None)` called, or `then(error)`; on the journal's thread, in order.
+
+        An entry None stands for nothing but its place among the others. Any thread may call it. `then` must not block.
+        """
+        self._posted.put((entry, then))
+
+    def stop(self) -> None:
+        """Make all durable that was posted, and write a last image."""
+        self._posted.put(_END)
+        self._thread.join(STOP_SECONDS_MAX)
+        if self._thread.is_alive():
+            logger.warning("The journal in %s could not be finished within %g s", self._directory, STOP_SECONDS_MAX)
+
+    # -------------------------------------------------------------------------------------------- its thread
+    def _run(self) -> None:
+        ended = False
+        while not ended:
+            posted = [self._posted.get()]
+            while not self._posted.empty():
+                posted.append(self._posted.get())
+            ended = posted[-1] is _END
+            self._commit([item for item in posted if item is not _END])
+            if ended or self._image_is_due():
+                self._try_image()
+        if self._log is not None:
+            self._log.close()
+
+    def _commit(self, posted: list[tuple[Any, Callable[[BaseException | None], None]]]) -> None:
+        error: BaseException | None = None
+        if posted:
+            try:
+                if self._behind:
+                    self._image()
+                assert self._log is not None
+                records = [encode_entry(entry) for entry, _ in posted if entry is not None]
+                if records:
+                    self._log.append(records)
+                self._log_bytes += sum(map(len, records))
+            except Exception as raised:
+                error, self._behind = raised, True
+                text = "The journal in %s can't be written: the stream goes on without"
+                logger.error(text, self._directory, exc_info=raised)
+        for entry, then in posted:
+            if entry is not None and (error is None or not isinstance(entry, BlockAdded)):
+                self._ledger.apply(entry)
+            then(error)
+
+    def _image_is_due(self) -> bool:
+        if not self._log_bytes:
+            return False
+        return self._log_bytes > LOG_BYTES_MAX or time.monotonic() - self._imaged_at > self._interval_seconds
+
+    def _try_image(self) -> None:
+        try:
+            self._image()
+        except Exception as error:
+            self._imaged_at = time.monotonic()  # not again at once
+            logger.error("A checkpoint can't be written to %s", self._directory, exc_info=error)
+
+    def _image(self) -> None:
+        """A new log, then the image that stands before its entries, then the old log may go."""
+        number = self._number + 1
+        log = self._open_log(f"{self._directory}/{LOGS}/{number}")
+        try:
+            checkpoint.write(self._directory, self._describe(self._ledger, number))
+        except BaseException:
+            log.close()
+            raise
+        if self._log is not None:
+            self._log.close()
+        self._log, self._number = log, number
+        self._log_bytes, self._imaged_at, self._behind = 0, time.monotonic(), False
+        self._clean()
+
+    def _clean(self) -> None:
+        """Remove the logs that stand before the oldest checkpoint that is kept."""
+        oldest = checkpoint.names(self._directory)[0][0]
+        for number, path in log_directories(self._directory):
+            if number < oldest:
+                filesystem.remove(path)
+
+
+def log_directories(directory: str) -> list[tuple[int, str]]:
+    """(number, path) of the logs of a directory for checkpoints, oldest first."""
+    system, path = filesystem.resolve(f"{directory}/{LOGS}")
+    if not system.is_directory(path):
+        return []
+    names = (child.rstrip("/").rpartition("/")[2] for child in system.children(path))
+    return sorted((int(name), f"{directory}/{LOGS}/{name}") for name in names if name.isdigit())
+
+
+def recovered(
+    directory: str, found: checkpoint.Checkpoint, read_log: Callable[[str], Iterator[bytes]]
+) -> Ledger:
+    """The ledger of a checkpoint and of all that was logged after it."""
+    for number, path in log_directories(directory):
+        if number >= found.number:
+            replay(found.ledger, read_log(path))
+    return found.ledger

@@ -1,0 +1,70 @@
+"""What a running context tells whoever keeps it safe: what happened, and what must be durable before it goes on.
+
+Without a directory for checkpoints nothing is kept, and nobody waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from headwater.streaming.recovery.ledger import Ledger
+
+if TYPE_CHECKING:
+    from headwater.engine.events import StoredVersion
+    from headwater.streaming.runtime.receivers import BlockStored
+
+Then = Callable[[BaseException | None], None]
+
+
+class Keeping:
+    """Keeps nothing: for a context without a directory for checkpoints. See `safekeeping` for the other kind.
+
+    What is passed as `then` is called at once here, on the caller's thread; or else in order on one thread, when what
+    it was passed with is durable, or with the reason why it isn't. It must not block.
+
+    Args:
+        directory: where states are stored; it lasts as long as the application at least.
+        ledger: of this run from its start; one from before goes on.
+    """
+
+    received_data: str | None = None  # the directory for the receivers' logs, if there may be any
+    epoch = "0"  # the part of the directory for states that belongs to this run
+
+    def __init__(self, directory: str, ledger: Ledger) -> None:
+        self.directory = directory
+        self.ledger = ledger
+
+    def start(self) -> None:
+        """The context starts."""
+
+    def stop(self) -> None:
+        """The context has ended."""
+
+    def block_stored(self, stored: BlockStored, then: Then) -> None:
+        """A receiver has stored a block."""
+        then(None)
+
+    def batch_begun(self, time_ms: int, inputs: Mapping[str, Any], blocks: Mapping[int, int], then: Then) -> None:
+        """A batch was generated.
+
+        Args:
+            time_ms: its time.
+            inputs: what a restart needs of its input streams, by uid.
+            blocks: how many of the received blocks that waited it has taken, by stream id.
+            then: see above.
+        """
+        then(None)
+
+    def version_stored(self, uid: str, stored: StoredVersion) -> None:
+        """A task has stored a version of a state."""
+
+    def batch_done(self, time_ms: int) -> None:
+        """All outputs of a batch succeeded."""
+
+    def forget(self, inputs: Mapping[str, int], versions: Mapping[str, list[int]]) -> None:
+        """Nobody needs what came before: batches up to a time, by the input's uid, all versions but those listed."""
+
+    def when_durable(self, then: Callable[[], None]) -> None:
+        """Call `then` once all is durable that was told before; never, if it can't be."""
+        then()

@@ -1,0 +1,162 @@
+"""The program of a streaming application as a checkpoint holds it: the stream graph with its functions, pickled.
+
+Contexts are left out and put in again when it's loaded; broadcasts go along with their values and are sent anew;
+accumulators begin from zero. All else that can't be pickled is named, with the stream and the variable, at the start.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Callable, Iterator
+from functools import cache, partial
+from types import FunctionType, MethodType
+from typing import TYPE_CHECKING, Any
+
+from headwater import serializers
+from headwater.accumulators import Accumulator
+from headwater.broadcast import Broadcast
+from headwater.errors import SerializationError
+
+if TYPE_CHECKING:
+    from headwater.context import SparkContext
+    from headwater.streaming.context import StreamingContext
+    from headwater.streaming.graph import Graph
+    from headwater.streaming.operators.node import Node
+
+
+def dump_graph(graph: Graph) -> bytes:
+    """The graph, pickled.
+
+    Raises:
+        SerializationError: a function of a stream refers to something that can't be pickled; the text names both.
+    """
+    try:
+        return _dumps(graph)
+    except Exception as error:
+        found = next(_culprits(graph), None) or f"{type(error).__name__}: {error}"
+        raise SerializationError(
+            "DStream checkpointing has been enabled but the DStreams with their functions are not serializable: "
+            f"{found}. Make such objects inside the function, or don't set a checkpoint directory."
+        ) from error
+
+
+def load_graph(data: bytes, ssc: StreamingContext) -> Graph:
+    """The graph that `dump_graph` wrote, for a context.
+
+    Raises:
+        Exception: of any kind, where code that the program needs has gone or changed.
+    """
+    graph: Graph = _Unpickler(io.BytesIO(data), ssc).load()
+    return graph
+
+
+# ------------------------------------------------------------------------------------------------ pickling
+def _dumps(obj: Any) -> bytes:
+    buffer = io.BytesIO()
+    _pickler()(buffer, serializers.PROTOCOL).dump(obj)
+    return buffer.getvalue()
+
+
+@cache
+def _pickler() -> Any:
+    from headwater.context import SparkContext
+    from headwater.streaming.context import StreamingContext
+    from headwater.streaming.runtime.waiter import Waiter
+
+    class Pickler(serializers._pickler()):  # type: ignore[misc]
+        def persistent_id(self, obj: Any) -> Any:
+            if isinstance(obj, (SparkContext, StreamingContext, Waiter)):
+                return (type(obj).__name__,)
+            if isinstance(obj, Broadcast):
+                return "Broadcast", obj.id, _dumps(obj.value)
+            if isinstance(obj, Accumulator):
+                return "Accumulator", obj.aid, _dumps((obj.accum_param.zero(obj.value), obj.accum_param))
+            return None
+
+    return Pickler
+
+
+class _Unpickler(pickle.Unpickler):
+    """Puts the context in, and makes each shared variable once."""
+
+    def __init__(self, file: io.BytesIO, ssc: StreamingContext) -> None:
+        super().__init__(file)
+        self._ssc = ssc
+        self._made: dict[tuple[str, int], Any] = {}
+
+    def persistent_load(self, pid: Any) -> Any:
+        sc: SparkContext = self._ssc.sparkContext
+        kind = pid[0]
+        if kind == "SparkContext":
+            return sc
+        if kind == "StreamingContext":
+            return self._ssc
+        if kind == "Waiter":
+            return self._ssc._waiter
+        key = kind, pid[1]
+        if key not in self._made:
+            value = _Unpickler(io.BytesIO(pid[2]), self._ssc).load()
+            self._made[key] = sc.broadcast(value) if kind == "Broadcast" else sc.accumulator(*value)
+        return self._made[key]
+
+
+# ------------------------------------------------------------------------------------------------ what is wrong
+def _culprits(graph: Graph) -> Iterator[str]:
+    """Functions of the streams that can't be pickled, each with the variable that is why."""
+    for output in graph.outputs:
+        yield from _blamed(f"the output {output.name}", output.function)
+    for node in graph.nodes():
+        for function in _functions(node):
+            yield from _blamed(f"the {node.describe()}", function)
+
+
+def _functions(node: Node) -> Iterator[Callable[..., Any]]:
+    for value in vars(node).values():
+        for candidate in value if isinstance(value, tuple) else (value,):
+            if callable(candidate):
+                yield candidate
+
+
+def _blamed(where: str, function: Callable[..., Any]) -> Iterator[str]:
+    if _pickles(function):
+        return
+    name = getattr(function, "__qualname__", repr(function))
+    for variable, value in _variables(function):
+        if not _pickles(value):
+            yield f"{where} uses {name}, whose variable {variable!r} holds a {type(value).__name__}: {_reason(value)}"
+            return
+    yield f"{where} uses {name}, which can't be pickled: {_reason(function)}"
+
+
+def _variables(function: Any) -> Iterator[tuple[str, Any]]:
+    """What a callable brings along, by name."""
+    if isinstance(function, partial):
+        yield from _variables(function.func)
+        yield from ((f"argument {i}", value) for i, value in enumerate(function.args))
+        yield from function.keywords.items()
+    elif isinstance(function, MethodType):
+        yield "self", function.__self__
+    elif isinstance(function, FunctionType):
+        cells = zip(function.__code__.co_freevars, function.__closure__ or ())
+        yield from ((name, cell.cell_contents) for name, cell in cells)
+        names = function.__code__.co_names
+        yield from ((name, function.__globals__[name]) for name in names if name in function.__globals__)
+    elif hasattr(function, "__dict__"):
+        yield from vars(function).items()
+
+
+def _pickles(value: Any) -> bool:
+    try:
+        _dumps(value)
+    except Exception:
+        return False
+    return True
+
+
+def _reason(value: Any) -> str:
+    try:
+        _dumps(value)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return ""

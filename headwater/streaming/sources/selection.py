@@ -1,0 +1,245 @@
+"""Which files of a directory belong to which batch: two rules, as pure functions of listings and batch times.
+
+- A rule knows no file system and no clock: it is given what was listed, and says which files are to be taken.
+- `find` marks nothing. Only `mark` does, once the files' data is there: what couldn't be read is found again.
+- A file that is settled needn't be listed again until it changes: that is what makes listings cheap.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from itertools import takewhile
+from typing import NamedTuple, Protocol
+
+from headwater.filesystem import FileStatus
+
+logger = logging.getLogger("headwater.streaming.sources.selection")
+
+Accept = Callable[[str], bool]
+
+# How programs name files that aren't complete yet.
+TEMPORARY_SUFFIXES = (".tmp", ".temp", "._COPYING_", ".part", ".partial", ".crdownload", ".filepart", ".swp", "~")
+
+
+class Listing(NamedTuple):
+    """What a look at the directories brought: the files that aren't settled, or may have changed, in any order.
+
+    `gone` are the paths of an earlier listing that weren't there any more.
+    """
+
+    files: Sequence[FileStatus]
+    gone: Sequence[str] = ()
+
+
+class Selection(Protocol):
+    """A rule. Batch times ascend."""
+
+    def find(self, listing: Listing, time_ms: int) -> list[FileStatus]:
+        """The files of a batch, by path; nothing is marked yet. Raises whatever the program's filter raises."""
+
+    def mark(self, time_ms: int, files: Iterable[FileStatus]) -> None:
+        """These files are the batch's."""
+
+    def is_settled(self, file: FileStatus) -> bool:
+        """Whether the file of the latest listing will not be found later, unless it changes."""
+
+
+class ByModificationTime:
+    """Spark's rule: a file is taken at batch time T if it was modified after both `ignore_until_ms` and T less the
+    window, not after T, and if no file of its path was taken within the window.
+
+    So it forgets what it took with the window. A file from before the window, or one whose modification time lies
+    before that of the stream, is never taken, and a touched one is taken again.
+
+    Args:
+        ignore_until_ms: files that were modified at this time or earlier are never taken.
+        window_ms: how long a taken path is known, and how old a file may be.
+        accept: the program's filter, asked for each path that the rule would take.
+    """
+
+    def __init__(self, *, ignore_until_ms: int, window_ms: int, accept: Accept | None = None) -> None:
+        self._ignore_until_ms = ignore_until_ms
+        self._window_ms = window_ms
+        self._accept = accept
+        self._after_ms = ignore_until_ms  # the threshold of the latest batch
+        self._taken: dict[str, int] = {}  # path -> batch time; of the window's batches
+
+    def find(self, listing: Listing, time_ms: int) -> list[FileStatus]:
+        self._after_ms = max(self._ignore_until_ms, time_ms - self._window_ms)
+        self._forget(time_ms)
+        found = [
+            file
+            for file in listing.files
+            if self._after_ms < file.mtime_ms <= time_ms
+            and file.path not in self._taken
+            and (self._accept is None or self._accept(file.path))
+        ]
+        return sorted(found, key=_path)
+
+    def mark(self, time_ms: int, files: Iterable[FileStatus]) -> None:
+        self._taken.update(dict.fromkeys((file.path for file in files), time_ms))
+
+    def is_settled(self, file: FileStatus) -> bool:
+        # One that was modified after it was taken may be taken again, once the window has passed.
+        return file.mtime_ms <= max(self._after_ms, self._taken.get(file.path, -1))
+
+    def _forget(self, time_ms: int) -> None:
+        for path in [path for path, taken_ms in self._taken.items() if taken_ms <= time_ms - self._window_ms]:
+            del self._taken[path]
+
+
+class _Known(NamedTuple):
+    """A file that is old: it was taken, or was there before the stream."""
+
+    file: FileStatus
+    taken: bool
+
+
+class _Pending(NamedTuple):
+    """A file that may not be complete yet, and the batch time since which it hasn't changed."""
+
+    file: FileStatus
+    since_ms: int
+
+
+class _Away(NamedTuple):
+    """A known file that isn't at its path any more, and the batch time at which that was noticed."""
+
+    known: _Known
+    since_ms: int
+
+
+class ByIdentity:
+    """Every complete file is taken exactly once, whatever its modification time.
+
+    A file is complete once two listings, `stable_ms` apart or more, have found it the same, or once its modification
+    time is so much before the batch. Empty files and temporary names are not complete.
+
+    The data of a known path is new if another file has been put there: another inode, or another etag. The same inode
+    is the same file: a touch, and what was appended, aren't taken; but if it has become shorter it was written anew,
+    and if it grew that was never taken it was not complete when the stream began. Without either, a file is new if
+    its size or modification time differs. A file that left a known path and appears under another one, or under the
+    same, is known, unless size or modification time differ: then it's another one that was given its inode.
+
+    Memory is bounded by the directory: a file that has left it is forgotten after the window.
+
+    Args:
+        ignore: files that were there before the stream, and are not to be taken.
+        window_ms: how long a file that has left its path is remembered.
+        stable_ms: how long a file must not have changed, from 0.
+        accept: the program's filter, asked for the path of each file that is complete.
+    """
+
+    def __init__(
+        self, *, ignore: Iterable[FileStatus] = (), window_ms: int, stable_ms: int, accept: Accept | None = None
+    ) -> None:
+        self._window_ms = window_ms
+        self._stable_ms = stable_ms
+        self._accept = accept
+        self._known = {file.path: _Known(file, False) for file in ignore if _is_candidate(file)}
+        self._pending: dict[str, _Pending] = {}  # by path; none of them is known
+        self._away: dict[int | str, _Away] = {}  # by inode, or path; oldest first
+
+    def find(self, listing: Listing, time_ms: int) -> list[FileStatus]:
+        self._forget_away(time_ms)
+        for path in listing.gone:
+            self._pending.pop(path, None)
+            self._leave(path, time_ms)
+        for file in listing.files:
+            known = self._known.get(file.path)
+            if known is not None and not _is_same_data(file, known):
+                self._leave(file.path, time_ms)
+        new = [file for file in listing.files if self._is_new(file)]
+        return sorted((file for file in new if self._is_complete(file, time_ms)), key=_path)
+
+    def mark(self, time_ms: int, files: Iterable[FileStatus]) -> None:
+        for file in files:
+            self._know(file, taken=True)
+
+    def is_settled(self, file: FileStatus) -> bool:
+        return file.path in self._known or file.path.endswith(TEMPORARY_SUFFIXES)
+
+    def remembered(self) -> int:
+        """How many files it holds in memory, for whatever reason."""
+        return len(self._known) + len(self._pending) + len(self._away)
+
+    def check(self) -> None:
+        """Assert what is always true."""
+        assert not self._known.keys() & self._pending.keys()
+        assert all(path == known.file.path for path, known in self._known.items())
+
+    # -------------------------------------------------------------------------------------------- what is known
+    def _know(self, file: FileStatus, *, taken: bool) -> None:
+        self._known[file.path] = _Known(file, taken)
+        self._pending.pop(file.path, None)
+
+    def _leave(self, path: str, time_ms: int) -> None:
+        known = self._known.pop(path, None)
+        if known is not None:
+            key = _key(known.file)
+            self._away.pop(key, None)
+            self._away[key] = _Away(known, time_ms)
+
+    def _forget_away(self, time_ms: int) -> None:
+        until_ms = time_ms - self._window_ms
+        for key in list(takewhile(lambda key: self._away[key].since_ms <= until_ms, self._away)):
+            del self._away[key]
+
+    # -------------------------------------------------------------------------------------------- new, and complete?
+    def _is_new(self, file: FileStatus) -> bool:
+        """Whether the path leads to data that isn't known. What is known is brought up to date."""
+        known = self._known.get(file.path)
+        if known is None:
+            away = self._away.get(_key(file))
+            if away is None or not _is_identical(file, away.known.file):
+                return _is_candidate(file)
+            del self._away[_key(file)]
+            known = away.known
+        if known.taken and file.size > known.file.size:
+            logger.warning(
+                "%s grew from %d to %d bytes after it was taken: what was appended is not read. Write a file "
+                "elsewhere, and rename it into the directory once it is complete.",
+                file.path,
+                known.file.size,
+                file.size,
+            )
+        self._know(file, taken=known.taken)
+        return False
+
+    def _is_complete(self, file: FileStatus, time_ms: int) -> bool:
+        pending = self._pending.get(file.path)
+        if pending is None or pending.file != file:
+            pending = self._pending[file.path] = _Pending(file, time_ms)
+        unchanged = pending.since_ms < time_ms and pending.since_ms <= time_ms - self._stable_ms
+        if not unchanged and file.mtime_ms > time_ms - self._stable_ms:
+            return False
+        return self._accept is None or self._accept(file.path)
+
+
+def _path(file: FileStatus) -> str:
+    return file.path
+
+
+def _key(file: FileStatus) -> int | str:
+    """By what a file is found again that has left its path: local ones under any path, others under the same."""
+    return file.identity if isinstance(file.identity, int) else file.path
+
+
+def _is_candidate(file: FileStatus) -> bool:
+    return file.size > 0 and not file.path.endswith(TEMPORARY_SUFFIXES)
+
+
+def _is_identical(file: FileStatus, known: FileStatus) -> bool:
+    return (file.identity, file.size, file.mtime_ms) == (known.identity, known.size, known.mtime_ms)
+
+
+def _is_same_data(file: FileStatus, known: _Known) -> bool:
+    before = known.file
+    if file.identity is None or before.identity is None:
+        return (file.size, file.mtime_ms) == (before.size, before.mtime_ms)
+    if file.identity != before.identity:
+        return False
+    if isinstance(file.identity, str):
+        return True
+    return file.size == before.size or (known.taken and file.size > before.size)
