@@ -41,11 +41,6 @@ def test_missing_arguments_are_refused_with_sparks_words(sc):
         StreamingContext(None, 1)
 
 
-def test_recovery_from_a_checkpoint_says_that_it_is_not_there_yet(sc):
-    with pytest.raises(UnsupportedOperationException, match="not there yet"):
-        StreamingContext.getOrCreate("/tmp/x", lambda: pytest.fail("not called"))
-
-
 def test_remember_can_be_set_once(sc):
     ssc = StreamingContext(sc, 1)
     ssc.remember(5)
