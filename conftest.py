@@ -21,10 +21,11 @@ def _no_context_left() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _context_of_examples(request: pytest.FixtureRequest) -> None:
     item = request.node
-    if isinstance(item, pytest.DoctestItem) and any("sc." in example.source for example in item.dtest.examples):
+    source = "".join(example.source for example in item.dtest.examples) if isinstance(item, pytest.DoctestItem) else ""
+    active = SparkContext._active_spark_context
+    if active is not None and ("StreamHarness()" in source or ("sc." in source and active.master != _MASTER)):
+        active.stop()
+        active = None
+    if "sc." in source:
         request.getfixturevalue("_no_context_left")
-        active = SparkContext._active_spark_context
-        if active is not None and active.master != _MASTER:
-            active.stop()
-            active = None
         request.getfixturevalue("doctest_namespace")["sc"] = active or SparkContext(_MASTER, "examples")

@@ -50,7 +50,7 @@ class StreamHarness:
     Raises:
         ValueError: both a SparkContext and settings for one are given, or `batchDuration` is not a duration.
 
-    >>> with StreamHarness(sparkContext=sc) as harness:
+    >>> with StreamHarness() as harness:
     ...     words = harness.stream([["to", "be"], ["or"]])
     ...     lengths = harness.collect(words.map(len))
     ...     infos = harness.run(3)

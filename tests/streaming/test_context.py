@@ -14,7 +14,6 @@ from headwater.errors import (
     IllegalArgumentException,
     IllegalStateException,
     SerializationError,
-    UnsupportedOperationException,
 )
 from headwater.streaming import Receiver, StreamingContext, StreamingListener
 from headwater.streaming.context import State
