@@ -104,7 +104,7 @@ class Journal:
             posted = [self._posted.get()]
             while not self._posted.empty():
                 posted.append(self._posted.get())
-            ended = posted[-1] is _END
+            ended = any(item is _END for item in posted)  # what it leads to may be posted behind it
             self._commit([item for item in posted if item is not _END])
             if ended or self._image_is_due():
                 self._try_image()
