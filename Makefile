@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 BENCH  ?= bench_overhead.py --batch 0.02
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint typecheck bench clean
+.PHONY: help demo test lint typecheck soak bench clean
 
 help:  ## show the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ lint: $(VENV)/.installed-dev  ## ruff
 
 typecheck: $(VENV)/.installed-dev  ## mypy --strict
 	$(BIN)/mypy
+
+soak: $(VENV)/.installed-dev  ## ten minutes of killed drivers under load: prints what was sent, counted, lost
+	$(BIN)/python -m tests.soak.recovery
 
 bench: $(VENV)/.installed-dev  ## one benchmark: make bench BENCH='bench_text.py --seconds 20'
 	cd bench && ../$(BIN)/python $(BENCH) --package headwater

@@ -35,6 +35,22 @@ class UnknownSettingWarning(UserWarning):
     """A `spark.*` or `headwater.*` key was set that isn't in the table; perhaps it's misspelt."""
 
 
+MASK = "*********(redacted)"
+# Settings whose values are nobody's business: they are kept out of checkpoints and shown masked.
+_SECRET = re.compile(
+    r"secret|passw|token|credential|connection_string|(access|account|api)[._]?key|[.]key$|[.]sas[._]", re.IGNORECASE
+)
+
+
+def is_secret(key: str) -> bool:
+    """Whether a key's value must not be shown or stored.
+
+    >>> is_secret("spark.hadoop.fs.s3a.secret.key"), is_secret("headwater.streaming.log.keyFile")
+    (True, False)
+    """
+    return _SECRET.search(key) is not None
+
+
 class Kind(Enum):
     """What a setting's value is; `parse` gives the Python type in brackets."""
 
@@ -204,6 +220,12 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
             absent="`local[*]`"),
         _string("spark.home", "", "What `SparkContext.sparkHome` says; nothing else uses it."),
         _string("spark.executorEnv.*", "", "Environment variables of the workers."),
+        _string("spark.hadoop.*", "", "Hadoop's settings of file systems and formats, after the prefix; those that have"
+            " a meaning are in docs/filesystems.md."),
+        _duration("headwater.filesystem.retryTimeout", "60s", "How long a request to a file system over the network is "
+            "tried again, with growing pauses, while the server is away or refuses to be hurried."),
+        _string("headwater.filesystem.*", "", "Options of the drivers of file systems, as "
+            "`headwater.filesystem.<scheme>.<option>`: see docs/filesystems.md."),
         *_planned(
             _string("spark.submit.deployMode", "client", "Where the driver runs: `client` is where it was started.",
                 choices=("client", "cluster")),
@@ -211,7 +233,6 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
                 "then: `addPyFile`."),
             _string("spark.files", "", "Comma-separated files that are copied to every executor. Until then: "
                 "`addFile`."),
-            _string("spark.hadoop.*", "", "Passed to file systems and output formats, without the prefix."),
             _string("spark.log.level", "", "Level of the log. Until then: `setLogLevel`.", absent="WARN"),
         ),
     ),
@@ -363,12 +384,14 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
             "batch has the same number, and each core as many blocks. At least 50 ms is recommended.", least=1),
         _int("spark.streaming.concurrentJobs", "1",
             "Jobs that run at once. More than one lets batches overtake each other.", least=1),
-        _string("spark.streaming.checkpoint.directory", "", "As if the program called `ssc.checkpoint` with it: which "
-            "this version refuses, so a StreamingContext raises."),
+        _int("headwater.streaming.waitingBatchesMax", "1000", "With so many batches that run or wait for it, the next "
+            "ones are late: what they would take stays with the sources.", least=1),
+        _string("spark.streaming.checkpoint.directory", "", "As if the program called `ssc.checkpoint` with it.",
+            absent="there are no checkpoints"),
         _bool("spark.streaming.unpersist", "true", "Unpersist RDDs that no stream needs any more. What receivers "
             "stored is always forgotten then."),
         _bool("spark.streaming.stopGracefullyOnShutdown", "false", "When the program ends and the context still runs, "
-            "first finish what was received. A program that SIGTERM ends must handle that signal: Python doesn't."),
+            "by itself, by Ctrl-C or by SIGTERM, first finish what was received."),
         _duration("spark.streaming.gracefulStopTimeout", "", "How long a graceful stop waits until receivers have "
             "stopped and a batch has taken what they received; later that is dropped. Batches that were generated are "
             "finished whatever it says.",
@@ -395,6 +418,9 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
         _bool("headwater.streaming.output.skipEmpty", "false",
             "`saveAsTextFiles` and its like write nothing for a batch "
             "without records; else that has a directory too."),
+        _duration("headwater.streaming.output.commitRetention", "1d",
+            "How long, by batch time, `foreachTransaction` remembers in the database which partitions of batches were "
+            "written. Batches that a restart would run again are remembered as long as they wait."),
         _bool("headwater.streaming.persistShared", "true",
             "Keep the batches of a stream that several streams or outputs "
             "read, in memory, so that each is computed once. Not for source streams, nor where `persist` was called. "
@@ -422,7 +448,11 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
         _int("spark.streaming.receiver.maxRate", "", "Records a second that one receiver takes; 0 or -1: no limit.",
             least=-1, absent="no limit"),
         _duration("spark.streaming.receiverRestartDelay", "2000",
-            "Pause between a receiver's failure and its restart."),
+            "Pause between a receiver's failure and its restart; as long as it stores nothing in between it doubles "
+            "with each, up to eight times this."),
+        _int("headwater.streaming.receiver.maxRestarts", "", "How often in a row a receiver is started again without "
+            "storing anything in between. After that `awaitTermination` raises its failure, and its stream stays "
+            "empty.", absent="no limit"),
         _bytes("headwater.streaming.receiver.memoryLimit", "", "Received, not yet processed blocks that one executor "
             "keeps in memory. More go to disk, if their storage level allows.",
             same_as="spark.executor.memory", share=0.5, least=1),
@@ -481,10 +511,11 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
                 "it's written or has failed."),
         ),
     ),
-    "Back-pressure": _planned(
-        _bool("spark.streaming.backpressure.enabled", "false", "Let processing decide how fast sources are read."),
-        _float("spark.streaming.backpressure.initialRate", "", "Records a second before the first batch is processed.",
-            same_as="spark.streaming.receiver.maxRate"),
+    "Back-pressure": (
+        _bool("spark.streaming.backpressure.enabled", "false", "Let processing decide how fast receivers and iterators "
+            "are read. Without it they are slowed down too, but only once the memory for received data is full."),
+        _float("spark.streaming.backpressure.initialRate", "", "Records a second of a stream before the first rate is "
+            "found, with back-pressure on; 0 or -1: no limit.", same_as="spark.streaming.receiver.maxRate", least=-1),
         _string("spark.streaming.backpressure.rateEstimator", "pid", "How the rate is found.", choices=("pid",)),
         _float("spark.streaming.backpressure.pid.proportional", "1.0", "Weight of the last batch's error."),
         _float("spark.streaming.backpressure.pid.integral", "0.2", "Weight of the accumulated error."),
@@ -492,6 +523,21 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
         _float("spark.streaming.backpressure.pid.minRate", "100", "Lowest rate, records a second.", least=1e-9),
     ),
     "Sources": (
+        _duration("headwater.streaming.kinesis.leaseDuration", "10s",
+            "After this without a sign of a Kinesis worker others "
+            "take its shards. The same for all workers of an application.", least=100),
+        _duration("headwater.streaming.kinesis.readInterval", "250ms", "From one read of a Kinesis shard to the next. "
+            "Kinesis allows five reads a second of a shard, for all applications together."),
+        _duration("spark.streaming.kinesis.retry.waitTime", "100ms",
+            "Pause before a read of Kinesis that failed is tried "
+            "again; it doubles with each failure, up to 10 s."),
+        _int("spark.streaming.kinesis.retry.maxAttempts", "3",
+            "Failed reads of Kinesis in a row that are reported as an "
+            "error of the receiver, which goes on trying.", least=1),
+        _string("headwater.streaming.flume.ssl.certificateFile", "", "A PEM file with the certificate chain that "
+            "Flume's avro sinks are shown; then `FlumeUtils.createStream` speaks TLS.", absent="no TLS"),
+        _string("headwater.streaming.flume.ssl.keyFile", "", "The PEM file with its private key, not encrypted; it "
+            "is read in the executor, and in no checkpoint.", absent="the certificate's file"),
         *_planned(
             _float("spark.streaming.kafka.maxRatePerPartition", "0",
                 "Records a second of each partition; 0: no limit."),
@@ -505,8 +551,6 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
                 same_as="spark.network.timeout"),
             _bool("spark.streaming.kafka.allowNonConsecutiveOffsets", "false",
                 "Offsets may have gaps: compacted or transactional topics."),
-            _duration("spark.streaming.kinesis.retry.waitTime", "100ms", "Pause before a block is read again."),
-            _int("spark.streaming.kinesis.retry.maxAttempts", "3", "Attempts to read a block.", least=1),
         ),
         *_accepted(
             _int("spark.streaming.kafka.consumer.cache.initialCapacity", "16", "Of a hash table of the JVM's."),
@@ -730,8 +774,8 @@ of us, ms, s, m, min, h or d (alone it counts ms), such as 30s.
         return _ALIASES.get(key, key) in self._pairs
 
     def toDebugString(self) -> str:
-        """The settings as lines `key=value`."""
-        return "\n".join(f"{key}={value}" for key, value in self._pairs.items())
+        """The settings as lines `key=value`; the values of secrets are masked."""
+        return "\n".join(f"{key}={MASK if is_secret(key) else value}" for key, value in self._pairs.items())
 
     def clone(self) -> SparkConf:
         """A conf of its own with the same settings."""

@@ -19,7 +19,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 
-from headwater import accumulators, progress
+from headwater import accumulators, filesystem, progress
 from headwater import conf as settings
 from headwater.accumulators import Accumulator, AccumulatorParam
 from headwater.broadcast import Broadcast
@@ -147,6 +147,7 @@ class SparkContext(WithJobProperties):
         self.profiler_collector: ProfilerCollector | None = None
         if self._conf.read("spark.python.profile"):
             self.profiler_collector = ProfilerCollector(profiler_class, self._conf.get("spark.python.profile.dump"))
+        filesystem.configure(dict(self._conf.getAll()))
         self._running = Application(self._conf.clone(), self.master, app_id, merge_accumulators=accumulators.merge)
         self._progress = progress.show_if_wanted(self._conf, self._running.status)
         self._files_path = os.path.join(self._running.directory, "files")

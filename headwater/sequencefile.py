@@ -1,269 +1,318 @@
-"""Pickle files: what `saveAsPickleFile` writes and `pickleFile` reads, interchangeable with PySpark's.
+"""Hadoop's SequenceFile, version 6: a container of keys and values, which can be compressed and can be split.
 
-1. The file is a Hadoop SequenceFile, version 6, of `<NullWritable, BytesWritable>`.
-2. Each value is a Java-serialised `byte[][]`, each of whose arrays is the pickle of a list of records.
-3. We write uncompressed; record- and block-compressed files are read too.
-The grammar and an example are in docs/formats/picklefile.md.
+1. Keys and values are bytes here; `headwater.writables` knows what they mean.
+2. A file is sections, each but the first beginning with a sync mark. A section belongs to the split in which it begins.
+3. A file that was cut short, or whose sync marks differ from the header's, is an error.
+The grammar is in docs/formats/sequencefile.md.
 """
 
 from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import os
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Iterator
-from io import BytesIO
-from itertools import chain, islice
-from typing import Any, BinaryIO
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import BinaryIO, Literal, NamedTuple, cast
 
 from headwater.errors import IllegalArgumentException, SparkException
-from headwater.serializers import dump_records, load_records
+from headwater.filesystem import zstandard
+from headwater.writables import decode_vint, encode_vint
 
-BATCH_SIZE = 10  # records to a pickle, as PySpark's default
-_PICKLES_PER_VALUE = 10  # as Spark writes them
+Compression = Literal["NONE", "RECORD", "BLOCK"]
+Pair = tuple[bytes, bytes]
+
 _MAGIC = b"SEQ"
 _VERSION = 6
-_KEY_CLASS = "org.apache.hadoop.io.NullWritable"
-_VALUE_CLASS = "org.apache.hadoop.io.BytesWritable"
-_CODEC_PACKAGE = "org.apache.hadoop.io.compress."
-_DECOMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
-    _CODEC_PACKAGE + "DefaultCodec": zlib.decompress,
-    _CODEC_PACKAGE + "DeflateCodec": zlib.decompress,
-    _CODEC_PACKAGE + "GzipCodec": gzip.decompress,
-    _CODEC_PACKAGE + "BZip2Codec": bz2.decompress,
-}
 _SYNC_BYTES = 16
 _SYNC_ESCAPE = -1  # in place of a record's length: the sync marker follows
-_SYNC_INTERVAL = 100 * 1024  # bytes between sync markers, by which others split the file
+_SYNC_INTERVAL = 100 * 1024  # bytes between sync marks, as Hadoop's
+_BLOCK_BYTES = 1_000_000  # of keys and values in a compressed block, as Hadoop's
+_READ_BYTES = 256 * 1024
+_SEARCH_BYTES = 64 * 1024
 _INT = struct.Struct(">i")
-
-_STREAM_HEADER = b"\xac\xed\x00\x05"
-_TC_NULL, _TC_REFERENCE, _TC_CLASSDESC, _TC_ARRAY, _TC_ENDBLOCKDATA = 0x70, 0x71, 0x72, 0x75, 0x78
-_SC_SERIALIZABLE = 2
-_FIRST_HANDLE = 0x7E0000  # classes and objects are numbered from here, in the order in which they begin
-_OUTER_CLASS, _INNER_CLASS = "[[B", "[B"
-_CLASS_UIDS = {_OUTER_CLASS: 0x4BFD19156767DB37, _INNER_CLASS: 0xACF317F8060854E0}
+_CODEC_PACKAGE = "org.apache.hadoop.io.compress."
 
 
-def write_pickle_file(records: Iterable[Any], file: BinaryIO, batch_size: int = BATCH_SIZE) -> None:
-    """Write records, `batch_size` (from 1) to a pickle.
+class Codec(NamedTuple):
+    """How bytes are compressed."""
 
-    The sync marker is random, so two files of the same records differ in it.
+    compress: Callable[[bytes], bytes]
+    decompress: Callable[[bytes], bytes]
+
+
+class Header(NamedTuple):
+    """What a file says of itself. `length` is the header's, in bytes."""
+
+    key_class: str
+    value_class: str
+    compression: Compression
+    codec: str  # class name; empty if nothing is compressed
+    metadata: Mapping[str, str]
+    sync: bytes
+    length: int
+
+
+# ------------------------------------------------------------------------------------------------ codecs
+def _unzstd(data: bytes) -> bytes:
+    return cast(bytes, zstandard().ZstdDecompressor().decompressobj().decompress(data))
+
+
+def _zstd(data: bytes) -> bytes:
+    return cast(bytes, zstandard().ZstdCompressor().compress(data))
+
+
+_CODECS = {
+    "DefaultCodec": Codec(zlib.compress, zlib.decompress),
+    "DeflateCodec": Codec(zlib.compress, zlib.decompress),
+    "GzipCodec": Codec(lambda data: gzip.compress(data, mtime=0), gzip.decompress),
+    "BZip2Codec": Codec(bz2.compress, bz2.decompress),
+    "ZStandardCodec": Codec(_zstd, _unzstd),
+}
+
+
+def codec_class(name: str) -> str:
+    """The full class name of a codec that we have.
+
+    Raises:
+        IllegalArgumentException: we haven't got it.
     """
-    if batch_size < 1:
-        raise IllegalArgumentException(f"batchSize is {batch_size}: it must be at least 1 record")
+    short = name.removeprefix(_CODEC_PACKAGE)
+    if short not in _CODECS:
+        raise IllegalArgumentException(f"compression codec {name!r} is unknown. Use one of: {_known_codecs()}")
+    return _CODEC_PACKAGE + short
+
+
+def _known_codecs() -> str:
+    return ", ".join(_CODEC_PACKAGE + name for name in _CODECS)
+
+
+# ------------------------------------------------------------------------------------------------ writing
+def write_pairs(
+    pairs: Iterable[Pair],
+    file: BinaryIO,
+    key_class: str,
+    value_class: str,
+    *,
+    compression: Compression = "NONE",
+    codec: str = _CODEC_PACKAGE + "DefaultCodec",
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write serialised keys and values to a new file.
+
+    The sync marker is random, so two files of the same pairs differ in it.
+    """
     sync = os.urandom(_SYNC_BYTES)
-    file.write(_header(sync))
+    file.write(_header(key_class, value_class, compression, codec, metadata or {}, sync))
+    mark = _INT.pack(_SYNC_ESCAPE) + sync
+    compress = _CODECS[codec.removeprefix(_CODEC_PACKAGE)].compress
+    if compression == "BLOCK":
+        for block in _blocks(pairs):
+            file.write(mark + _packed_block(block, compress))
+        return
     since_sync = 0
-    for value in _values(iter(records), batch_size):
+    for key, value in pairs:
         if since_sync >= _SYNC_INTERVAL:
-            file.write(_INT.pack(_SYNC_ESCAPE) + sync)
+            file.write(mark)
             since_sync = 0
-        record = _INT.pack(len(value) + _INT.size) + _INT.pack(0) + _INT.pack(len(value)) + value  # the key is empty
+        if compression == "RECORD":
+            value = compress(value)
+        record = b"".join((_INT.pack(len(key) + len(value)), _INT.pack(len(key)), key, value))
         file.write(record)
         since_sync += len(record)
 
 
-def _header(sync: bytes) -> bytes:
-    names = b"".join(bytes([len(name)]) + name.encode() for name in (_KEY_CLASS, _VALUE_CLASS))
-    uncompressed, no_metadata = b"\0\0", _INT.pack(0)
-    return _MAGIC + bytes([_VERSION]) + names + uncompressed + no_metadata + sync
+def _header(
+    key_class: str, value_class: str, compression: Compression, codec: str, metadata: Mapping[str, str], sync: bytes
+) -> bytes:
+    parts = [_MAGIC, bytes([_VERSION]), _text(key_class), _text(value_class)]
+    parts.append(bytes([compression != "NONE", compression == "BLOCK"]))
+    if compression != "NONE":
+        parts.append(_text(codec))
+    parts.append(_INT.pack(len(metadata)))
+    parts += (_text(name) + _text(value) for name, value in metadata.items())
+    return b"".join((*parts, sync))
 
 
-def _values(records: Iterator[Any], batch_size: int) -> Iterator[bytes]:
-    batches = iter(lambda: list(islice(records, batch_size)), [])
-    pickles = map(dump_records, batches)
-    while some := list(islice(pickles, _PICKLES_PER_VALUE)):
-        yield dump_byte_arrays(some)
+def _text(text: str) -> bytes:
+    data = text.encode()
+    return encode_vint(len(data)) + data
 
 
-def dump_byte_arrays(arrays: list[bytes]) -> bytes:
-    """Java's serialised form of a `byte[][]`."""
-    parts = [_STREAM_HEADER, bytes([_TC_ARRAY]), _class_description(_OUTER_CLASS), _INT.pack(len(arrays))]
-    inner = _class_description(_INNER_CLASS)
-    for array in arrays:
-        parts += (bytes([_TC_ARRAY]), inner, _INT.pack(len(array)), array)
-        inner = bytes([_TC_REFERENCE]) + _INT.pack(_FIRST_HANDLE + 2)  # 0 is the outer class, 1 the outer array
+def _blocks(pairs: Iterable[Pair]) -> Iterator[list[Pair]]:
+    block: list[Pair] = []
+    size = 0
+    for pair in pairs:
+        block.append(pair)
+        size += len(pair[0]) + len(pair[1])
+        if size >= _BLOCK_BYTES:
+            yield block
+            block, size = [], 0
+    if block:
+        yield block
+
+
+def _packed_block(block: list[Pair], compress: Callable[[bytes], bytes]) -> bytes:
+    parts = [encode_vint(len(block))]
+    for side in (0, 1):
+        halves = [pair[side] for pair in block]
+        for content in (b"".join(encode_vint(len(half)) for half in halves), b"".join(halves)):
+            packed = compress(content)
+            parts += (encode_vint(len(packed)), packed)
     return b"".join(parts)
 
 
-def _class_description(name: str) -> bytes:
-    start = struct.pack(">BH", _TC_CLASSDESC, len(name)) + name.encode()
-    no_fields, no_superclass = 0, _TC_NULL
-    uid = _CLASS_UIDS[name]
-    return start + struct.pack(">QBHBB", uid, _SC_SERIALIZABLE, no_fields, _TC_ENDBLOCKDATA, no_superclass)
+# ------------------------------------------------------------------------------------------------ reading
+class SequenceFileReader:
+    """A file opened to be read; one thread uses it.
 
-
-def load_byte_arrays(value: bytes) -> list[bytes]:
-    """The arrays of a Java-serialised `byte[][]`.
+    Args:
+        file: at its start.
+        name: of the file, for errors.
 
     Raises:
-        SparkException: the value is another Java object.
+        SparkException: it is no SequenceFile of version 6, is compressed by a codec that isn't here, or is cut short.
     """
-    return _JavaStream(value).arrays()
 
+    def __init__(self, file: BinaryIO, name: str = "the SequenceFile") -> None:
+        self._file = file if isinstance(file, (io.BufferedReader, io.BytesIO)) else _buffered(file)
+        self._name = name
+        self._at = 0  # how many bytes of the file are read
+        self.header = self._read_header()
+        codec = self.header.codec.removeprefix(_CODEC_PACKAGE)
+        if codec and codec not in _CODECS:
+            raise SparkException(
+                f"{name} is compressed by {self.header.codec}. Those that can be read: {_known_codecs()}"
+            )
+        self._decompress = _CODECS[codec].decompress if codec else None
 
-class _JavaStream:
-    """A Java object stream that holds a `byte[][]`, read once from its start."""
+    def pairs(self, start: int = 0, length: int | None = None) -> Iterator[Pair]:
+        """The keys and values of the sections that begin in `[start, start + length)` (None: to the end of the file).
 
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._at = 0
-        self._handles: list[Any] = []  # every class (its name) and array begun so far, by its handle
+        Raises:
+            SparkException: the file is damaged or cut short.
+        """
+        end = float("inf") if length is None else start + length
+        if start > self.header.length:
+            self._seek_mark(start)
+        elif self.header.length >= end:
+            return iter(())
+        return self._in_blocks(end) if self.header.compression == "BLOCK" else self._by_record(end)
 
-    def arrays(self) -> list[bytes]:
-        if self._take(len(_STREAM_HEADER)) != _STREAM_HEADER:
-            raise _foreign("not a Java object stream")
-        if self._byte() != _TC_ARRAY or self._class() != _OUTER_CLASS:
-            raise _foreign("not an array of byte arrays")
-        self._handles.append(None)  # the outer array
-        return [self._element() for _ in range(self._int())]
+    def _by_record(self, end: float) -> Iterator[Pair]:
+        while True:
+            at = self._at
+            head = self._file.read(4)
+            if not head:
+                return
+            self._at += len(head)
+            length = _INT.unpack(self._whole(head, 4))[0]
+            if length == _SYNC_ESCAPE:
+                if at >= end:
+                    return
+                self._check_sync()
+                continue
+            key_length = self._int()
+            record = self._exactly(length)
+            if not 0 <= key_length <= length:
+                raise self._damaged(f"a record of {length} bytes tells a key of {key_length} bytes")
+            value = record[key_length:]
+            yield record[:key_length], self._unpacked(value) if self._decompress else value
 
-    def _element(self) -> bytes:
-        kind = self._byte()
-        if kind == _TC_REFERENCE:
-            array = self._handle()
-        elif kind == _TC_ARRAY and self._class() == _INNER_CLASS:
-            array = self._take(self._int())
-            self._handles.append(array)
-        else:
-            raise _foreign(f"its element has the type code {kind:#x}")
-        if not isinstance(array, bytes):
-            raise _foreign("its element isn't a byte array")
-        return array
+    def _in_blocks(self, end: float) -> Iterator[Pair]:
+        while True:
+            at = self._at
+            head = self._file.read(4)
+            if not head or at >= end:
+                return
+            self._at += len(head)
+            if _INT.unpack(self._whole(head, 4))[0] != _SYNC_ESCAPE:
+                raise self._damaged("a block doesn't begin with a sync marker")
+            self._check_sync()
+            count = self._vint()
+            key_lengths, keys, value_lengths, values = [self._exactly(self._vint()) for _ in range(4)]
+            yield from zip(self._pieces(count, key_lengths, keys), self._pieces(count, value_lengths, values))
 
-    def _class(self) -> str:
-        kind = self._byte()
-        if kind == _TC_REFERENCE:
-            return str(self._handle())
-        if kind != _TC_CLASSDESC:
-            raise _foreign(f"a class has the type code {kind:#x}")
-        name = self._take(int.from_bytes(self._take(2), "big")).decode()
-        if name not in _CLASS_UIDS:
-            raise _foreign(f"it holds the class {name}")
-        self._take(8 + 1 + 2 + 1 + 1)  # UID, flags, no fields, end of annotations, no superclass
-        self._handles.append(name)
-        return name
+    def _pieces(self, count: int, packed_lengths: bytes, packed: bytes) -> Iterator[bytes]:
+        lengths, content = self._unpacked(packed_lengths), self._unpacked(packed)
+        at = start = 0
+        for _ in range(count):
+            length, at = decode_vint(lengths, at)
+            if length < 0 or start + length > len(content):
+                raise self._damaged("the lengths of a block don't fit its content")
+            yield content[start : start + length]
+            start += length
 
-    def _handle(self) -> Any:
-        number = self._int() - _FIRST_HANDLE
-        if not 0 <= number < len(self._handles):
-            raise _foreign(f"a reference to the unknown handle {number}")
-        return self._handles[number]
+    def _unpacked(self, data: bytes) -> bytes:
+        assert self._decompress is not None
+        try:
+            return self._decompress(data)
+        except Exception as error:  # each codec has exceptions of its own
+            raise self._damaged(f"a part can't be decompressed: {error}") from error
 
-    def _byte(self) -> int:
-        return self._take(1)[0]
+    def _seek_mark(self, start: int) -> None:
+        """Go to the first sync mark at or after an offset, or to the end of the file."""
+        mark = _INT.pack(_SYNC_ESCAPE) + self.header.sync
+        self._file.seek(start)
+        before, data = start, b""
+        while more := self._file.read(_SEARCH_BYTES):
+            data += more
+            found = data.find(mark)
+            if found >= 0:
+                self._at = before + found
+                self._file.seek(self._at)
+                return
+            before += max(0, len(data) - len(mark) + 1)
+            data = data[-len(mark) + 1 :]
+        self._at = self._file.seek(0, io.SEEK_END)
+
+    # -------------------------------------------------------------------------------------------- the header
+    def _read_header(self) -> Header:
+        begin = self._file.read(4)
+        self._at = len(begin)
+        if begin != _MAGIC + bytes([_VERSION]):
+            raise SparkException(f"{self._name} doesn't begin with SEQ and version 6, as a Hadoop SequenceFile does")
+        classes = self._text(), self._text()
+        compressed, by_block = self._exactly(2)
+        compression: Compression = "NONE" if not compressed else "BLOCK" if by_block else "RECORD"
+        codec = self._text() if compressed else ""
+        metadata = {self._text(): self._text() for _ in range(self._int())}
+        sync = self._exactly(_SYNC_BYTES)
+        return Header(*classes, compression, codec, metadata, sync, self._at)
+
+    def _check_sync(self) -> None:
+        if self._exactly(_SYNC_BYTES) != self.header.sync:
+            raise self._damaged("a sync marker differs from that of the file's header")
+
+    def _text(self) -> str:
+        return self._exactly(self._vint()).decode("utf-8", "replace")
+
+    def _vint(self) -> int:
+        first = self._exactly(1)
+        signed = first[0] - 256 if first[0] > 127 else first[0]
+        more = 0 if signed >= -112 else -120 - signed if signed < -120 else -112 - signed
+        return decode_vint(first + self._exactly(more), 0)[0]
 
     def _int(self) -> int:
-        return int(_INT.unpack(self._take(_INT.size))[0])
+        return int(_INT.unpack(self._exactly(4))[0])
 
-    def _take(self, count: int) -> bytes:
-        taken = self._data[self._at : self._at + count]
-        if count < 0 or len(taken) < count:
-            raise _foreign(f"it ends at byte {len(self._data)}, within an array or a class")
+    def _exactly(self, count: int) -> bytes:
+        if count < 0:
+            raise self._damaged(f"it tells a length of {count} bytes")
+        data = self._whole(self._file.read(count), count)
         self._at += count
-        return taken
+        return data
+
+    def _whole(self, data: bytes, count: int) -> bytes:
+        if len(data) < count:
+            raise SparkException(f"{self._name} was cut short: {count - len(data)} bytes are missing at its end")
+        return data
+
+    def _damaged(self, how: str) -> SparkException:
+        return SparkException(f"{self._name} is damaged: {how}")
 
 
-def _foreign(what: str) -> SparkException:
-    return SparkException(f"a value of the pickle file isn't a Java-serialised byte[][]: {what}")
-
-
-def read_pickle_file(file: BinaryIO) -> Iterator[Any]:
-    """The records of a pickle file.
-
-    Raises:
-        SparkException: the file isn't one, uses a codec that we don't have, is damaged or was cut short.
-    """
-    return chain.from_iterable(map(load_records, chain.from_iterable(map(load_byte_arrays, read_values(file)))))
-
-
-def read_values(file: BinaryIO) -> Iterator[bytes]:
-    """The contents of the BytesWritable values of a SequenceFile."""
-    if file.read(3) != _MAGIC or file.read(1) != bytes([_VERSION]):
-        raise SparkException(
-            "not a pickle file: it doesn't begin with SEQ and version 6, as a Hadoop SequenceFile does"
-        )
-    classes = [_text(file), _text(file)]
-    if classes != [_KEY_CLASS, _VALUE_CLASS]:
-        raise SparkException(f"not a pickle file: it holds {' and '.join(classes)} instead of {_VALUE_CLASS}")
-    compressed, by_block = _exactly(file, 2)
-    decompress = _decompressor(_text(file)) if compressed else None
-    for _ in range(_read_int(file)):  # metadata: nobody's business here
-        _text(file), _text(file)
-    sync = _exactly(file, _SYNC_BYTES)
-    if by_block and decompress:
-        return _block_values(file, sync, decompress)
-    return _record_values(file, sync, decompress)
-
-
-def _decompressor(codec: str) -> Callable[[bytes], bytes]:
-    try:
-        return _DECOMPRESSORS[codec]
-    except KeyError:
-        known = ", ".join(_DECOMPRESSORS)
-        raise SparkException(f"the pickle file is compressed by {codec}. Those that can be read: {known}") from None
-
-
-def _record_values(file: BinaryIO, sync: bytes, decompress: Callable[[bytes], bytes] | None) -> Iterator[bytes]:
-    while header := file.read(_INT.size):
-        length = _INT.unpack(_whole(header, _INT.size))[0]
-        if length == _SYNC_ESCAPE:
-            _check_sync(file, sync)
-            continue
-        key_length = _read_int(file)
-        value = _exactly(file, length)[key_length:]
-        yield _bytes_writable(BytesIO(decompress(value) if decompress else value))
-
-
-def _block_values(file: BinaryIO, sync: bytes, decompress: Callable[[bytes], bytes]) -> Iterator[bytes]:
-    while header := file.read(_INT.size):
-        if _INT.unpack(_whole(header, _INT.size))[0] != _SYNC_ESCAPE:
-            raise SparkException("the pickle file is damaged: a block doesn't begin with a sync marker")
-        _check_sync(file, sync)
-        count = _vint(file)
-        _key_lengths, _keys, _value_lengths, values = [_exactly(file, _vint(file)) for _ in range(4)]
-        contents = BytesIO(decompress(values))
-        for _ in range(count):
-            yield _bytes_writable(contents)
-
-
-def _bytes_writable(file: BinaryIO) -> bytes:
-    return _exactly(file, _read_int(file))
-
-
-def _check_sync(file: BinaryIO, sync: bytes) -> None:
-    if _exactly(file, _SYNC_BYTES) != sync:
-        raise SparkException("the pickle file is damaged: a sync marker differs from that of the file's header")
-
-
-def _text(file: BinaryIO) -> str:
-    return _exactly(file, _vint(file)).decode()
-
-
-def _vint(file: BinaryIO) -> int:
-    """Hadoop's variable-length integer: small ones in one byte, else the first byte tells sign and length."""
-    first = int.from_bytes(_exactly(file, 1), "big", signed=True)
-    if first >= -112:
-        return first
-    negative = first < -120
-    magnitude = int.from_bytes(_exactly(file, -120 - first if negative else -112 - first), "big")
-    return ~magnitude if negative else magnitude
-
-
-def _read_int(file: BinaryIO) -> int:
-    return int(_INT.unpack(_exactly(file, _INT.size))[0])
-
-
-def _exactly(file: BinaryIO, count: int) -> bytes:
-    if count < 0:
-        raise SparkException(f"the pickle file is damaged: it tells a length of {count} bytes")
-    return _whole(file.read(count), count)
-
-
-def _whole(data: bytes, count: int) -> bytes:
-    if len(data) < count:
-        raise SparkException(f"the pickle file was cut short: {count - len(data)} bytes are missing at its end")
-    return data
+def _buffered(file: BinaryIO) -> io.BufferedReader:
+    return io.BufferedReader(cast(io.RawIOBase, file), _READ_BYTES)

@@ -16,7 +16,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Any, BinaryIO, cast
 
@@ -48,6 +48,7 @@ class TextSplit:
     path: str
     start: int
     length: int
+    file_size: int | None = field(default=None, compare=False)  # as listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ class RecordSplit:
     start: int
     length: int
     record_length: int
+    file_size: int | None = field(default=None, compare=False)  # as listed
 
 
 def text_splits(path: str, min_partitions: int, split_size: int = SPLIT_BYTES) -> list[TextSplit]:
@@ -76,14 +78,24 @@ def text_splits(path: str, min_partitions: int, split_size: int = SPLIT_BYTES) -
 
 def text_splits_of(file: FileStatus, size: int = SPLIT_BYTES) -> Iterator[TextSplit]:
     """The splits of one file, of `size` bytes."""
+    return _cut(file, file.size if is_compressed(file.path) else size)
+
+
+def byte_splits(path: str, min_partitions: int) -> list[TextSplit]:
+    """As `text_splits`, for formats that compress within the file: those are split whatever their names say."""
+    files = list_files(path)
+    size = max(1, min(sum(file.size for file in files) // max(1, min_partitions), SPLIT_BYTES))
+    return [split for file in files for split in _cut(file, size)]
+
+
+def _cut(file: FileStatus, size: int) -> Iterator[TextSplit]:
     start, left = 0, file.size
-    if not is_compressed(file.path):
-        while left / size > _SLOP:
-            yield TextSplit(file.path, start, size)
-            start += size
-            left -= size
+    while left / max(1, size) > _SLOP:
+        yield TextSplit(file.path, start, size, file.size)
+        start += size
+        left -= size
     if left:
-        yield TextSplit(file.path, start, left)
+        yield TextSplit(file.path, start, left, file.size)
 
 
 def read_text_split(split: TextSplit, use_unicode: bool = True) -> Iterator[Any]:
@@ -112,14 +124,24 @@ def _bytes_lines(piece: bytes) -> list[bytes]:
     return lines
 
 
-def text_pieces(split: TextSplit) -> Iterator[bytes]:
-    """The split's bytes, in pieces of whole lines."""
-    with _decompressing(split.path), open_read(split.path) as file:
+def text_pieces(split: TextSplit, opened: BinaryIO | None = None) -> Iterator[bytes]:
+    """The split's bytes, in pieces of whole lines; `opened` is its file, if `open_split` has opened it."""
+    return (piece for _, piece in placed_pieces(split, opened))
+
+
+def placed_pieces(split: TextSplit, opened: BinaryIO | None = None) -> Iterator[tuple[int, bytes]]:
+    """`text_pieces`, each with its place in the decompressed file."""
+    with _decompressing(split.path), opened or open_split(split) as file:
         left = None if is_compressed(split.path) else _seek_lines(file, split)
-        pieces = _whole_lines(file, left)
-        if split.start == 0:
-            yield next(pieces, b"").removeprefix(_BYTE_ORDER_MARK)
-        yield from pieces
+        at = split.start if left is None else file.tell()
+        for piece in _whole_lines(file, left):
+            yield at, piece.removeprefix(_BYTE_ORDER_MARK) if at == 0 else piece
+            at += len(piece)
+
+
+def open_split(split: TextSplit) -> BinaryIO:
+    """The file of a split, decompressed."""
+    return open_read(split.path, split.file_size)
 
 
 @contextmanager
@@ -233,7 +255,7 @@ def record_splits_of(file: FileStatus, record_length: int, size: int = SPLIT_BYT
         raise _partial_record(file.path, file.size, record_length)
     size = max(1, size // record_length) * record_length
     return [
-        RecordSplit(file.path, start, min(size, file.size - start), record_length)
+        RecordSplit(file.path, start, min(size, file.size - start), record_length, file.size)
         for start in range(0, file.size, size)
     ]
 
@@ -254,7 +276,7 @@ def record_pieces(split: RecordSplit) -> Iterator[list[bytes]]:
     """The split's records, some at a time."""
     length = split.record_length
     batch_bytes = max(1, _PIECE_BYTES // length) * length
-    with open_raw(split.path) as file:
+    with open_raw(split.path, split.file_size) as file:
         file.seek(split.start)
         for start in range(split.start, split.start + split.length, batch_bytes):
             wanted = min(batch_bytes, split.start + split.length - start)

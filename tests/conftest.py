@@ -12,6 +12,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from headwater import SparkConf, SparkContext
+from headwater.streaming import StreamingContext
+from tests.servers import LEFT_OUT
 
 MASTERS = ["local", "local[2]", "local-cluster[2,1,512]"]
 
@@ -53,6 +55,9 @@ def _contexts() -> Iterator[dict[str, SparkContext]]:
 @pytest.fixture
 def sc(master: str, _contexts: dict[str, SparkContext]) -> Iterator[SparkContext]:
     """A context that runs, the same one for all tests of a master in a row. Its thread's properties begin empty."""
+    left = StreamingContext.getActive()
+    if left is not None:
+        left.stop(stopSparkContext=False)  # of a test that failed: the next ones are not to blame
     context = _contexts.get(master)
     if context is None or SparkContext._active_spark_context is not context:
         context = _contexts[master] = _start(master)
@@ -66,3 +71,9 @@ def no_context() -> Iterator[None]:
     stop_active_context()
     yield
     stop_active_context()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which servers could not be run, and how to get them."""
+    for what, remedy in sorted(LEFT_OUT.items()):
+        terminalreporter.write_line(f"Left out: tests with {what}. To run them: {remedy}")

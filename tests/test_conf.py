@@ -305,7 +305,7 @@ def test_conf_does_without_a_defaults_file(monkeypatch: pytest.MonkeyPatch) -> N
         ("spark.network.timeout", "2min", False),  # its default, in another unit
         ("spark.executor.instances", "2", True),  # has no default
         ("spark.eventLog.dir", "", False),  # set to nothing, as by default
-        ("spark.hadoop.fs.s3a.endpoint", "host", True),  # one of a family
+        ("spark.metrics.sink", "x", True),  # one of a family
         ("spark.locality.wait.node", "3s", False),  # the default of the setting that it follows
         ("spark.locality.wait.node", "0", True),
         ("spark.locality.wait", "0", False),  # in force

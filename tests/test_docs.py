@@ -21,11 +21,11 @@ from headwater.deploy.textserver import TextServer
 from headwater.streaming import StreamingContext
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("README.md", "docs/guide.md", "docs/receivers.md", "docs/testing.md")
+PAGES = ("README.md", "docs/exactly_once.md", "docs/guide.md", "docs/receivers.md", "docs/testing.md")
 ALL_PAGES = sorted(
     str(path.relative_to(ROOT))
     for path in ROOT.glob("**/*.md")
-    if not any(part.startswith(".") for part in path.relative_to(ROOT).parts)
+    if not any(part.startswith(".") or part == "build" for part in path.relative_to(ROOT).parts)
 )
 # The server that pages ask their readers to start: nc -lk 9999.
 PORT = 9999

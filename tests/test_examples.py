@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import random
@@ -14,6 +15,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -195,6 +197,59 @@ def test_windowed_wordcount_counts_a_window_again_and_again() -> None:
     assert printed.index("'drip'") < printed.index("'drop'")
 
 
+def test_stateful_wordcount_goes_on_counting_from_what_it_began_with() -> None:
+    def enough(text: str) -> bool:
+        return len(re.findall(r"'drip', [1-9]", text)) >= 3
+
+    printed = printed_of(["drip drop", "drip hello"], 200, enough, "stateful_network_wordcount.py", "HOST", "PORT")
+    # The last one may not be whole.
+    batches = [{word: int(count) for word, count in COUNT.findall(text)} for text in printed.split("Time: ")[1:-1]]
+    assert all(batch["world"] == 1 for batch in batches)
+    for before, batch in pairwise(batches):
+        assert all(batch[word] >= before[word] for word in before)
+    last = next(batch for batch in reversed(batches) if "drip" in batch)
+    assert last["drop"] == math.ceil(last["drip"] / 2)  # lines came in order and none was left out
+    assert last["hello"] == 1 + last["drip"] // 2
+
+
+def test_sessions_are_told_of_when_they_have_ended() -> None:
+    def enough(text: str) -> bool:
+        return len(COUNT.findall(text)) >= 1
+
+    # One line a second: each user is idle for a batch in between.
+    printed = printed_of(["ann logs in", "bob buys"], 1, enough, "sessions.py", "HOST", "PORT", 0.001)
+    assert {user for user, _ in COUNT.findall(printed)} <= {"ann", "bob"}
+    assert "None" not in printed
+
+
+def test_recoverable_wordcount_goes_on_after_a_kill(tmp_path: Path) -> None:
+    output = tmp_path / "output"
+
+    def totals() -> list[tuple[str, dict[str, int]]]:
+        lines = output.read_text().splitlines() if output.exists() else []
+        return [(time, counts) for time, counts in map(json.loads, lines)]
+
+    def counted(count: int) -> Callable[[], bool]:
+        return lambda: any(counts.get("drip", 0) >= count for _, counts in totals())
+
+    with TextServer(["drip"], lines_per_s=200) as server:
+        arguments = (server.host, server.port, tmp_path / "checkpoints", output)
+        with started("recoverable_network_wordcount.py", *arguments) as process:
+            await_true(counted(1), "counts")
+            process.kill()
+        before = totals()[-1][1]["drip"]
+        with started("recoverable_network_wordcount.py", *arguments) as process:
+            try:
+                await_true(counted(before + 200), "counts after the restart")
+                process.send_signal(signal.SIGINT)
+                _, errors = process.communicate(timeout=PATIENCE_SECONDS)
+            finally:
+                process.kill()
+    assert process.returncode == 0, errors
+    counts = [batch["drip"] for _, batch in sorted(totals()) if batch]
+    assert counts == sorted(counts)
+
+
 def test_spam_filter_drops_what_known_spammers_send(tmp_path: Path) -> None:
     (tmp_path / "spammers").write_text("mallory\ntrudy \n")
     lines = ["alice see you at eight", "mallory win a prize", "trudy hello", "bob fine"]
@@ -234,6 +289,36 @@ def test_sqlite_sink_writes_each_count_once(tmp_path: Path) -> None:
     for _, word, count in rows():
         sums[word] += count
     assert sums["drop"] == math.ceil(sums["drip"] / 2)
+
+
+def test_exactly_once_sqlite_keeps_totals(tmp_path: Path) -> None:
+    path = tmp_path / "totals.db"
+
+    def rows(query: str) -> list[tuple[int]]:
+        with closing(sqlite3.connect(path, timeout=PATIENCE_SECONDS)) as database:
+            return database.execute(query).fetchall()
+
+    def enough() -> bool:
+        return (
+            path.exists()
+            and len(tables(path)) == 2
+            and rows("SELECT count(DISTINCT batch_ms) FROM headwater_commits WHERE partition_id >= 0") >= [(2,)]
+            and rows("SELECT count(*) FROM totals") == [(2,)]
+        )
+
+    with (
+        TextServer(["drip drop", "drip"], lines_per_s=200) as server,
+        started("exactly_once_sqlite.py", path, server.host, server.port) as process,
+    ):
+        try:
+            await_true(enough, "two batches are in the database")
+            process.send_signal(signal.SIGINT)
+            output, errors = process.communicate(timeout=PATIENCE_SECONDS)
+        finally:
+            process.kill()
+    assert (process.returncode, output, errors) == (0, "", "")
+    (drip,), (drop,) = rows("SELECT n FROM totals ORDER BY word")
+    assert drop == math.ceil(drip / 2)
 
 
 def tables(path: Path) -> list[tuple[str]]:

@@ -24,16 +24,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command is None:
         parser.print_help()
         return 0
-    from headwater.deploy import demo
     from headwater.errors import IllegalArgumentException
 
     try:
-        return demo.run(seconds=options.seconds, lines_per_s=options.rate, master=options.master)
-    except IllegalArgumentException as error:  # the master, or a setting of spark-defaults.conf
-        print(f"headwater demo: error: {error}", file=sys.stderr)
+        return _supervise(options) if options.command == "supervise" else _demo(options)
+    except IllegalArgumentException as error:  # an option, or a setting of spark-defaults.conf
+        print(f"headwater {options.command}: error: {error}", file=sys.stderr)
         return WRONG_USAGE
     except KeyboardInterrupt:  # before the demo began, or a second one while the first one's stop was under way
         return INTERRUPTED
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from headwater.deploy import demo
+
+    return demo.run(seconds=options.seconds, lines_per_s=options.rate, master=options.master)
+
+
+def _supervise(options: argparse.Namespace) -> int:
+    from headwater.deploy import supervise
+
+    policy = supervise.RestartPolicy(
+        first_pause_ms=round(options.first_pause * 1000),
+        longest_pause_ms=round(options.longest_pause * 1000),
+        reset_after_ms=round(options.reset_after * 1000),
+        restarts_max=options.max_restarts,
+    )
+    return supervise.run(options.program, options.arguments, policy=policy, log=options.log, pid_file=options.pid_file)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -48,7 +65,51 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--seconds", type=_positive, metavar="N", help="end after so long (default: on Ctrl-C)")
     demo.add_argument("--rate", type=_positive, default=20.0, metavar="N", help="lines a second (default: 20)")
     demo.add_argument("--master", default="local[2]", help="where tasks run (default: local[2])")
+    _add_supervise(commands)
     return parser
+
+
+def _add_supervise(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    supervise = commands.add_parser(
+        "supervise",
+        help="run a program, and start it again when it dies",
+        usage="headwater supervise [options] PROGRAM [ARGUMENT ...]",
+        description="Run `python PROGRAM ARGUMENT...`, and start it again when it dies: when it ends with an exit code "
+        "other than 0, or by a signal. SIGTERM, SIGINT and SIGHUP are passed on to it and end the supervision once it "
+        "has ended; a second one kills it. The exit code is the program's last one, or 128 + n if signal n killed it.",
+        epilog="Options stand before PROGRAM; what follows it is the program's. Example: headwater supervise "
+        "--log restarts.log app.py --topic clicks",
+    )
+    supervise.add_argument("program", metavar="PROGRAM", help="a Python script")
+    supervise.add_argument("arguments", metavar="ARGUMENT", nargs=argparse.REMAINDER, help="the script's own")
+    supervise.add_argument(
+        "--max-restarts", type=_count, default=20, metavar="N", help="restarts in any hour; 0: none (default: 20)"
+    )
+    supervise.add_argument(
+        "--first-pause",
+        type=_positive,
+        default=1.0,
+        metavar="S",
+        help="seconds before the first restart; each further one waits twice as long (default: 1)",
+    )
+    supervise.add_argument(
+        "--longest-pause", type=_positive, default=60.0, metavar="S", help="but at most so many seconds (default: 60)"
+    )
+    supervise.add_argument(
+        "--reset-after",
+        type=_positive,
+        default=60.0,
+        metavar="S",
+        help="after a program that ran for so many seconds, begin with the first pause again (default: 60)",
+    )
+    supervise.add_argument("--log", metavar="FILE", help="append starts and ends to this file (default: stderr)")
+    supervise.add_argument("--pid-file", metavar="FILE", help="have the supervisor's process id in it while it runs")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 0")
+    return int(text)
 
 
 def _positive(text: str) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
 import sys
 import threading
 import weakref
@@ -40,7 +41,7 @@ from headwater.engine.events import (
 )
 from headwater.engine.lineage import Action, BlockRef, Dataset, Shuffle
 from headwater.engine.loop import Loop
-from headwater.engine.masters import make_backend, parse_master
+from headwater.engine.masters import LOOPBACK, make_backend, parse_master
 from headwater.engine.scheduler import Limits, Scheduler
 from headwater.engine.scratch import ScratchDirectory, local_root
 from headwater.engine.stages import Job, Planner
@@ -139,6 +140,7 @@ class Application:
         clock: Clock | None = None,
     ) -> None:
         parsed = parse_master(master)
+        self.executors_expected: int = parsed.executors
         self.app_id = app_id
         self.master = master
         cores = parsed.cores * parsed.executors
@@ -159,6 +161,7 @@ class Application:
         self._lock = threading.Lock()  # guards the tables below
         self._handles: dict[int, JobHandle] = {}
         self._receivers: dict[int, tuple[str, Callable[[Any], None]]] = {}  # id -> executor, who listens
+        self._hosts: dict[str, str] = {}  # executor -> host, of all that are there
         self._states: dict[int, Callable[[StoredVersion, bool], None]] = {}  # id -> who listens
         self._files: list[tuple[str, bytes, bool]] = []
         self._sent: dict[str, set[int]] = {}  # executor -> broadcasts that it has; the loop's thread only
@@ -320,6 +323,10 @@ class Application:
         for handle in self._backend.executors().values():
             handle.forget_state(state_id)
 
+    def hosts(self) -> dict[str, str]:
+        """The executors that are there, and the host of each."""
+        return dict(self._hosts)
+
     # -------------------------------------------------------------------------------------------- receivers
     def start_receiver(
         self,
@@ -331,11 +338,13 @@ class Application:
     ) -> str:
         """Run a receiver on the executor that has the fewest; returns that executor's id.
 
+        It stays there: executors that come later take the receivers that are launched after that.
+
         Args:
             factory: a pickled callable; the executor calls it with a `ReceiverHost` and keeps the handle it returns.
             on_event: called with all that the receiver posts and, if its executor dies, with `ReceiverLost`; on an
                 engine's thread, in order; must not block.
-            preferred_host: a host to prefer; every executor of a local master is on this one.
+            preferred_host: run it on that host, if an executor is there, with however many receivers.
             avoid: an executor to avoid, if there is another.
 
         Raises:
@@ -345,7 +354,11 @@ class Application:
         executors = self._backend.executors()
         with self._lock:
             load = Counter(executor_id for executor_id, _ in self._receivers.values())
-            candidates = [e for e in executors if e != avoid] or list(executors)
+            preferred = [e for e in executors if preferred_host and _is_on(self._hosts.get(e, ""), preferred_host)]
+            if preferred_host and not preferred:
+                log.warning("receiver %d prefers %s, where no executor is", receiver_id, preferred_host)
+            candidates = preferred or list(executors)
+            candidates = [e for e in candidates if e != avoid] or candidates
             if not candidates:
                 raise SparkException(f"receiver {receiver_id} can't start: there is no executor at the moment")
             chosen = min(candidates, key=lambda e: load[e])
@@ -410,6 +423,7 @@ class Application:
             return
         if kind is ExecutorJoined:
             with self._lock:
+                self._hosts[event.executor_id] = event.host
                 files = list(self._files)
             for file in files:
                 self._backend.executors()[event.executor_id].add_file(*file)
@@ -428,6 +442,7 @@ class Application:
     def _tell_lost(self, executor_id: str, reason: str) -> None:
         """Tell the owners of an executor's receivers, once, that these are gone."""
         with self._lock:
+            self._hosts.pop(executor_id, None)
             lost = [(i, listen) for i, (executor, listen) in self._receivers.items() if executor == executor_id]
             for receiver_id, _ in lost:
                 del self._receivers[receiver_id]
@@ -554,6 +569,11 @@ def _exception(job_id: int, failure: JobFailure) -> BaseException:
     error: BaseException = loads(task.error)
     error.__cause__ = cause
     return error
+
+
+def _is_on(host: str, wanted: str) -> bool:
+    """Whether an executor's host is the one that somebody names; the driver's machine has several names."""
+    return wanted == host or (host == LOOPBACK and wanted in ("localhost", socket.gethostname()))
 
 
 def _is_set(conf: SparkConf) -> bool:

@@ -25,7 +25,7 @@ from functools import partial
 from itertools import count
 from typing import Any, NamedTuple
 
-from headwater import broadcast
+from headwater import broadcast, filesystem
 from headwater.engine.blocks import BlockStore, Places
 from headwater.engine.events import BlocksDropped, ExecutorLeft, TaskEnded, TaskFailure, TaskReply, TaskSpec
 from headwater.engine.loop import mark_interruptible
@@ -94,6 +94,7 @@ class Executor:
 
     def __init__(self, settings: ExecutorSettings, post: Callable[[Any], None]) -> None:
         self.settings = settings
+        filesystem.configure(settings.conf)  # receivers' logs are written here
         self._post = post
         self._disk = ScratchDirectory(local_root(settings.local_dir))
         memory = memory_root()
@@ -116,6 +117,7 @@ class Executor:
             self.files,
             settings.sys_path,
             settings.environment,
+            filesystem.relevant(settings.conf),
         )
         self._lock = threading.RLock()  # guards all below
         self._workers: dict[int, _Worker] = {}

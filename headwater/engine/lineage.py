@@ -35,6 +35,8 @@ class Operator:
 
     #: Whether tasks on a partition go to the worker that had that partition before: it holds live state.
     pinned: ClassVar[bool] = False
+    #: Whether its payloads say, as `locations`, on which executors they had better be read.
+    has_locations: ClassVar[bool] = False
 
     def inputs(self, partition: int) -> Sequence[tuple[int, int]]:
         """(parent's position, parent's partition) of all that `partition` is computed from."""
@@ -148,6 +150,8 @@ class StoredBlocks(Leaf):
 
     The payload is a `BlockRef`; a block that nobody has any more fails the task with `BlockLost`.
     """
+
+    has_locations = True
 
     def read(self, task: Task, payload: Any) -> Records:
         return task.read_block(payload)

@@ -93,6 +93,7 @@ class Receivers:
                 log.exception("receiver %d could not be made", receiver_id)
                 with self._room:
                     del self._making[receiver_id]
+                    self._room.notify_all()
                 host.post(SparkException(f"{type(error).__name__}: {error}"))  # theirs might not survive the way
                 return
             self._made(receiver_id, handle)
@@ -109,14 +110,21 @@ class Receivers:
                 unwanted = self._closing or _STOP in messages
                 if unwanted or not messages:
                     del self._making[receiver_id]
-                    if not unwanted:
-                        self._handles[receiver_id] = handle
+                    (self._ending if unwanted else self._handles)[receiver_id] = handle
                     break
                 self._making[receiver_id] = []
             for message in messages:
                 handle.receive(message)
         if unwanted:
+            self._end(receiver_id, handle)
+
+    def _end(self, receiver_id: int, handle: Handle) -> None:
+        try:
             handle.stop()
+        finally:
+            with self._room:
+                del self._ending[receiver_id]
+                self._room.notify_all()
 
     def send(self, receiver_id: int, message: Any) -> None:
         """Give a receiver a message; one that is gone doesn't get it."""
@@ -128,19 +136,17 @@ class Receivers:
             handle.receive(message)
 
     def stop_one(self, receiver_id: int) -> None:
-        """Stop a receiver and wait until it has; one that is still being made is stopped as soon as it is."""
+        """Stop a receiver, also one that is being made, and wait until it has: all it has posted is on its way then."""
         with self._room:
             handle = self._handles.pop(receiver_id, None)
             if receiver_id in self._making:
                 self._making[receiver_id].append(_STOP)
             if handle is not None:
                 self._ending[receiver_id] = handle
+            else:
+                self._room.wait_for(lambda: not {receiver_id} & (self._making.keys() | self._ending.keys()))
         if handle is not None:
-            try:
-                handle.stop()
-            finally:
-                with self._room:
-                    del self._ending[receiver_id]
+            self._end(receiver_id, handle)
 
     @property
     def closing(self) -> bool:

@@ -12,7 +12,7 @@ from zlib import crc32
 
 from headwater.broadcast import Captured, captured
 from headwater.engine.events import Caching
-from headwater.engine.lineage import Action, Dataset, Operator, Shuffle, ShuffleWrite, StoredBlocks
+from headwater.engine.lineage import Action, Dataset, Operator, Shuffle, ShuffleWrite
 
 
 class Program(NamedTuple):
@@ -68,7 +68,7 @@ class Stage:
         ]
         # Captured now, with the program: a dataset that is persisted later is cached from the next job on.
         self.caching = {i: _caching(node) for i, node in enumerate(self.nodes) if node.storage_level is not None}
-        self.may_prefer = bool(self.caching) or any(isinstance(node.operator, StoredBlocks) for node in self.nodes)
+        self.may_prefer = bool(self.caching) or any(node.operator.has_locations for node in self.nodes)
         self.pinned = any(node.operator.pinned for node in self.nodes)
         self._shipped: Shipped | None = None
 

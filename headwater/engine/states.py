@@ -198,8 +198,13 @@ class StatePartition:
             replaced.update(before)
         return View(self.entries, replaced, self._idle)
 
-    def advance(self, version: int, changes: dict[Any, Any]) -> None:
-        """Make the next version of the latest."""
+    def advance(self, version: int, changes: dict[Any, Any], *, previous: int | None) -> None:
+        """Make the version that follows from `previous`, which it `sees`; what came after that is undone.
+
+        Later ones are there if a version was given up: its batch failed, here it did not.
+        """
+        while self.version != previous:
+            self._undo_latest()
         entries, replaced = self.entries, {}
         get, pop = entries.get, entries.pop
         for key, entry in changes.items():
@@ -215,6 +220,19 @@ class StatePartition:
         self._unstored.update(changes)
         if self._idle is not None:
             self._idle.add(changes.items())
+
+    def _undo_latest(self) -> None:
+        assert self.version is not None
+        self._swept.pop(self.version, None)
+        self.version, replaced = self._undo.pop(self.version)
+        for key, entry in replaced.items():
+            if entry is GONE:
+                self.entries.pop(key, None)
+            else:
+                self.entries[key] = entry
+        self._unstored.update(replaced)
+        if self._idle is not None:
+            self._idle.add(replaced.items())
 
     def swept(self, version: int, before_ms: int) -> None:
         """That version's timeouts before a time were taken: they are kept as long as it can be evaluated again."""
@@ -328,7 +346,7 @@ def decode_segment(data: bytes, path: str) -> tuple[int, Iterator[tuple[Any, Any
     if data[: len(_MAGIC)] != _MAGIC:
         raise SparkException(f"{path} is no state segment of this version")
     body = memoryview(data)[8:]
-    if crc32(body) != int.from_bytes(data[4:8], "little"):
+    if not body or crc32(body) != int.from_bytes(data[4:8], "little"):
         raise SparkException(f"{path} is damaged: its checksum is wrong")
     at = 4 + int.from_bytes(body[:4], "little")
     header = json.loads(bytes(body[4:at]))
@@ -361,12 +379,12 @@ def _file_bytes(path: str) -> int:
 
 
 def _read_file(path: str) -> bytes:
-    from headwater.filesystem import open_raw
+    from headwater.filesystem import InvalidInputException, open_raw
 
     try:
         with open_raw(path) as file:
             return file.read()
-    except FileNotFoundError:
+    except InvalidInputException:
         raise SparkException(f"a state can't be restored: its segment {path} is missing") from None
 
 
@@ -383,24 +401,27 @@ class LiveStates:
         self._memory_limit = memory_limit
         self._scratch = scratch
         self._latest: dict[tuple[int, int], StatePartition] = {}  # by (state, partition)
-        self._past: dict[tuple[int, int], StatePartition] = {}  # earlier versions, for the task that runs
+        self._past: list[tuple[tuple[int, int], StatePartition]] = []  # earlier ones, for the task that runs
         self._numbers = count()
 
     def find(self, state_id: int, partition: int, version: int | None) -> StatePartition | None:
         """A partition here that sees the version."""
-        for held in (self._latest, self._past):
-            found = held.get((state_id, partition))
-            if found is not None and found.sees(version):
-                return found
-        return None
+        key = (state_id, partition)
+        latest = self._latest.get(key)
+        if latest is not None and latest.sees(version):
+            return latest
+        return next((past for where, past in self._past if where == key and past.sees(version)), None)
 
     def put(self, state_id: int, partition: int, made: StatePartition) -> None:
         """Hold a partition that was begun or restored; one that is newer stays the latest."""
-        latest = self._latest.get((state_id, partition))
-        held = self._latest if latest is None or (made.version or 0) > (latest.version or 0) else self._past
-        if (state_id, partition) in held:
-            held[state_id, partition].close()
-        held[state_id, partition] = made
+        key = (state_id, partition)
+        latest = self._latest.get(key)
+        if latest is not None and (made.version or 0) <= (latest.version or 0):
+            self._past.append((key, made))
+            return
+        if latest is not None:
+            self._past.append((key, latest))  # the task may be reading it
+        self._latest[key] = made
 
     def restore(self, state: StateDescription, partition: int, version: int, names: Sequence[str]) -> None:
         """Hold a version as it was stored; it goes to disk at once if its segments alone are over the limit."""
@@ -426,7 +447,7 @@ class LiveStates:
 
     def end_task(self) -> None:
         """What only the task that has ended needed may go."""
-        for past in self._past.values():
+        for _, past in self._past:
             past.close()
         self._past.clear()
 
@@ -470,8 +491,10 @@ class Evolve(Operator):
         live, state_id = task.states, self.state.state_id
         data = parents
         if self.previous is None:
-            held = live.find(state_id, partition, None) or StatePartition(timed=self.state.timed)
-            live.put(state_id, partition, held)
+            found = live.find(state_id, partition, None)
+            if found is None:
+                found = StatePartition(timed=self.state.timed)
+                live.put(state_id, partition, found)
         else:
             data = parents[1:]
             found = live.find(state_id, partition, self.previous)
@@ -479,14 +502,13 @@ class Evolve(Operator):
                 parents[0]()
                 found = live.find(state_id, partition, self.previous)
                 assert found is not None, (state_id, partition, self.previous)
-            held = found
-        changes, records = self.evolution(held.view(self.previous), [iter(parent()) for parent in data])
-        if held.version == self.previous:
-            held.advance(self.version, changes)
+        changes, records = self.evolution(found.view(self.previous), [iter(parent()) for parent in data])
+        if not found.sees(self.version):
+            found.advance(self.version, changes, previous=self.previous)
             if self.idle_before_ms is not None:
-                held.swept(self.version, self.idle_before_ms)
+                found.swept(self.version, self.idle_before_ms)
             if self.stores:
-                self._store(task, partition, held)
+                self._store(task, partition, found)
         return records
 
     def _store(self, task: Task, partition: int, held: StatePartition) -> None:

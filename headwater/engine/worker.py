@@ -7,7 +7,7 @@ import os
 import sys
 from typing import Any, NamedTuple
 
-from headwater import broadcast
+from headwater import broadcast, filesystem
 from headwater.engine import wire
 from headwater.engine.blocks import Places
 from headwater.engine.states import LiveStates
@@ -30,6 +30,7 @@ class WorkerSettings(NamedTuple):
     files: str  # the directory of SparkFiles
     sys_path: tuple[str, ...]
     environment: dict[str, str]
+    filesystems: dict[str, str]  # their settings
 
 
 class ExecutorSurroundings:
@@ -120,6 +121,7 @@ def serve(channel: wire.Channel, settings: WorkerSettings) -> None:
     """A worker process's life: tasks in, replies out, until the executor closes the channel."""
     sys.path[:] = [*settings.sys_path, *(path for path in sys.path if path not in settings.sys_path)]
     os.environ.update(settings.environment)
+    filesystem.configure(settings.filesystems)
     surroundings = ExecutorSurroundings(settings)
     broadcast.set_reader(surroundings.read_broadcast)
     apply_paths(settings.files, ())

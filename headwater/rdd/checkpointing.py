@@ -97,18 +97,26 @@ def _write_part(directory: str, partition: int, records: Iterator[Any]) -> str:
     task = TaskContext.get()
     attempt = task.taskAttemptId() if task is not None else 0
     part = f"{directory}/part-{partition:05d}"
+    filesystem, target = resolve(part)
+    if not filesystem.renames:  # what is written appears when it's whole
+        _write_records(part, records)
+        return part
     hidden = f"{directory}/.part-{partition:05d}-{attempt}"
-    filesystem, source = resolve(hidden)
+    source = resolve(hidden)[1]
     try:
-        with open_write(hidden) as file:
-            file.write(_MAGIC)
-            while batch := list(islice(records, _BATCH)):
-                file.write(dump_records(batch))
-        filesystem.rename(source, resolve(part)[1])
+        _write_records(hidden, records)
+        filesystem.rename(source, target)
     except BaseException:
         filesystem.remove(source)
         raise
     return part
+
+
+def _write_records(path: str, records: Iterator[Any]) -> None:
+    with open_write(path) as file:
+        file.write(_MAGIC)
+        while batch := list(islice(records, _BATCH)):
+            file.write(dump_records(batch))
 
 
 def _read_part(path: str) -> Records:

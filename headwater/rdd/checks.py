@@ -26,6 +26,14 @@ def check_positive(name: str, value: Any) -> None:
         raise IllegalArgumentException(f"{name} must be positive, got {value}")
 
 
+def check_port(name: str, value: Any) -> None:
+    """Raises TypeError or ValueError unless the argument `name` is a TCP port."""
+    if type(value) is not int:
+        raise TypeError(f"{name} must be an int, not {type(value).__name__} {value!r}")
+    if not 0 < value < 65536:
+        raise ValueError(f"{name} must be between 1 and 65535, not {value}")
+
+
 def check_num_partitions(value: Any) -> None:
     """Raises TypeError or IllegalArgumentException unless `numPartitions` is an int of 0 or more."""
     check_int("numPartitions", value)

@@ -8,9 +8,9 @@ from typing import Any, BinaryIO, NoReturn, TypeVar
 
 from headwater.errors import UnsupportedOperationException
 from headwater.filesystem import OutputDirectory
+from headwater.picklefile import write_pickle_file
 from headwater.rdd.checks import check_positive
 from headwater.rdd.sorting import Sorting
-from headwater.sequencefile import write_pickle_file
 from headwater.taskcontext import TaskContext
 from headwater.textfiles import codec_extension, create_file, write_text
 
@@ -46,11 +46,13 @@ class Output(Sorting[T]):
         check_positive("batchSize", batchSize)
         self._save(path, "", partial(write_pickle_file, batch_size=batchSize))
 
-    def _save(self, path: str, extension: str, write: Callable[[Iterable[Any], BinaryIO], None]) -> None:
+    def _save(
+        self, path: str, extension: str, write: Callable[[Iterable[Any], BinaryIO], None], prefix: str = "part-"
+    ) -> None:
         if not isinstance(path, str):
             raise TypeError(f"path should be a str, got {path!r} of type {type(path).__name__}")
         self.ctx._check_running()
-        directory = OutputDirectory(path)
+        directory = OutputDirectory(path, prefix)
         directory.prepare()
         try:
             self._run(partial(_write_part, directory, extension, write))

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from headwater import filesystem, textfiles
 from headwater.engine.lineage import Leaf, Records, Slice
+from headwater.picklefile import read_pickle_file
 from headwater.rdd import RDD
-from headwater.sequencefile import read_pickle_file
 from headwater.serializers import dump_records
 
 if TYPE_CHECKING:
@@ -87,6 +87,16 @@ def of_pickle_files(ctx: SparkContext, path: str) -> RDD[Any]:
     return _of_files(ctx, _pickled, partial(filesystem.list_files, _absolute(path)))
 
 
+def of_splits(
+    ctx: SparkContext,
+    reader: Callable[[Any], Records],
+    path: str,
+    splits: Callable[[str], Sequence[Any]],
+) -> RDD[Any]:
+    """What `reader` gives for each of the splits of a list of paths."""
+    return _of_files(ctx, reader, partial(splits, _absolute(path)))
+
+
 def _of_files(
     ctx: SparkContext, reader: Callable[[Any], Records], list_splits: Callable[[], Sequence[Any]]
 ) -> RDD[Any]:
@@ -117,5 +127,5 @@ def _each_file(read: Callable[[str], Any], group: list[filesystem.FileStatus]) -
 
 
 def _pickled(file: filesystem.FileStatus) -> Records:
-    with filesystem.open_raw(file.path) as stream:
+    with filesystem.open_raw(file.path, file.size) as stream:
         yield from read_pickle_file(stream)

@@ -10,12 +10,14 @@ if TYPE_CHECKING:
     from headwater.streaming.dstream import DStream
     from headwater.streaming.listener import StatsReportListener, StreamingListener
     from headwater.streaming.pool import ConnectionPool
+    from headwater.streaming.sources.asynchronous import AsyncReceiver
     from headwater.streaming.sources.constant import ConstantInputDStream
     from headwater.streaming.sources.raw import rawFrame
     from headwater.streaming.sources.receiver import Receiver
     from headwater.streaming.state import State, StateSpec
 
 __all__ = [
+    "AsyncReceiver",
     "ConnectionPool",
     "ConstantInputDStream",
     "DStream",
@@ -29,6 +31,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AsyncReceiver": "headwater.streaming.sources.asynchronous",
     "ConnectionPool": "headwater.streaming.pool",
     "ConstantInputDStream": "headwater.streaming.sources.constant",
     "DStream": "headwater.streaming.dstream",

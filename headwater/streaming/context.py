@@ -7,6 +7,7 @@ from an output operation, a transform function or a listener, where it goes on i
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import threading
 from collections import deque
@@ -19,6 +20,7 @@ from headwater import serializers
 from headwater.clock import Clock, ManualClock, SystemClock
 from headwater.errors import IllegalArgumentException, IllegalStateException
 from headwater.filesystem import qualify
+from headwater.rdd.checks import check_port
 from headwater.storagelevel import StorageLevel
 from headwater.streaming.dstream import DStream
 from headwater.streaming.durations import duration_ms, next_multiple_ms
@@ -32,6 +34,7 @@ from headwater.streaming.recovery.ledger import Ledger
 from headwater.streaming.recovery.program import dump_graph
 from headwater.streaming.recovery.safekeeping import Found, Safekeeping
 from headwater.streaming.runtime.running import Running
+from headwater.streaming.runtime.termination import Course, Termination
 from headwater.streaming.runtime.waiter import Waiter
 from headwater.streaming.sources.files import FileReader, ProgramReader, file_input, records_reader, text_reader
 from headwater.streaming.sources.iterator import IteratorInput
@@ -105,6 +108,7 @@ class StreamingContext:
         conf = sparkContext._conf
         self._checkpoint_directory: str | None = None
         self._found: Found | None = None  # what the context goes on from
+        self._goes_on = False  # whether its streams are those of a checkpoint
         if clock is None:
             clock = ManualClock() if conf.read("spark.streaming.clock").endswith("ManualClock") else SystemClock()
         if conf.read("spark.streaming.checkpoint.directory"):
@@ -116,6 +120,10 @@ class StreamingContext:
         self._waiter = Waiter()
         self._running: Running | None = None  # set once, by start
         self._stopping: threading.Event | None = None  # set when stop has begun; the event when it has ended
+        self._stopper: threading.Thread | None = None  # who stops it
+        self._termination = Termination(
+            self._course, self._hurry, gracefully=conf.read("spark.streaming.stopGracefullyOnShutdown")
+        )
         self._started_at = ""  # call site of start, for errors of other contexts
 
     # -------------------------------------------------------------------------------------------- finding contexts
@@ -178,6 +186,10 @@ class StreamingContext:
     def start(self) -> None:
         """Begin to receive and to process. Starting a started context only warns.
 
+        Called on the main thread of a program without a handler for SIGTERM, it installs one until the context has
+        stopped: the signal raises `SystemExit(143)` in the main thread, and the context is stopped as the program
+        ends, gracefully if `spark.streaming.stopGracefullyOnShutdown` says so. A second signal doesn't wait for that.
+
         Raises:
             IllegalStateException: it was stopped, or another context is active in this process.
             IllegalArgumentException: there is no output operation; the context is stopped then.
@@ -212,6 +224,7 @@ class StreamingContext:
                 running.start()
             except BaseException:
                 self._move("fail")
+                self._release_found()
                 self._waiter.stop()
                 raise
             self._running = running
@@ -219,6 +232,7 @@ class StreamingContext:
             self._move("start")
             StreamingContext._activeContext = self
             atexit.register(self._at_exit)
+            self._termination.install()
 
     def _keeping(self) -> Keeping:
         """Who keeps what a restart needs."""
@@ -229,6 +243,11 @@ class StreamingContext:
             return Keeping(self._sc._application.directory, ledger)
         program = dump_graph(self._graph)
         return Safekeeping(self._sc, directory, self._graph, program, ledger, None if found is None else found.lock)
+
+    def _release_found(self) -> None:
+        """Let others have the directory: this context does not go on from it."""
+        if self._found is not None:
+            self._found.lock.close()
 
     def awaitTermination(self, timeout: float | None = None) -> None:
         """Wait until the context stops.
@@ -262,6 +281,7 @@ class StreamingContext:
             if state is State.INITIALIZED:
                 logger.warning("StreamingContext has not been started yet")
                 self._move("stop")
+                self._release_found()
                 self._waiter.stop()
             elif state is State.STOPPED:
                 logger.warning("StreamingContext has already been stopped")
@@ -278,18 +298,21 @@ class StreamingContext:
                 threading.Thread(target=self._stop, args=arguments, name="streaming-stop", daemon=False).start()
             else:
                 self._stop(running, stopSparkContext, stopGraceFully)
+                self._termination.settle()
         else:
             self._join_stop(running, stopSparkContext, stopGraceFully)
 
     def _stop(self, running: Running, stop_spark_context: bool, gracefully: bool) -> None:
+        self._stopper = threading.current_thread()
         try:
-            running.stop(gracefully=gracefully)
+            running.stop(gracefully=gracefully or self._termination.wants_grace)
         finally:
             with self._process_lock:
                 self._move("stop")
                 if StreamingContext._activeContext is self:
                     StreamingContext._activeContext = None
             atexit.unregister(self._at_exit)
+            self._termination.restore()
             try:
                 if stop_spark_context:
                     self._sc.stop()
@@ -312,7 +335,17 @@ class StreamingContext:
     def _at_exit(self) -> None:
         gracefully: bool = self._sc._conf.read("spark.streaming.stopGracefullyOnShutdown")
         if self._state is State.ACTIVE:
-            self.stop(stopSparkContext=False, stopGraceFully=gracefully)
+            with contextlib.suppress(SystemExit):  # of a SIGTERM that comes now: the program ends anyway
+                self.stop(stopSparkContext=False, stopGraceFully=gracefully)
+
+    def _course(self) -> Course:
+        if self._state is State.STOPPED:
+            return Course.IS_OVER
+        return Course.STOPS if self._stopper is threading.main_thread() else Course.RUNS
+
+    def _hurry(self) -> None:
+        if self._running is not None:
+            self._running.hurry()
 
     def _move(self, step: str) -> None:
         """Take a step of the table; one that isn't there is our bug, and changes nothing."""
@@ -603,6 +636,12 @@ class StreamingContext:
     def _check_can_add(self) -> None:
         if self._state in _ADDING_REFUSED:
             raise IllegalStateException(_ADDING_REFUSED[self._state])
+        if self._goes_on:
+            raise IllegalStateException(
+                "Adding new inputs, transformations, and output operations to a context that goes on from a checkpoint "
+                "is not supported: it has those of the checkpoint. Define all of them in the function that is passed "
+                "to getOrCreate; if that has changed, getOrCreate(path, setup, upgrade=True) takes the new ones."
+            )
 
     def _has_started(self) -> bool:
         return self._state is not State.INITIALIZED
@@ -620,8 +659,5 @@ class StreamingContext:
 
 
 def _port(port: Any) -> int:
-    if type(port) is not int:
-        raise TypeError(f"port must be an int, not {type(port).__name__} {port!r}")
-    if not 0 < port < 65536:
-        raise ValueError(f"port must be between 1 and 65535, not {port}")
-    return port
+    check_port("port", port)
+    return int(port)

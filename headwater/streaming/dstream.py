@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from operator import add, sub
 from typing import TYPE_CHECKING, Any
 
-from headwater.errors import UnsupportedOperationException
+from headwater.errors import IllegalArgumentException, UnsupportedOperationException
 from headwater.hashing import portable_hash
 from headwater.rdd.functions import second
 from headwater.rdd.partitioner import Partitioner
 from headwater.resultiterable import ResultIterable
 from headwater.storagelevel import StorageLevel
 from headwater.streaming.durations import duration_ms, instant_ms
+from headwater.streaming.graph import InputNode
 from headwater.streaming.notyet import OF_DSTREAM, refuse
 from headwater.streaming.operators.functions import call_site, takes_time
 from headwater.streaming.operators.incremental import IncrementalWindow
@@ -26,12 +28,14 @@ from headwater.streaming.operators.stateful import Updated
 from headwater.streaming.operators.versioned import Versioned
 from headwater.streaming.operators.windowed import Windowed, window_ms
 from headwater.streaming.state import StateSpec
+from headwater.streaming.transactions import TABLE, TransactionalOutput
 from headwater.textfiles import codec_extension
 
 if TYPE_CHECKING:
     from headwater.rdd import RDD
     from headwater.streaming.context import StreamingContext
     from headwater.streaming.operators.node import Node
+    from headwater.streaming.pool import ConnectionPool
 
 
 class DStream:
@@ -69,6 +73,30 @@ class DStream:
     def context(self) -> StreamingContext:
         """The StreamingContext that made it."""
         return self._ssc
+
+    def uid(self, name: str) -> DStream:
+        """Give an input stream, or a state, the name under which checkpoints know it; returns the stream.
+
+        Without one it's known by its position in the program, so that `getOrCreate(..., upgrade=True)` finds what it
+        held only as long as no stream is put in before it. Other streams hold nothing of their own.
+
+        Args:
+            name: unique in the program: letters, digits, `.`, `_` and `-`; it becomes a directory's name.
+
+        Raises:
+            ValueError: the name is no such text, or the stream is neither an input nor a state.
+        """
+        if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*", name):
+            raise ValueError(f"uid must be made of letters, digits, '.', '_' and '-', not {name!r}")
+        node = self._node.checkpointed
+        if not isinstance(node, (InputNode, Versioned)):
+            raise ValueError(
+                f"uid {name!r}: only input streams and states have one (updateStateByKey, mapWithState, windows by "
+                f"inverse), and this is a {self._node.describe()}. Checkpoints hold nothing of it."
+            )
+        self._ssc._check_can_add()
+        node.uid = name
+        return self
 
     # -------------------------------------------------------------------------------------------- record by record
     def map(self, f: Callable[[Any], Any], preservesPartitioning: bool = False) -> DStream:
@@ -323,7 +351,8 @@ class DStream:
     def _counted_window(self, window: int, slide: int, *, must_checkpoint: bool) -> DStream:
         """The sums of this stream's counts over windows; durations in ms."""
         counts = self.map(with_none)
-        return counts._inverse_window(add, sub, window, slide, 1, None, must_checkpoint=must_checkpoint).map(second)
+        sums = counts._inverse_window(add, sub, window, slide, 1, None, must_checkpoint=must_checkpoint)
+        return sums.mapPartitions(_the_count)
 
     def _inverse_window(
         self,
@@ -450,6 +479,44 @@ class DStream:
         """`saveAsPickleFiles`, under the name that Scala programs have for it; the files aren't Java's."""
         self._save("saveAsObjectFiles", prefix, suffix, lambda rdd, path: rdd.saveAsPickleFile(path))
 
+    def foreachTransaction(
+        self,
+        connect: Callable[[], Any] | ConnectionPool[Any],
+        write: Callable[..., Any],
+        name: str,
+        table: str = TABLE,
+    ) -> None:
+        """Write each batch to a database, exactly once, though tasks and batches may run twice.
+
+        Each partition is one transaction: what `write` does, and a note of output, batch time and partition. A task
+        that finds its note, of an attempt before it or of a driver before a restart, writes nothing. Notes of old
+        batches are removed after `headwater.streaming.output.commitRetention`.
+
+        Args:
+            connect: returns a DB-API 2.0 connection that doesn't commit by itself; called in workers. They keep
+                connections from batch to batch, in a pool; a `ConnectionPool` of yours has other bounds.
+            write: `write(cursor, iterator over the records)`, or with the batch time before these, called in a worker
+                for each partition, empty ones too. It must not commit. What it raises undoes the partition's
+                transaction, and the task is tried again.
+            name: of the output: no other one that writes to this database has it, and it stays over restarts. After
+                another one all batches count as not written.
+            table: for the notes; it is made if it isn't there, in the database that is written to.
+
+        Raises:
+            AssertionError: `write` takes neither two nor three arguments.
+            TypeError: `connect` is no function, or a name no string.
+            IllegalArgumentException: `table` is no name, `name` is empty or another output's.
+        """
+        retention_ms: int = self._sc._conf.read("headwater.streaming.output.commitRetention")
+        with_time = takes_time(write, 2)
+        output = TransactionalOutput(
+            connect, write, with_time=with_time, name=name, table=table, retention_ms=retention_ms
+        )
+        functions = [other.function for other in self._ssc._graph.outputs]
+        if any(isinstance(other, TransactionalOutput) and other.name == name for other in functions):
+            raise IllegalArgumentException(f"another foreachTransaction has the name {name!r}. Give each its own.")
+        self._output("foreachTransaction", output, with_time=True)
+
     def slice(self, begin: datetime | float, end: datetime | float) -> list[RDD[Any]]:
         """The RDDs of the batches from `begin` to `end`, both included, as far as they are generated and remembered.
 
@@ -533,6 +600,11 @@ class DStream:
 def _extended(values: list[Any], more: Iterable[Any]) -> list[Any]:
     values += more
     return values
+
+
+def _the_count(sums: Iterable[tuple[None, int]]) -> list[int]:
+    """The only sum; 0 where none of a window's batches has an RDD."""
+    return [sum(map(second, sums))]
 
 
 def _with_one(record: Any) -> tuple[Any, int]:

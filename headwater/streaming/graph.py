@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from headwater.errors import IllegalArgumentException, SparkException
@@ -67,6 +67,22 @@ class InputNode(Node):
         """What a restart needs to compute a batch anew, as JSON; None if the batch brought nothing, or can't be had."""
         return None
 
+    def memory(self) -> Mapping[str, Any]:
+        """What has changed, since it was asked last, of that which a restart must know besides: JSON by key.
+
+        None for a key says that it may be forgotten.
+        """
+        return {}
+
+    def go_on(self, first_ms: int, after_ms: int, memory: Mapping[str, Any]) -> None:
+        """The program goes on from a checkpoint; called after `start` and before `restore_batch`.
+
+        Args:
+            first_ms: the first batch that is computed anew. Those before it that aren't restored have brought nothing.
+            after_ms: the last batch that the driver of before has generated.
+            memory: all that `memory` gave, and did not take back.
+        """
+
     def restore_batch(self, time_ms: int, data: Any) -> None:
         """A batch from before a restart, as `batch_data` gave it; before the first batch is computed.
 
@@ -82,6 +98,19 @@ class InputNode(Node):
     def released(self, until_ms: int) -> list[str]:
         """Ids of received blocks that nobody needs after `forget(until_ms)`; they are handed out once."""
         return []
+
+    def limit(self, records_per_second: float) -> None:
+        """Back-pressure: bring in no more than so many records a second from now on. What has no pace ignores it."""
+
+    def begin(self) -> None:
+        """All batches from before a restart are restored: find out where to go on. Called once, before the first batch.
+
+        Raises:
+            SparkException: it can't be found out; the context doesn't start then.
+        """
+
+    def completed(self, time_ms: int) -> None:
+        """All outputs of a batch have succeeded. Called on the generator's thread, so it must not wait."""
 
     def drain(self) -> bool:
         """A graceful stop has begun: bring in nothing more; returns whether something waits for a last batch."""
@@ -226,12 +255,14 @@ class Graph:
             return tuple(jobs)
 
     def _with_states(self, output: Output, run: Callable[[], None], time_ms: int) -> Callable[[], None]:
-        """The job of an output, and after it the storing of those states that it follows from."""
+        """The job of an output; the states that it follows from are stored too: earlier ones before, its own after."""
         states = self._states_of(output)
         if not states:
             return run
 
         def run_and_store() -> None:
+            for node in states:
+                node.settle(time_ms)
             run()
             for node in states:
                 node.materialise(time_ms)
@@ -254,11 +285,23 @@ class Graph:
 
         return run
 
+    def limit(self, rates: Mapping[int, float]) -> None:
+        """Have input streams bring in no more than so many records a second, by stream id."""
+        with self._lock:
+            for stream_id, rate in rates.items():
+                self.inputs[stream_id].limit(rate)
+
     def brought(self, time_ms: int) -> dict[int, StreamInputInfo]:
         """What each input stream brought into a batch that was generated."""
         with self._lock:
             found = ((node.stream_id, node.brought(time_ms)) for node in self.inputs)
             return {stream_id: info for stream_id, info in found if info is not None}
+
+    def completed(self, time_ms: int) -> None:
+        """Tell the inputs that all outputs of a batch have succeeded."""
+        with self._lock:
+            for node in self.inputs:
+                node.completed(time_ms)
 
     def forget(self, until_ms: int, *, unpersist: bool) -> list[str]:
         """All batches up to `until_ms` are done: drop what no stream remembers; returns the blocks to remove."""
@@ -279,36 +322,47 @@ class Graph:
             return [rdd for rdd in map(node.rdd, times) if rdd is not None]
 
     # -------------------------------------------------------------------------------------------- recovery
-    def batch_data(self, time_ms: int) -> dict[str, Any]:
-        """What a restart needs of the input streams to compute a batch anew, by uid."""
+    def batch_data(self, time_ms: int) -> tuple[dict[str, Any], dict[str, Mapping[str, Any]]]:
+        """What a restart needs of the input streams to compute a batch anew, and what it must know besides; by uid."""
         with self._lock:
-            found = ((node.uid, node.batch_data(time_ms)) for node in self.inputs)
-            return {uid: data for uid, data in found if data is not None}
+            data = {node.uid: node.batch_data(time_ms) for node in self.inputs}
+            memory = {node.uid: node.memory() for node in self.inputs}
+        return {k: v for k, v in data.items() if v is not None}, {k: v for k, v in memory.items() if v}
 
     def states(self) -> list[Versioned]:
         """The states that outputs follow from."""
         return [node for node in self.nodes() if isinstance(node, Versioned)]
 
     def begin(self) -> None:
-        """Have the versions stored that states begin with; after `start` and `restore`."""
+        """Have inputs go on, and the versions stored that states begin with; after `start` and `restore`."""
+        for node in self.inputs:
+            node.begin()
         for state in self.states():
             state.begin()
 
-    def restore(self, ledger: Ledger, first_ms: int, *, drop_unknown: bool) -> None:
+    def restore(
+        self, ledger: Ledger, missed: Sequence[int], tick_ms: int, *, drop_unknown: bool
+    ) -> dict[str, tuple[int, int | None]]:
         """Go on from a ledger; after `start`.
 
         Args:
             ledger: of a driver of before, or a new one.
-            first_ms: the first batch that is to be run again.
+            missed: the batches from before the first tick that are to be run, ascending.
+            tick_ms: the first tick. Between the last of those and it no batch takes place.
             drop_unknown: whether to go on without what it holds for streams that this graph doesn't have.
+
+        Returns:
+            Of the states, by uid: how many partitions it has, and the version that it goes on from, if there is one.
 
         Raises:
             SparkException: it knows streams that this graph doesn't have, or that can't go on.
         """
         with self._lock:
+            first_ms = missed[0] if missed else tick_ms
             states = {state.uid: state for state in self.states()}
             inputs = {node.uid: node for node in self.inputs}
-            strange = sorted((ledger.inputs.keys() - inputs.keys()) | (ledger.versions.keys() - states.keys()))
+            brought = {*ledger.inputs, *ledger.memory, *(uid for uid, blocks in ledger.waiting.items() if blocks)}
+            strange = sorted((brought - inputs.keys()) | (ledger.versions.keys() - states.keys()))
             if strange and drop_unknown:
                 logger.warning("Dropped, as the program doesn't have these streams any more: %s", ", ".join(strange))
             elif strange:
@@ -317,13 +371,24 @@ class Graph:
                     "would be dropped. Name streams by uid() so that they can be matched, or, to drop them, set "
                     "headwater.streaming.recovery.dropUnknown=true."
                 )
+            for node in self._nodes:
+                node.skipped = (*ledger.skipped, (max((ledger.generated_ms, *missed)), tick_ms))
+            if ledger.streams:  # another driver has begun before
+                for uid, any_input in inputs.items():
+                    any_input.go_on(first_ms, ledger.generated_ms, ledger.memory.get(uid, {}))
             for uid in ledger.inputs.keys() & inputs.keys():
-                batches = ledger.inputs[uid]
-                for time_ms, data in sorted(batches.items()):
+                for time_ms, data in sorted(ledger.inputs[uid].items()):
                     inputs[uid].restore_batch(time_ms, data)
-            for uid, state in states.items():
-                state.restore(ledger.versions.get(uid, {}), first_ms, ledger.generated_ms)
             self._generated_ms = ledger.generated_ms
+            return {uid: self._restore_state(state, ledger, first_ms) for uid, state in states.items()}
+
+    def _restore_state(self, state: Versioned, ledger: Ledger, first_ms: int) -> tuple[int, int | None]:
+        if state.uid in ledger.partitions:
+            versions = ledger.versions.get(state.uid, {})
+            return state.partitions, state.restore(versions, ledger.partitions[state.uid], first_ms)
+        if ledger.streams:
+            state.join(first_ms)
+        return state.partitions, None
 
     def release(self, until_ms: int) -> tuple[dict[str, int], dict[str, list[int]]]:
         """No restart needs batches up to `until_ms`, but for what is remembered: remove what was stored for it.

@@ -51,8 +51,8 @@ def job(time_ms: int, output: int = 0) -> OutputJob:
 class Driven:
     """A generator whose invariants are checked after each event."""
 
-    def __init__(self, *, stops_on_failure: bool = False) -> None:
-        self.core = BatchGenerator(BATCH_MS, stops_on_failure=stops_on_failure)
+    def __init__(self, **more: Any) -> None:
+        self.core = BatchGenerator(BATCH_MS, **more)
 
     def __call__(self, event: Any, now_ms: int) -> list[Any]:
         actions = self.core.handle(event, now_ms)
@@ -71,8 +71,8 @@ class Driven:
         return self(JobFinished(time_ms, output, at_ms, error), at_ms)
 
 
-def begun(*, stops_on_failure: bool = False) -> Driven:
-    driven = Driven(stops_on_failure=stops_on_failure)
+def begun(**more: Any) -> Driven:
+    driven = Driven(**more)
     driven(Begin(2000), 1300)
     return driven
 
@@ -83,6 +83,44 @@ def test_begin_announces_and_asks_to_be_woken_for_the_first_batch():
         info("Started JobGenerator at 2000 ms"),
         Wake(2000),
     ]
+
+
+def test_ticks_wait_while_too_many_batches_do_and_go_on_with_their_nominal_times():
+    driven = begun(waiting_max=2)
+    driven.tick(2000)
+    driven.tick(3000)
+    (warning,) = driven(Woken(), 4000)
+    assert (warning.level, "2 batches wait, the oldest since 2000 ms" in warning.text) == (logging.WARNING, True)
+    assert driven(Woken(), 5000) == []
+    assert driven.run_job(2000, at_ms=5100)[-1] == Allocate(4000)
+    driven(Allocated(4000, {}), 5100)
+    assert Allocate(5000) not in driven(Generated(4000, (job(4000),), {}, 5100), 5100)
+    assert driven.run_job(3000, at_ms=5200)[-1] == Allocate(5000)
+    driven(Allocated(5000, {}), 5200)
+    assert driven(Generated(5000, (), {}, 5200), 5200)[-1] == Wake(6000)  # it had no jobs: there is room again
+    assert driven.core.running() == (4000,)
+
+
+def test_batches_that_wait_are_warned_of_again_once_half_of_them_were_done():
+    driven = begun(waiting_max=4)
+    for time_ms in (2000, 3000, 4000, 5000):
+        driven.tick(time_ms)
+    assert len(driven(Woken(), 6000)) == 1
+    assert driven.run_job(2000, at_ms=6000)[-1] == Allocate(6000)
+    driven(Allocated(6000, {}), 6000)
+    driven(Generated(6000, (), {}, 6000), 6000)  # it has no jobs
+    driven.run_job(3000, at_ms=6000)
+    for time_ms in (7000, 8000):
+        driven.tick(time_ms)
+    assert len(driven(Woken(), 9000)) == 1
+
+
+def test_last_tick_is_let_in_however_many_batches_wait():
+    driven = begun(waiting_max=1)
+    driven.tick(2000)
+    driven(StopGracefully(10_000), 2100)
+    assert len(driven(Woken(), 3000)) == 1
+    assert driven(Drained(True), 3100) == [Allocate(3000)]
 
 
 def test_one_batch_from_tick_to_forgetting():

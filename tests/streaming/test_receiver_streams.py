@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import queue
 import signal
 import socket
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import contextmanager
-from typing import Any
+from itertools import count
+from typing import Any, ClassVar
 
 import pytest
 
 from headwater import SparkConf, SparkContext
+from headwater.errors import SparkException
 from headwater.streaming import Receiver, StreamingContext, StreamingListener
+from headwater.streaming.runtime.batches import Phase
+from headwater.testing import StreamHarness
+from tests.streaming.conftest import Harness
 
 BATCH_SECONDS = 0.1
 
@@ -235,3 +244,178 @@ def test_receiver_of_a_killed_executor_starts_on_another(no_context, patience):
     got.wait(lambda records: records[-1] != first, patience)
     ssc.stop()
     assert len(set(got.records)) == 2
+
+
+class Crowd(Receiver):
+    """Threads that store one record or many, over and over; `stored` has those of which the store has returned."""
+
+    stored: ClassVar[queue.SimpleQueue[int]] = queue.SimpleQueue()  # of the process: the executor is the driver's
+
+    def onStart(self) -> None:
+        for number in range(4):
+            threading.Thread(target=self.run, args=(number,), daemon=True).start()
+
+    def run(self, number: int) -> None:
+        with contextlib.suppress(SparkException):  # it is stopped
+            for n in count(number, 4):
+                self.store([n] if number % 2 else n)
+                type(self).stored.put(n)
+
+
+def test_every_record_whose_store_returned_is_processed_when_a_graceful_stop_comes_in_between(no_context, patience):
+    """In the driver's own process, so that both sides can be compared."""
+    ssc = StreamingContext(SparkContext("local[2]", "t"), BATCH_SECONDS)
+    got = Gathered()
+    ssc.receiverStream(Crowd()).foreachRDD(got.add)
+    ssc.start()
+    got.wait(lambda records: len(records) > 1000, patience)
+    ssc.stop(stopGraceFully=True)
+    stored = {Crowd.stored.get() for _ in range(Crowd.stored.qsize())}
+    assert len(stored) > 1000
+    assert stored <= set(got.records)
+    assert len(got.records) == len(set(got.records))
+
+
+def test_graceful_stop_takes_no_batch_when_receivers_have_nothing(no_context, patience):
+    """The clock stands still, so a stop that waited for a batch time would never end."""
+    with Harness(SparkContext("local[2]", "t")) as harness, server([]) as port:
+        harness.collect(harness.ssc.socketTextStream("127.0.0.1", port))
+        harness.run(2)
+        stopping = threading.Thread(target=harness.ssc.stop, args=(True, True))
+        stopping.start()
+        stopping.join(patience)
+        assert not stopping.is_alive()
+
+
+def test_graceful_stop_takes_one_batch_when_receivers_have_something(no_context, patience):
+    with Harness(SparkContext("local[2]", "t")) as harness:
+        out = harness.collect(harness.ssc.receiverStream(Crowd()))
+        harness.start()
+        for _ in range(100):
+            Crowd.stored.get(timeout=patience)
+        stopping = threading.Thread(target=harness.ssc.stop, args=(True, True))
+        stopping.start()
+        while harness.ssc._running.generator.phase is not Phase.LAST_TICK:
+            stopping.join(0.001)
+            assert stopping.is_alive()
+        harness.clock.advance(1000)
+        stopping.join(patience)
+        assert not stopping.is_alive()
+    assert [len(records) >= 100 for records in out] == [True]
+
+
+def test_receiver_that_never_works_is_reported_after_its_restarts_and_others_go_on(no_context, patience):
+    class Broken(Receiver):
+        def onStart(self):
+            raise OSError("no such host")
+
+    conf = SparkConf().setMaster("local[2]").setAppName("t").set("spark.streaming.receiverRestartDelay", "5")
+    conf.set("headwater.streaming.receiver.maxRestarts", "2")
+    ssc = StreamingContext(SparkContext(conf=conf), BATCH_SECONDS)
+    broken, got = Gathered(), Gathered()
+    ssc.receiverStream(Broken()).foreachRDD(broken.add)
+    ssc.receiverStream(Pids()).foreachRDD(got.add)
+    ssc.start()
+    with pytest.raises(SparkException, match=r"Broken-0: the receiver of stream 0 is not started again.*3 times"):
+        ssc.awaitTermination(patience)
+    before = len(got.records)
+    got.wait(lambda records: len(records) > before, patience)
+    ssc.stop(stopGraceFully=True)
+    assert broken.records == []
+
+
+@pytest.mark.parametrize(
+    ("master", "level", "said"),
+    [
+        ("local[1]", "INFO", "1 INFO"),
+        ("local-cluster[2,1,512]", "INFO", ""),
+    ],
+)
+def test_copies_that_there_are_no_executors_for_are_said_once(no_context, patience, caplog, master, level, said):
+    caplog.set_level(level, "headwater")
+    ssc = StreamingContext(SparkContext(master, "t"), BATCH_SECONDS)
+    got = Gathered()
+    ssc.receiverStream(Pids()).foreachRDD(got.add)
+    ssc.start()
+    got.wait(lambda records: len(records) > 5, patience)
+    ssc.stop()
+    lines = [record for record in caplog.records if "received blocks are to have 2 copies" in record.getMessage()]
+    assert (f"{len(lines)} {lines[0].levelname}" if lines else "") == said
+
+
+def test_receivers_are_spread_evenly_and_go_where_they_prefer(no_context, patience):
+    class Preferring(Pids):
+        def preferredLocation(self):
+            return "localhost"
+
+    class Elsewhere(Pids):
+        def preferredLocation(self):
+            return "far.example"
+
+    ssc = StreamingContext(SparkContext("local-cluster[2,1,512]", "t"), BATCH_SECONDS)
+    got = Gathered()
+    places: dict[int, str] = {}
+
+    class Watching(StreamingListener):
+        def onReceiverStarted(self, receiverStarted):
+            info = receiverStarted.receiverInfo()
+            places[info.streamId()] = info.executorId()
+
+    ssc.addStreamingListener(Watching())
+    ssc.union(*[ssc.receiverStream(kind()) for kind in (Preferring, Elsewhere, Pids, Pids)]).foreachRDD(got.add)
+    ssc.start()
+    got.wait(lambda records: len(set(records)) == 2, patience)
+    ssc.stop()
+    assert sorted(places) == [0, 1, 2, 3]
+    assert Counter(places.values()).most_common()[0][1] == 2
+
+
+def test_slow_output_makes_batches_wait_only_up_to_the_limit_and_nothing_is_lost(no_context, patience, caplog):
+    """With nothing enabled: batches wait, then are late, what came meanwhile comes with a later one."""
+    conf = SparkConf().setMaster("local[2]").setAppName("t").set("headwater.streaming.waitingBatchesMax", "3")
+    with StreamHarness(1, conf=conf) as harness:
+        gate, out = threading.Event(), []
+        stream = harness.ssc.queueStream([[n] for n in range(10)])
+
+        def slow(rdd):
+            assert gate.wait(patience)
+            out.extend(rdd.collect())
+
+        stream.foreachRDD(slow)
+        harness.start()
+        harness.clock.advance(10_000)
+        while "batches wait, the oldest since" not in caplog.text:
+            gate.wait(0.001)
+        assert len(harness.ssc._running.generator.running()) == 3
+        gate.set()
+        deadline, pause = time.monotonic() + patience, threading.Event()
+        while len(out) < 10:
+            assert time.monotonic() < deadline
+            pause.wait(0.001)
+    assert out == list(range(10))
+
+
+MAY_BE_MADE = threading.Event()
+
+
+def made_when_it_may() -> Receiver:
+    assert MAY_BE_MADE.wait(30)
+    return Pids()
+
+
+class SlowlyMade(Receiver):
+    def __reduce__(self):
+        return made_when_it_may, ()
+
+
+def test_stop_waits_for_a_receiver_that_is_still_being_made(no_context, patience):
+    ssc = StreamingContext(SparkContext("local[2]", "t"), BATCH_SECONDS)
+    ssc.receiverStream(SlowlyMade()).foreachRDD(lambda rdd: None)
+    ssc.start()
+    stopping = threading.Thread(target=ssc.stop, args=(True, True))
+    stopping.start()
+    assert not ssc._running._receivers_ended.wait(0.1)
+    MAY_BE_MADE.set()
+    assert ssc._running._receivers_ended.wait(patience)
+    stopping.join(patience)
+    assert not stopping.is_alive()

@@ -10,7 +10,7 @@ import pytest
 from headwater.engine.events import Wake, Woken
 from headwater.engine.lineage import BlockRef
 from headwater.streaming.listener import ReceiverError, ReceiverInfo, ReceiverStarted, ReceiverStopped
-from headwater.streaming.runtime.batches import Allocate, Allocated, Announce, Drained, Log
+from headwater.streaming.runtime.batches import Allocate, Allocated, Announce, Drained, Log, Report
 from headwater.streaming.runtime.receivers import (
     Batch,
     BlockStored,
@@ -20,11 +20,13 @@ from headwater.streaming.runtime.receivers import (
     Launch,
     LaunchAll,
     Launched,
+    Limit,
     Lost,
     ReceiverTracker,
     Record,
     Recorded,
     Registered,
+    SetRate,
     StopAll,
     Taken,
     Tell,
@@ -36,8 +38,8 @@ RESTART_MS = 2000
 class Driven:
     """A tracker whose invariants are checked after each event."""
 
-    def __init__(self, *names: str, recorded: bool = False) -> None:
-        self.core = ReceiverTracker(dict(enumerate(names)), RESTART_MS, recorded=recorded)
+    def __init__(self, *names: str, **more: Any) -> None:
+        self.core = ReceiverTracker(dict(enumerate(names)), RESTART_MS, **more)
 
     def __call__(self, event: Any, now_ms: int = 0) -> list[Any]:
         actions = self.core.handle(event, now_ms)
@@ -45,8 +47,8 @@ class Driven:
         return actions
 
 
-def running(*names: str, recorded: bool = False) -> Driven:
-    driven = Driven(*(names or ("R-0",)), recorded=recorded)
+def running(*names: str, **more: Any) -> Driven:
+    driven = Driven(*(names or ("R-0",)), **more)
     driven(LaunchAll())
     for stream_id in range(len(names) or 1):
         driven(Launched(stream_id, 1, "e0"))
@@ -114,7 +116,7 @@ def test_receivers_are_drained_when_their_last_block_is_recorded():
 def test_blocks_from_before_a_restart_go_to_the_first_batch():
     driven = Driven("R-0", recorded=True)
     stored = BlockStored(0, block(0, 100))
-    driven.core.restored({0: [stored]})
+    driven.core.restored({0: [stored]}, {0: []})
     assert driven(Allocate(1000)) == [Allocated(1000, {0: Batch((stored,))})]
 
 
@@ -244,3 +246,87 @@ def test_stop_before_the_launch_has_returned_halts_the_receiver_once():
 
 def test_stop_without_receivers_is_drained_at_once():
     assert Driven()(StopAll()) == [Drained(False)]
+
+
+# ------------------------------------------------------------------------------------------------ limits
+def test_rate_is_told_to_the_receiver_and_to_the_one_that_is_launched_after_it():
+    driven = running(rate=500.0)
+    assert driven(SetRate(0, 120.0)) == [Tell(0, Limit(120.0))]
+    assert driven(Lost(0, 1, "e0 died"), 5000)[-1] == Launch(0, 2, -1, 120.0)
+
+
+def test_first_launch_has_the_initial_rate():
+    assert Driven("R-0", rate=500.0)(LaunchAll()) == [Launch(0, 1, -1, 500.0)]
+
+
+def test_fewer_copies_than_the_level_asks_for_are_warned_of_once_a_stream():
+    driven = running("R-0", "R-1", copies={0: 2, 1: 2})
+    two = BlockStored(0, BlockRef("input-0-50", ("e0", "e1"), 1))
+    assert levels(driven(two)) == []
+    (_, warning) = driven(BlockStored(0, block(0, 100)))
+    assert warning.level == logging.WARNING
+    assert "R-0: received blocks are to have 2 copies and have 1" in warning.text
+    assert "spark.streaming.receiver.writeAheadLog.enable=true" in warning.text
+    assert levels(driven(BlockStored(0, block(0, 300)))) == []
+    assert levels(driven(BlockStored(1, block(1, 100)))) == [logging.WARNING]
+
+
+def test_block_that_comes_after_the_last_receiver_has_ended_is_refused():
+    driven = running()
+    driven(StopAll())
+    driven(Lost(0, 1, "died"))
+    (told,) = driven(BlockStored(0, block(0, 100)))
+    assert (told.message.block_id, "the context stops" in told.message.failure) == ("input-0-100", True)
+    assert driven.core.unallocated() == 0
+
+
+# ------------------------------------------------------------------------------------------------ giving up
+RESTARTS = Deregistered(0, 1, "Restarting: refused", "OSError: refused", True)
+
+
+def reports(actions: list[Any]) -> list[str]:
+    return [str(action.error) for action in actions if isinstance(action, Report)]
+
+
+def test_receiver_that_fails_too_often_in_a_row_is_stopped_and_reported():
+    driven = running("R-0", "R-1", restarts_max=2)
+    for _ in range(2):
+        assert reports(driven(RESTARTS)) == []
+        driven(Registered(0, 1, "h", "e0"))
+    actions = driven(RESTARTS)
+    assert Halt(0) in actions
+    (text,) = reports(actions)
+    assert "R-0: the receiver of stream 0 is not started again: it failed 3 times in a row" in text
+    assert "'Restarting: refused'" in text
+    assert "headwater.streaming.receiver.maxRestarts is 2" in text
+    assert levels(driven(Deregistered(0, 1, "Stopped by driver", "", False))) == [logging.INFO]
+    assert driven.core.infos()[1].active()  # the other stream goes on
+    assert driven(StopAll()) == [Halt(1)]
+
+
+def test_block_in_between_makes_the_count_of_failures_begin_anew():
+    driven = running(restarts_max=1)
+    for ms in (100, 300, 500):
+        assert reports(driven(RESTARTS)) == []
+        driven(Registered(0, 1, "h", "e0"))
+        driven(BlockStored(0, block(0, ms)))
+
+
+def test_receiver_that_can_not_be_launched_is_given_up_after_as_many_restarts():
+    driven = Driven("R-0", restarts_max=2)
+    driven(LaunchAll())
+    assert reports(driven(Lost(0, 1, "no executor"), 0)) == []
+    driven(Lost(0, 2, "no executor"), 0)
+    driven(Woken(), 100)
+    actions = driven(Lost(0, 3, "no executor"), 100)
+    assert len(reports(actions)) == 1
+    assert not any(isinstance(action, (Launch, Wake)) for action in actions)
+    assert driven(StopAll()) == [Drained(False)]
+
+
+def test_receiver_that_was_given_up_is_not_reported_again_when_its_executor_dies():
+    driven = running(restarts_max=0)
+    assert len(reports(driven(RESTARTS))) == 1
+    actions = driven(Lost(0, 1, "e0 died"))
+    assert reports(actions) == []
+    assert driven(StopAll()) == [Drained(False)]

@@ -14,7 +14,7 @@ from headwater.engine.events import Wake, Woken
 from headwater.engine.lineage import BlockRef
 from headwater.errors import IllegalStateException, SparkException
 from headwater.streaming import Receiver
-from headwater.streaming.runtime.receivers import BlockStored, Deregistered, Errored, Registered, Taken
+from headwater.streaming.runtime.receivers import BlockStored, Deregistered, Errored, Limit, Registered, Taken
 from headwater.streaming.sources import blocks as generator
 from headwater.streaming.sources import receiver as supervision
 from headwater.streaming.sources.blocks import BlockGenerator, GeneratorState, RateLimiter
@@ -35,14 +35,14 @@ from headwater.streaming.sources.receiver import (
 
 # ------------------------------------------------------------------------------------------------ the core
 def test_supervisor_starts_restarts_after_the_delay_and_stops():
-    core = SupervisorCore()
+    core = SupervisorCore(2000)
     assert core.handle(Begin(), 0) == [CallStart()]
-    assert core.handle(Restart("no data", "", 2000), 100) == [
+    assert core.handle(Restart("no data", "", None, False), 100) == [
         CallStop(),
         TellStopped("Restarting receiver with delay 2000ms: no data", "", True),
         Wake(2100),
     ]
-    assert core.handle(Restart("again", "", 2000), 150) == []
+    assert core.handle(Restart("again", "", None, False), 150) == []
     assert core.handle(Woken(), 2099) == []
     assert core.handle(Woken(), 2100) == [CallStart()]
     assert core.handle(Stop("done", ""), 3000) == [CallStop(), CloseBlocks(), TellStopped("done", "", False)]
@@ -50,9 +50,9 @@ def test_supervisor_starts_restarts_after_the_delay_and_stops():
 
 
 def test_supervisor_that_waits_for_its_restart_stops_without_calling_on_stop_again():
-    core = SupervisorCore()
+    core = SupervisorCore(2000)
     core.handle(Begin(), 0)
-    core.handle(Restart("no data", "", 2000), 100)
+    core.handle(Restart("no data", "", 2000, False), 100)
     assert core.handle(Stop("Stopped by driver", ""), 200) == [
         CloseBlocks(),
         TellStopped("Stopped by driver", "", False),
@@ -60,10 +60,34 @@ def test_supervisor_that_waits_for_its_restart_stops_without_calling_on_stop_aga
     assert core.handle(Woken(), 2100) == []
 
 
-@pytest.mark.parametrize("event", [Begin(), Restart("m", "", 1), Stop("m", ""), Woken()])
+def pauses(core: SupervisorCore, *restarts: Restart) -> list[int]:
+    """How long a receiver waits that fails again and again, each time at once."""
+    now, waited = 0, []
+    core.handle(Begin(), now)
+    for restart in restarts:
+        wake = core.handle(restart, now)[-1]
+        waited.append(wake.at_ms - now)
+        now = wake.at_ms
+        assert core.handle(Woken(), now) == [CallStart()]
+    return waited
+
+
+def test_supervisor_waits_longer_each_time_when_nothing_is_stored_in_between():
+    fails, worked = Restart("no data", "", None, False), Restart("no data", "", None, True)
+    assert pauses(SupervisorCore(100), *[fails] * 6) == [100, 200, 400, 800, 800, 800]
+    assert pauses(SupervisorCore(100), fails, fails, fails, worked, fails) == [100, 200, 400, 100, 200]
+    assert pauses(SupervisorCore(0), fails, fails) == [0, 0]
+
+
+def test_supervisor_waits_as_long_as_the_receiver_asks():
+    asked, fails = Restart("busy", "", 7, False), Restart("no data", "", None, False)
+    assert pauses(SupervisorCore(100), asked, fails, asked, fails) == [7, 100, 7, 200]
+
+
+@pytest.mark.parametrize("event", [Begin(), Restart("m", "", 1, True), Stop("m", ""), Woken()])
 @pytest.mark.parametrize("life", list(Life))
 def test_supervisor_ignores_what_its_table_does_not_list(life, event):
-    core = SupervisorCore()
+    core = SupervisorCore(2000)
     core.life = life
     actions = core.handle(event, 0)
     if (life, type(event)) in supervision.TRANSITIONS:
@@ -220,6 +244,48 @@ def test_rate_limit_saves_up_for_a_second_at_most():
     assert passed.wait(30)
 
 
+def waits(limiter: RateLimiter, records: int = 1) -> threading.Event:
+    """Somebody who acquires; the event is set once he may pass."""
+    passed = threading.Event()
+    threading.Thread(target=lambda: (limiter.acquire(records), passed.set()), daemon=True).start()
+    return passed
+
+
+def test_rate_limit_that_is_raised_lets_those_pass_who_wait():
+    clock = ManualClock(0)
+    limiter = RateLimiter(1, clock)
+    limiter.acquire(1000)  # owes a quarter of an hour
+    passed = waits(limiter)
+    assert not passed.wait(0.05)
+    limiter.limit(1000)
+    assert not passed.wait(0.05)
+    clock.advance(1000)
+    assert passed.wait(30)
+
+
+def test_rate_limit_that_is_lowered_holds_those_who_wait_longer():
+    clock = ManualClock(0)
+    limiter = RateLimiter(1000, clock)
+    limiter.acquire(1000)
+    passed = waits(limiter)
+    limiter.limit(100)
+    clock.advance(9_999)
+    assert not passed.wait(0.05)
+    clock.advance(1)
+    assert passed.wait(30)
+
+
+def test_rate_limit_that_is_lifted_forgets_what_is_owed():
+    clock = ManualClock(0)
+    limiter = RateLimiter(1, clock)
+    limiter.acquire(1000)
+    passed = waits(limiter)
+    limiter.limit(None)
+    assert passed.wait(30)
+    limiter.limit(1)
+    limiter.acquire()
+
+
 @pytest.mark.parametrize("rate", [None, 0, -5])
 def test_rate_of_zero_or_less_means_no_limit(rate):
     limiter = RateLimiter(rate, ManualClock())
@@ -253,9 +319,11 @@ class Host:
         return self.posted.get(timeout=30)
 
 
-def supervised(receiver: Receiver, clock: Clock, rate_max: float | None = None) -> tuple[Supervisor, Host]:
-    host = Host()
-    settings = ReceiverSettings(0, 3, -1, 200, 2000, rate_max)
+def supervised(
+    receiver: Receiver, clock: Clock, rate_max: float | None = None, rate: float | None = None, host: Host | None = None
+) -> tuple[Supervisor, Host]:
+    host = host or Host()
+    settings = ReceiverSettings(0, 3, -1, 200, 2000, rate_max, rate)
     supervisor = host.supervisor = Supervisor(receiver, settings, host, clock)
     supervisor.start()
     return supervisor, host
@@ -307,15 +375,15 @@ def test_a_receiver_whose_start_fails_is_started_again_after_the_delay():
 
     clock = ManualClock(1000)
     supervisor, host = supervised(Failing(), clock)
-    for _ in range(2):
+    for delay_ms in (2000, 4000):
         assert host.next() == Registered(0, 3, "h", "e0")
         gone = host.next()
         assert (gone.message, gone.restarts) == (
-            "Restarting receiver with delay 2000ms: Error starting receiver 0",
+            f"Restarting receiver with delay {delay_ms}ms: Error starting receiver 0",
             True,
         )
         assert gone.error.endswith("ValueError: not now")
-        clock.advance(2000)
+        clock.advance(delay_ms)
     host.next()
     supervisor.stop()
 
@@ -336,3 +404,131 @@ def test_reported_errors_reach_the_driver_and_nothing_stops():
 def test_a_receiver_that_is_not_attached_says_where_its_methods_work():
     with pytest.raises(IllegalStateException, match="has not been attached to the receiver yet"):
         Storing().store(1)
+
+
+# ------------------------------------------------------------------------------------------------ limits
+class Pulled(Receiver):
+    """Stores what the test tells it to, on threads of its own."""
+
+    def onStart(self) -> None:
+        pass
+
+    def outcome_of(self, data: Any) -> queue.SimpleQueue[str]:
+        """Store it; gets "stored", or the error."""
+        outcome: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+        def run() -> None:
+            try:
+                self.store(data)
+            except Exception as error:
+                outcome.put(str(error))
+            else:
+                outcome.put("stored")
+
+        threading.Thread(target=run, daemon=True).start()
+        return outcome
+
+
+def block_of(host: Host) -> BlockStored:
+    while not isinstance(event := host.next(), BlockStored):
+        pass
+    return event
+
+
+def test_bulk_stores_wait_for_the_rate_as_single_ones_do():
+    clock, receiver = ManualClock(1000), Pulled()
+    supervisor, host = supervised(receiver, clock, rate_max=10)
+    outcome = receiver.outcome_of(list(range(25)))
+    for _ in range(2):  # no more than a second's worth at once
+        assert block_of(host).block.records == 10
+        with pytest.raises(queue.Empty):
+            outcome.get(timeout=0.05)
+        clock.advance(1000)
+    assert block_of(host).block.records == 5
+    assert outcome.get(timeout=30) == "stored"
+    supervisor.stop()
+
+
+@pytest.mark.parametrize(
+    ("rate_max", "rate", "limit"),
+    [(None, None, None), (10, None, 10), (None, 7, 7), (10, 7, 7), (10, 70, 10), (0, None, None), (-1, 7, 7)],
+)
+def test_most_that_is_allowed_caps_what_back_pressure_says(rate_max, rate, limit):
+    supervisor, _ = supervised(Pulled(), ManualClock(), rate_max=rate_max, rate=rate)
+    assert supervisor._limiter.per_second == limit
+    supervisor.receive(Limit(10**6))
+    assert supervisor._limiter.per_second == (rate_max if rate_max and rate_max > 0 else 10**6)
+    supervisor.stop()
+
+
+# ------------------------------------------------------------------------------------------------ acknowledgement
+class Silent(Host):
+    answers = False
+
+
+def silent() -> tuple[Pulled, Supervisor, Host, ManualClock]:
+    receiver, clock = Pulled(), ManualClock(1000)
+    supervisor, host = supervised(receiver, clock, host=Silent())
+    return receiver, supervisor, host, clock
+
+
+def test_store_returns_when_the_driver_has_the_block_and_not_before():
+    receiver, supervisor, host, _ = silent()
+    outcome = receiver.outcome_of([1, 2])
+    stored = block_of(host)
+    with pytest.raises(queue.Empty):
+        outcome.get(timeout=0.05)
+    supervisor.receive(Taken(stored.block.block_id))
+    assert outcome.get(timeout=30) == "stored"
+    supervisor.stop()
+
+
+def test_store_raises_why_the_driver_refuses_the_block():
+    receiver, supervisor, host, _ = silent()
+    outcome = receiver.outcome_of([1, 2])
+    supervisor.receive(Taken(block_of(host).block.block_id, "no space left"))
+    assert outcome.get(timeout=30) == "block input-0-1000 was stored, but it does not count: no space left"
+    supervisor.stop()
+
+
+def test_store_raises_when_the_driver_does_not_answer_in_time_and_a_late_answer_is_ignored():
+    receiver, supervisor, host, clock = silent()
+    outcome = receiver.outcome_of([1, 2])
+    stored = block_of(host)
+    clock.advance(29_999)
+    with pytest.raises(queue.Empty):
+        outcome.get(timeout=2 * supervision.LOOK_SECONDS)
+    clock.advance(1)
+    assert "the driver did not answer within 30000 ms" in outcome.get(timeout=30)
+    supervisor.receive(Taken(stored.block.block_id))
+    again = receiver.outcome_of([3])
+    supervisor.receive(Taken(block_of(host).block.block_id))
+    assert again.get(timeout=30) == "stored"
+    supervisor.stop()
+
+
+def test_store_raises_when_the_executor_is_closing():
+    receiver, supervisor, host, _ = silent()
+    outcome = receiver.outcome_of([1, 2])
+    block_of(host)
+    host.closing = True
+    assert "the executor is closing" in outcome.get(timeout=30)
+    supervisor.stop()
+
+
+def test_receiver_says_that_it_has_stopped_after_its_last_block_when_a_store_is_under_way():
+    receiver, supervisor, host, _ = silent()
+    outcome = receiver.outcome_of([1, 2])
+    stored = block_of(host)
+    stopping = threading.Thread(target=supervisor.stop)
+    stopping.start()
+    while not receiver.isStopped():
+        pass
+    with pytest.raises(queue.Empty):  # nothing more is heard of it
+        host.posted.get(timeout=0.05)
+    supervisor.receive(Taken(stored.block.block_id))
+    assert outcome.get(timeout=30) == "stored"
+    assert isinstance(host.next(), Deregistered)
+    stopping.join(30)
+    assert not stopping.is_alive()
+    assert "has been stopped" in receiver.outcome_of([3]).get(timeout=30)

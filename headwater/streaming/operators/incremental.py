@@ -1,8 +1,9 @@
 """Windows computed from the one before: what has left it is taken away, what has come is added.
 
 The state holds, for each key, its value and in how many of the window's batches it has one; and, out of the readers'
-sight, what each batch of the window added. So a key goes when its last batch goes, the result is what a recomputation
-would give, and nothing is read again from the batches that leave.
+sight, what each batch of the window added and how far batches have left. So a key goes when its last batch goes, the
+result is what a recomputation would give, nothing is read again from the batches that leave, and a window that could
+not be computed leaves nothing behind in the next.
 """
 
 from __future__ import annotations
@@ -65,15 +66,17 @@ class IncrementalWindow(Versioned):
     def step(self, time_ms: int) -> tuple[list[RDD[Any]], Evolution]:
         parent = self.parents[0]
         before_ms = time_ms - self.slide_ms
+        while before_ms > (self.zero_ms or 0) and not self.is_due(before_ms):
+            before_ms -= self.slide_ms  # a restart has left that window out
         entering: dict[int, RDD[Any]] = {}
         # Old to new: sources hand out what they have in the order in which they are asked.
         for at_ms in range(before_ms + parent.slide_ms, time_ms + 1, parent.slide_ms):
             rdd = parent.rdd(at_ms)
             if rdd is not None and at_ms > time_ms - self._window_ms:
                 entering[at_ms] = rdd
-        out_ms = time_ms - self._window_ms  # the latest batch that the window doesn't have
-        leaving = range(out_ms - self.slide_ms + parent.slide_ms, out_ms + 1, parent.slide_ms)
-        return [*entering.values()], Slide(self._function, self._inverse, tuple(leaving), tuple(entering))
+        until_ms = time_ms - self._window_ms  # the latest batch that the window doesn't have
+        slide = Slide(self._function, self._inverse, until_ms, parent.slide_ms, tuple(entering))
+        return [*entering.values()], slide
 
     @property
     def reader(self) -> Callable[[View], Iterable[Any]]:
@@ -90,26 +93,41 @@ class Entered:
     time_ms: int
 
 
+#: The key under which stands up to which batch time all have left.
+LEFT = Entered(-1)
+
+
 class Slide:
-    """The evolution of `IncrementalWindow`: batches leave, then batches enter, in the order of their inputs."""
+    """The evolution of `IncrementalWindow`: batches leave, then batches enter, in the order of their inputs.
+
+    Args:
+        function: combines two values.
+        inverse: takes one away again.
+        until_ms: the batches up to this leave, if they haven't.
+        batch_ms: between two of them.
+        entering: the batch times of the inputs.
+    """
 
     def __init__(
         self,
         function: Callable[[Any, Any], Any],
         inverse: Callable[[Any, Any], Any],
-        leaving: tuple[int, ...],
+        until_ms: int,
+        batch_ms: int,
         entering: tuple[int, ...],
     ) -> None:
         self._function = function
         self._inverse = inverse
-        self._leaving = leaving
+        self._until_ms = until_ms
+        self._batch_ms = batch_ms
         self._entering = entering
 
     def __call__(self, view: View, inputs: Sequence[Iterable[Any]]) -> tuple[dict[Any, Any], list[Any]]:
-        changes: dict[Any, Any] = {}
+        changes: dict[Any, Any] = {LEFT: self._until_ms}
         held: dict[Any, tuple[Any, int]] = {}  # the totals that change, and of how many batches they are
         get, function, inverse = view.get, self._function, self._inverse
-        for time_ms in self._leaving:
+        left_ms = get(LEFT, self._until_ms)
+        for time_ms in range(left_ms + self._batch_ms, self._until_ms + 1, self._batch_ms):
             entered = get(Entered(time_ms), None)
             if entered is None:
                 continue

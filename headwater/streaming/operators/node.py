@@ -32,7 +32,7 @@ class Node:
     #: Whether what its RDDs read is stored anyway, so that it needn't be persisted for being read again.
     is_stored = False
     #: What of it doesn't go into a checkpoint: `_begin` makes it anew.
-    not_kept: ClassVar[frozenset[str]] = frozenset({"zero_ms", "_rdds", "_failure"})
+    not_kept: ClassVar[frozenset[str]] = frozenset({"zero_ms", "skipped", "_rdds", "_failure"})
     #: Whether only its latest RDDs are read quickly, so that windows over them need them persisted.
     holds_latest = False
 
@@ -48,6 +48,7 @@ class Node:
     def _begin(self) -> None:
         """Have all that comes about while it runs as before the start; also when it comes out of a checkpoint."""
         self.zero_ms: int | None = None  # None before the start
+        self.skipped: Sequence[tuple[int, int]] = ()  # (after, before): between them, restarts have left out batches
         self._rdds: dict[int, RDD[Any] | None] = {}  # by batch time; None: it has no RDD in that batch
         self._failure: tuple[int, Exception] | None = None  # the latest batch that failed, so that it fails only once
 
@@ -120,6 +121,8 @@ class Node:
         """
         if self.zero_ms is None:
             raise SparkException(f"{self.describe()} has not been initialized")
+        if any(after_ms < time_ms < before_ms for after_ms, before_ms in self.skipped):
+            return False
         return time_ms > self.zero_ms and (time_ms - self.zero_ms) % self.slide_ms == 0
 
     def rdd(self, time_ms: int) -> RDD[Any] | None:
@@ -171,6 +174,9 @@ class Node:
                 rdd.unpersist()
             if self.checkpoint_ms is not None and (path := rdd.getCheckpointFile()) is not None:
                 filesystem.remove(path)
+
+    def settle(self, time_ms: int) -> None:
+        """See to it that what this batch needs of earlier ones is there; called before an output, on its thread."""
 
     def materialise(self, time_ms: int) -> None:
         """Have stored what later batches need of this one; called when an output is done, on its thread."""

@@ -1,9 +1,10 @@
 """Checkpoint files: an image of the ledger with the settings, and beside it the pickled program.
 
-`checkpoint-<batch time>-<number>` holds JSON; `program-<checksum>` the graph, written once. A file begins with magic,
-format and checksum, and appears under its name when it's whole. The newest good checkpoint counts; the last ten are
-kept. A number is also an epoch of the log: what happened after an image stands in the log's directories of its epoch
-and later ones. See docs/formats/checkpoint.md.
+- `checkpoint-<batch time>-<number>` holds JSON; `program-<number>` the graph, for the checkpoints from that number on
+  until the next program. A file begins with magic, format and checksum, and appears under its name when it's whole.
+- The newest good checkpoint whose program is good counts; the last ten are kept.
+- A number is also an epoch of the log: what happened after an image stands in the log's directories of its number
+  and later ones. See docs/formats/checkpoint.md.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import logging
 import re
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import NamedTuple
 from zlib import crc32
 
@@ -23,7 +25,9 @@ logger = logging.getLogger("headwater.streaming.recovery.checkpoint")
 
 KEPT = 10
 _MAGIC = b"HWK\x01"  # the last byte is the format's version
+_HEADER_BYTES = len(_MAGIC) + 4
 _NAME = re.compile(r"checkpoint-(\d+)-(\d+)")
+_PROGRAM = re.compile(r"program-(\d+)")
 
 
 class Checkpoint(NamedTuple):
@@ -44,12 +48,7 @@ def write_file(path: str, body: bytes) -> None:
     Raises:
         OSError: it can't be written.
     """
-    system, target = filesystem.resolve(path)
-    temporary = f"{target}.tmp"
-    with system.open(temporary, "wb") as file:
-        file.write(b"".join((_MAGIC, crc32(body).to_bytes(4, "little"), body)))
-        filesystem.sync(file)
-    system.rename(temporary, target)
+    filesystem.write_whole(path, b"".join((_MAGIC, crc32(body).to_bytes(4, "little"), body)))
 
 
 def read_file(path: str) -> bytes:
@@ -63,26 +62,49 @@ def read_file(path: str) -> bytes:
         data = file.read()
     if data[:3] != _MAGIC[:3]:
         raise SparkException(f"{path} is no checkpoint of Headwater's")
+    if len(data) < _HEADER_BYTES:
+        raise SparkException(f"{path} is damaged: it has only {len(data)} bytes")
     if data[:4] != _MAGIC:
         raise SparkException(f"{path} has format {data[3]}, this version reads {_MAGIC[3]}")
-    body = data[8:]
-    if crc32(body) != int.from_bytes(data[4:8], "little"):
+    body = data[_HEADER_BYTES:]
+    if crc32(body) != int.from_bytes(data[4:_HEADER_BYTES], "little"):
         raise SparkException(f"{path} is damaged: its checksum is wrong")
     return body
 
 
 # ------------------------------------------------------------------------------------------------ checkpoints
 def write(directory: str, checkpoint: Checkpoint) -> str:
-    """Write a checkpoint, remove all but the last ten; returns its name.
+    """Write a checkpoint, remove all but the last ten and their programs; returns its name.
 
     Raises:
         OSError: it can't be written; what was there stays.
     """
     name = f"checkpoint-{checkpoint.ledger.generated_ms}-{checkpoint.number}"
     write_file(f"{directory}/{name}", encode(checkpoint))
-    for _, old in names(directory)[:-KEPT]:
-        filesystem.remove(f"{directory}/{old}")
+    remove(directory, names(directory)[:-KEPT])
     return name
+
+
+def write_program(directory: str, number: int, program: bytes) -> str:
+    """Write the program of the checkpoints from a number on; returns its name.
+
+    Raises:
+        OSError: it can't be written.
+    """
+    name = f"program-{number}"
+    write_file(f"{directory}/{name}", program)
+    return name
+
+
+def remove(directory: str, old: list[tuple[int, str]]) -> None:
+    """Remove checkpoints, the oldest ones of a directory, and the programs that no other needs."""
+    for _, name in old:
+        filesystem.remove(f"{directory}/{name}")
+    oldest = min((number for number, _ in names(directory)), default=0)
+    programs = _numbered(directory, _PROGRAM)
+    for (_, name), (following, _) in pairwise(programs):
+        if following <= oldest:
+            filesystem.remove(f"{directory}/{name}")
 
 
 def encode(checkpoint: Checkpoint) -> bytes:
@@ -95,7 +117,7 @@ def decode(body: bytes) -> Checkpoint:
     """The checkpoint of a body.
 
     Raises:
-        SparkException: its ledger is of a later version.
+        SparkException: its ledger is of another version.
     """
     fields = json.loads(body)
     found = fields["ledger"]["format"]
@@ -106,15 +128,11 @@ def decode(body: bytes) -> Checkpoint:
 
 def names(directory: str) -> list[tuple[int, str]]:
     """(number, name) of the checkpoints of a directory, oldest first; none if it isn't there."""
-    system, path = filesystem.resolve(directory)
-    if not system.is_directory(path):
-        return []
-    found = (_NAME.fullmatch(child.rstrip("/").rpartition("/")[2]) for child in system.children(path))
-    return sorted((int(match[2]), match[0]) for match in found if match)
+    return _numbered(directory, _NAME)
 
 
-def newest(directory: str) -> Checkpoint | None:
-    """The newest checkpoint that can be read; None if the directory has none.
+def newest(directory: str) -> tuple[Checkpoint, bytes] | None:
+    """The newest checkpoint that can be read, and its program; None if the directory has none.
 
     Raises:
         SparkException: there are some, and none can be read.
@@ -123,13 +141,32 @@ def newest(directory: str) -> Checkpoint | None:
     for _, name in reversed(names(directory)):
         path = f"{directory}/{name}"
         try:
-            return decode(read_file(path))
+            found = decode(read_file(path))
+            return found, read_file(f"{directory}/{found.program}")
         except (OSError, ValueError, KeyError, TypeError, SparkException) as error:
             logger.warning("Checkpoint %s can't be read, an older one is tried: %s", path, error)
             failures.append(f"{name}: {type(error).__name__}: {error}")
+    failures += [
+        f"{name}: not named as a checkpoint of Headwater's, perhaps it is Spark's"
+        for name in _children(directory)
+        if name.startswith("checkpoint-") and not _NAME.fullmatch(name.removesuffix(".tmp"))
+    ]
     if failures:
         raise SparkException(
             f"Failed to read checkpoint from directory {directory}: {'; '.join(failures)}. Nothing was changed. Remove "
             "the directory to begin anew."
         )
     return None
+
+
+def _numbered(directory: str, pattern: re.Pattern[str]) -> list[tuple[int, str]]:
+    """(number, name) of the files whose names match; the number is the last group."""
+    found = (pattern.fullmatch(name) for name in _children(directory))
+    return sorted((int(match[match.lastindex or 0]), match[0]) for match in found if match)
+
+
+def _children(directory: str) -> list[str]:
+    system, path = filesystem.resolve(directory)
+    if not system.is_directory(path):
+        return []
+    return [child.rstrip("/").rpartition("/")[2] for child in system.children(path)]

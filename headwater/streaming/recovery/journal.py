@@ -70,7 +70,7 @@ class Journal:
         self._log: Log | None = None
         self._log_bytes = 0  # since the last image
         self._imaged_at = 0.0  # monotonic seconds
-        self._behind = False  # whether the log lacks something that the ledger has
+        self._behind = False  # whether the log lacks something that the ledger has, or may
         self._thread = threading.Thread(target=self._run, name="streaming-journal", daemon=True)
 
     # -------------------------------------------------------------------------------------------- life
@@ -91,7 +91,9 @@ class Journal:
         self._posted.put((entry, then))
 
     def stop(self) -> None:
-        """Make all durable that was posted, and write a last image."""
+        """Make all durable that was posted, and write a last image; nothing, if it has not started."""
+        if not self._thread.ident:
+            return
         self._posted.put(_END)
         self._thread.join(STOP_SECONDS_MAX)
         if self._thread.is_alive():
@@ -123,13 +125,18 @@ class Journal:
                     self._log.append(records)
                 self._log_bytes += sum(map(len, records))
             except Exception as raised:
-                error, self._behind = raised, True
-                text = "The journal in %s can't be written: the stream goes on without"
-                logger.error(text, self._directory, exc_info=raised)
+                error = raised
+                if not self._behind:  # said once; each commit tries again
+                    text = "The journal in %s can't be written: the stream goes on without, and takes no new blocks"
+                    logger.error(text, self._directory, exc_info=raised)
+                self._behind = True
         for entry, then in posted:
             if entry is not None and (error is None or not isinstance(entry, BlockAdded)):
                 self._ledger.apply(entry)
-            then(error)
+            try:
+                then(error)
+            except Exception:  # it broke its contract; others wait behind it
+                logger.exception("The journal in %s: what was to follow %r failed", self._directory, entry)
 
     def _image_is_due(self) -> bool:
         if not self._log_bytes:
@@ -155,12 +162,14 @@ class Journal:
         if self._log is not None:
             self._log.close()
         self._log, self._number = log, number
+        if self._behind:
+            logger.warning("The journal in %s can be written again: nothing is missing in it", self._directory)
         self._log_bytes, self._imaged_at, self._behind = 0, time.monotonic(), False
         self._clean()
 
     def _clean(self) -> None:
         """Remove the logs that stand before the oldest checkpoint that is kept."""
-        oldest = checkpoint.names(self._directory)[0][0]
+        oldest, _ = checkpoint.names(self._directory)[0]
         for number, path in log_directories(self._directory):
             if number < oldest:
                 filesystem.remove(path)

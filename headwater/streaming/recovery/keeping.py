@@ -5,7 +5,7 @@ Without a directory for checkpoints nothing is kept, and nobody waits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from headwater.streaming.recovery.ledger import Ledger
@@ -41,17 +41,33 @@ class Keeping:
     def stop(self) -> None:
         """The context has ended."""
 
+    def started(self, inputs: Sequence[str], states: Mapping[str, tuple[int, int | None]]) -> None:
+        """What this run begins with, before anything else; it may come before `start`.
+
+        Args:
+            inputs: uids of the input streams.
+            states: by uid, how many partitions a state has, and the version that it goes on from, if there is one.
+        """
+
     def block_stored(self, stored: BlockStored, then: Then) -> None:
         """A receiver has stored a block."""
         then(None)
 
-    def batch_begun(self, time_ms: int, inputs: Mapping[str, Any], blocks: Mapping[int, int], then: Then) -> None:
+    def batch_begun(
+        self,
+        time_ms: int,
+        inputs: Mapping[str, Any],
+        blocks: Mapping[int, list[str]],
+        memory: Mapping[str, Mapping[str, Any]],
+        then: Then,
+    ) -> None:
         """A batch was generated.
 
         Args:
             time_ms: its time.
             inputs: what a restart needs of its input streams, by uid.
-            blocks: how many of the received blocks that waited it has taken, by stream id.
+            blocks: ids of the received blocks that it has taken, by stream id.
+            memory: what has changed of that which input streams must know besides, by uid; None where they may forget.
             then: see above.
         """
         then(None)
@@ -62,8 +78,11 @@ class Keeping:
     def batch_done(self, time_ms: int) -> None:
         """All outputs of a batch succeeded."""
 
-    def forget(self, inputs: Mapping[str, int], versions: Mapping[str, list[int]]) -> None:
-        """Nobody needs what came before: batches up to a time, by the input's uid, all versions but those listed."""
+    def forget(self, inputs: Mapping[str, int], versions: Mapping[str, list[int]], given_up_ms: int) -> None:
+        """Nobody needs what came before: batches up to a time, by the input's uid, all versions but those listed.
+
+        Batches up to `given_up_ms` aren't run again after a restart, even if they have failed.
+        """
 
     def when_durable(self, then: Callable[[], None]) -> None:
         """Call `then` once all is durable that was told before; never, if it can't be."""

@@ -18,8 +18,18 @@ FORMAT = 1
 
 
 # ------------------------------------------------------------------------------------------------ entries
+class Started(NamedTuple):
+    """A driver begins, with these inputs; what others brought and stored isn't kept, nor blocks that are in no log.
+
+    `states`: of each, by uid, how many partitions it has, and the version that it goes on from (None: it begins anew).
+    """
+
+    inputs: list[str]
+    states: Mapping[str, tuple[int, int | None]]
+
+
 class BlockAdded(NamedTuple):
-    """A receiver's block is stored; no batch has it yet. `block` is what `ReceivedBlock` is made of."""
+    """A receiver's block is stored; no batch has it yet. `block`: id, records, undecodable lines, place in a log."""
 
     stream: str
     block: list[Any]
@@ -28,12 +38,14 @@ class BlockAdded(NamedTuple):
 class BatchBegun(NamedTuple):
     """What each input stream brings into a batch: JSON, by the stream's uid.
 
-    `blocks`: how many of the blocks that wait it takes, by the stream's uid; the longest waiting ones.
+    `blocks`: ids of the blocks that it takes, of those that wait. `memory`: what changes of that which a stream must
+    know of more than the remembered batches, JSON by key; None where it may forget.
     """
 
     time_ms: int
     inputs: Mapping[str, Any]
-    blocks: Mapping[str, int]
+    blocks: Mapping[str, list[str]]
+    memory: Mapping[str, Mapping[str, Any]]
 
 
 class VersionsStored(NamedTuple):
@@ -49,13 +61,19 @@ class BatchDone(NamedTuple):
 
 
 class Forgotten(NamedTuple):
-    """Nobody needs what came before: batches up to a time, by the input's uid, and all versions but those listed."""
+    """Nobody needs what came before: batches up to a time, by the input's uid, and all versions but those listed.
+
+    Batches up to `given_up_ms` aren't run again, even if they have failed.
+    """
 
     inputs: Mapping[str, int]
     versions: Mapping[str, list[int]]
+    given_up_ms: int
 
 
-_ENTRIES = {entry.__name__: entry for entry in (BlockAdded, BatchBegun, VersionsStored, BatchDone, Forgotten)}
+_ENTRIES = {
+    entry.__name__: entry for entry in (Started, BlockAdded, BatchBegun, VersionsStored, BatchDone, Forgotten)
+}
 
 
 def encode_entry(entry: Any) -> bytes:
@@ -91,44 +109,79 @@ class Ledger:
         self.pending: dict[int, None] = {}  # batches with an output that hasn't succeeded, ascending
         self.waiting: dict[str, list[list[Any]]] = {}  # stream -> blocks that no batch has
         self.inputs: dict[str, dict[int, Any]] = {}  # stream -> batch -> what it brought; of those still needed
+        self.memory: dict[str, dict[str, Any]] = {}  # stream -> what it must know besides
+        self.streams: list[str] = []  # the inputs of the driver that began last
+        self.skipped: list[tuple[int, int]] = []  # (after, before): between them no batch took place; ascending
+        self.partitions: dict[str, int] = {}  # state -> how many it has
         self.versions: dict[str, dict[int, dict[int, list[str]]]] = {}  # state -> version -> partition -> segments
 
     def apply(self, entry: Any) -> None:
         """Take an entry."""
         match entry:
+            case Started():
+                self._start(entry)
             case BlockAdded(stream, block):
                 self.waiting.setdefault(stream, []).append(block)
-            case BatchBegun(time_ms, inputs, blocks):
-                self.generated_ms = max(self.generated_ms, time_ms)
-                self.pending[time_ms] = None
-                for stream, data in inputs.items():
-                    self.inputs.setdefault(stream, {})[time_ms] = data
-                for stream, number in blocks.items():
-                    waiting = self.waiting.get(stream, [])
-                    self.inputs.setdefault(stream, {})[time_ms] = waiting[:number]
-                    del waiting[:number]
+            case BatchBegun():
+                self._begin(entry)
             case VersionsStored(versions):
                 for state, version, partition, segments in versions:
                     self.versions.setdefault(state, {}).setdefault(version, {})[partition] = segments
             case BatchDone(time_ms):
                 self.pending.pop(time_ms, None)
-            case Forgotten(inputs, kept):
-                for stream, until_ms in inputs.items():
-                    batches = self.inputs.get(stream, {})
-                    for time_ms in [t for t in batches if t <= until_ms]:
-                        del batches[time_ms]
-                for state, wanted in kept.items():
-                    held = self.versions.get(state, {})
-                    for version in [v for v in held if v not in wanted]:
-                        del held[version]
+            case Forgotten():
+                self._forget(entry)
             case _:
                 raise TypeError(f"not an entry of the ledger: {entry!r}")
 
-    # -------------------------------------------------------------------------------------------- questions
-    def complete_versions(self, state: str, partitions: int) -> list[int]:
-        """The versions of a state of which all partitions are stored, ascending."""
-        return sorted(v for v, stored in self.versions.get(state, {}).items() if len(stored) == partitions)
+    def _start(self, entry: Started) -> None:
+        streams = set(entry.inputs)
+        self.streams = list(entry.inputs)
+        self.waiting = {s: [b for b in blocks if is_logged(b)] for s, blocks in self.waiting.items() if s in streams}
+        self.inputs = {stream: batches for stream, batches in self.inputs.items() if stream in streams}
+        self.memory = {stream: known for stream, known in self.memory.items() if stream in streams}
+        self.partitions = {state: partitions for state, (partitions, _) in entry.states.items()}
+        self.versions = {
+            state: {version: self.versions[state][version]}
+            for state, (_, version) in entry.states.items()
+            if version is not None
+        }
 
+    def _begin(self, entry: BatchBegun) -> None:
+        time_ms = entry.time_ms
+        if time_ms > self.generated_ms + self.batch_ms:
+            self.skipped.append((self.generated_ms, time_ms))
+        self.generated_ms = max(self.generated_ms, time_ms)
+        self.pending[time_ms] = None
+        for stream, data in entry.inputs.items():
+            self.inputs.setdefault(stream, {})[time_ms] = data
+        for stream, ids in entry.blocks.items():
+            waiting, taken = self.waiting.get(stream, []), set(ids)
+            self.inputs.setdefault(stream, {})[time_ms] = [block for block in waiting if block[0] in taken]
+            self.waiting[stream] = [block for block in waiting if block[0] not in taken]
+        for stream, changes in entry.memory.items():
+            known = self.memory.setdefault(stream, {})
+            for key, data in changes.items():
+                if data is None:
+                    known.pop(key, None)
+                else:
+                    known[key] = data
+
+    def _forget(self, entry: Forgotten) -> None:
+        for stream, until_ms in entry.inputs.items():
+            batches = self.inputs.get(stream, {})
+            for time_ms in [t for t in batches if t <= until_ms]:
+                del batches[time_ms]
+        for state, wanted in entry.versions.items():
+            held = self.versions.get(state, {})
+            for version in [v for v in held if v not in wanted]:
+                del held[version]
+        for time_ms in [t for t in self.pending if t <= entry.given_up_ms]:
+            del self.pending[time_ms]
+        needed_ms = min(entry.inputs.values(), default=self.zero_ms)
+        self.skipped = [(after, before) for after, before in self.skipped if before > needed_ms]
+
+    # -------------------------------------------------------------------------------------------- questions
     def missed(self, until_ms: int) -> list[int]:
         """The batches to run before going on at `until_ms`: pending ones, and those since the last that began."""
         down = range(self.generated_ms + self.batch_ms, until_ms, self.batch_ms)
@@ -138,6 +191,10 @@ class Ledger:
         """Assert what is always true."""
         assert all(t <= self.generated_ms for t in self.pending)
         assert list(self.pending) == sorted(self.pending)
+        assert self.skipped == sorted(self.skipped)
+        for stream, blocks in self.waiting.items():
+            ids = [block[0] for block in blocks]
+            assert len(ids) == len(set(ids)), stream
 
     # -------------------------------------------------------------------------------------------- images
     def image(self) -> dict[str, Any]:
@@ -150,6 +207,10 @@ class Ledger:
             "pending": list(self.pending),
             "waiting": self.waiting,
             "inputs": self.inputs,
+            "memory": self.memory,
+            "streams": self.streams,
+            "skipped": self.skipped,
+            "partitions": self.partitions,
             "versions": self.versions,
         }
 
@@ -161,11 +222,20 @@ class Ledger:
         ledger.pending = dict.fromkeys(image["pending"])
         ledger.waiting = {stream: list(blocks) for stream, blocks in image["waiting"].items()}
         ledger.inputs = {stream: _by_number(batches) for stream, batches in image["inputs"].items()}
+        ledger.memory = {stream: dict(known) for stream, known in image["memory"].items()}
+        ledger.streams = list(image["streams"])
+        ledger.skipped = [(after, before) for after, before in image["skipped"]]
+        ledger.partitions = dict(image["partitions"])
         ledger.versions = {
             state: {version: _by_number(stored) for version, stored in _by_number(versions).items()}
             for state, versions in image["versions"].items()
         }
         return ledger
+
+
+def is_logged(block: list[Any]) -> bool:
+    """Whether a block can be read from a log, and so after the death of all that held it."""
+    return block[3] is not None
 
 
 def replay(ledger: Ledger, entries: Iterable[bytes]) -> Ledger:

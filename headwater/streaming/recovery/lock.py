@@ -36,13 +36,16 @@ class DirectoryLock:
         file = os.open(os.path.join(path, _NAME), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             holder = os.read(file, 200).decode(errors="replace").strip() or "another process"
             os.close(file)
             raise IllegalStateException(
                 f"checkpoint directory {directory} is in use by {holder}. Stop that driver first, or use another "
                 "directory."
             ) from None
+        except BaseException:
+            os.close(file)
+            raise
         os.ftruncate(file, 0)
         os.pwrite(file, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
         self._file = file

@@ -1,7 +1,8 @@
 """The program of a streaming application as a checkpoint holds it: the stream graph with its functions, pickled.
 
-Contexts are left out and put in again when it's loaded; broadcasts go along with their values and are sent anew;
-accumulators begin from zero. All else that can't be pickled is named, with the stream and the variable, at the start.
+Contexts are left out and put in again when it's loaded, and so are secrets; broadcasts go along with their values and
+are sent anew; accumulators begin from zero. All else that can't be pickled is named, with the stream and the variable,
+at the start.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from headwater import serializers
 from headwater.accumulators import Accumulator
 from headwater.broadcast import Broadcast
 from headwater.errors import SerializationError
+from headwater.streaming.recovery.secrets import Secrets
 
 if TYPE_CHECKING:
     from headwater.context import SparkContext
@@ -68,6 +70,8 @@ def _pickler() -> Any:
         def persistent_id(self, obj: Any) -> Any:
             if isinstance(obj, (SparkContext, StreamingContext, Waiter)):
                 return (type(obj).__name__,)
+            if isinstance(obj, Secrets):
+                return "Secrets", type(obj), tuple(obj)
             if isinstance(obj, Broadcast):
                 return "Broadcast", obj.id, _dumps(obj.value)
             if isinstance(obj, Accumulator):
@@ -94,6 +98,8 @@ class _Unpickler(pickle.Unpickler):
             return self._ssc
         if kind == "Waiter":
             return self._ssc._waiter
+        if kind == "Secrets":
+            return pid[1].found(pid[2], sc._conf)
         key = kind, pid[1]
         if key not in self._made:
             value = _Unpickler(io.BytesIO(pid[2]), self._ssc).load()

@@ -3,20 +3,43 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from headwater.conf import SparkConf
+from headwater.conf import SparkConf, is_secret
 from headwater.context import SparkContext
 from headwater.errors import SparkException
 from headwater.filesystem import qualify
+from headwater.streaming.recovery import checkpoint
+from headwater.streaming.recovery.checkpoint import Checkpoint
+from headwater.streaming.recovery.journal import log_directories, recovered
+from headwater.streaming.recovery.lock import DirectoryLock
+from headwater.streaming.recovery.log import read_log
 from headwater.streaming.recovery.program import load_graph
-from headwater.streaming.recovery.safekeeping import OF_THE_MACHINE, Found, find
+from headwater.streaming.recovery.safekeeping import Found, log_settings
 
 if TYPE_CHECKING:
     from headwater.streaming.context import StreamingContext
 
 logger = logging.getLogger("headwater.streaming.recovery")
+
+# Settings that say where this driver runs, or how it is to go on: where they are set here, that counts.
+OF_THE_MACHINE = (
+    "spark.master",
+    "spark.driver.host",
+    "spark.driver.port",
+    "spark.driver.bindAddress",
+    "spark.app.id",
+    "spark.local.dir",
+    "spark.ui.port",
+    "headwater.streaming.log.corruption",
+    "headwater.streaming.log.keyFile",
+    "headwater.streaming.log.keyVariable",
+    "headwater.streaming.recovery.dropUnknown",
+    "headwater.streaming.recovery.missedBatches",
+    "headwater.streaming.recovery.missedBatchesMax",
+    "headwater.streaming.recovery.upgrade",
+)
 
 
 def get_or_create(
@@ -24,7 +47,7 @@ def get_or_create(
 ) -> StreamingContext:
     """See `StreamingContext.getOrCreate`."""
     active = SparkContext._active_spark_context
-    found = find(qualify(directory), SparkConf() if active is None else active._conf)
+    found = find(qualify(directory), None if active is None else active._conf)
     if found is None:
         ssc = setup()
         ssc.checkpoint(directory)
@@ -49,12 +72,73 @@ def get_or_create(
     return ssc
 
 
+# ------------------------------------------------------------------------------------------------ what there is
+def find(directory: str, conf: SparkConf | None) -> Found | None:
+    """What there is to go on from; None if nothing.
+
+    Args:
+        directory: for checkpoints.
+        conf: of the context that lives already; None: that of the checkpoint, with what is set on this machine.
+
+    Raises:
+        IllegalStateException: another driver works with the directory.
+        SparkException: there are checkpoints, and none can be read; or a log is damaged, or stands there alone.
+    """
+    if not checkpoint.names(directory) and checkpoint.newest(directory) is None:
+        _refuse_logs_alone(directory)
+        return None
+    lock = DirectoryLock(directory)
+    try:
+        found = checkpoint.newest(directory)
+        if found is None:
+            lock.close()
+            return None
+        newest, program = found
+        settings = log_settings(conf or recovered_conf(newest))
+
+        def read(path: str) -> Iterator[bytes]:
+            return (record for _, record in read_log(path, on_corrupt=settings.on_corrupt, cipher=settings.cipher))
+
+        recovered(directory, newest, read)
+        return Found(directory, newest, program, lock)
+    except BaseException:
+        lock.close()
+        raise
+
+
+def _refuse_logs_alone(directory: str) -> None:
+    """A first checkpoint stands before any entry of a log: where there are entries, checkpoints have been removed."""
+    for _, path in log_directories(directory):
+        if next(read_log(path, on_corrupt="skip"), None) is not None:
+            raise SparkException(
+                f"Failed to read checkpoint from directory {directory}: it holds the log {path}, but no checkpoint. "
+                "Restore the checkpoints, or remove the directory to begin anew."
+            )
+
+
+def recovered_conf(found: Checkpoint) -> SparkConf:
+    """The checkpoint's settings; secrets are this machine's, as are those of the machine, if it has any."""
+    conf, here = SparkConf(), SparkConf()
+    for key, value in found.settings.items():
+        conf.set(key, value)
+    conf.setAppName(found.app_name)
+    conf.setMaster(found.master)
+    for key in OF_THE_MACHINE:
+        value_here = here.get(key)
+        if value_here is not None:
+            conf.set(key, value_here)
+    for key, value in here.getAll():
+        if is_secret(key):
+            conf.set(key, value)
+    return conf
+
+
 def _from_program(kind: type[StreamingContext], found: Found, active: SparkContext | None) -> StreamingContext:
     """The context of a checkpoint, with its own graph."""
-    sc = active or SparkContext(conf=_settings(found))
-    ssc = kind(sc, found.checkpoint.ledger.batch_ms / 1000)
-    ssc.checkpoint(found.directory)
+    sc = active or SparkContext(conf=recovered_conf(found.checkpoint))
     try:
+        ssc = kind(sc, found.checkpoint.ledger.batch_ms / 1000)
+        ssc.checkpoint(found.directory)
         ssc._graph = load_graph(found.program, ssc)
     except Exception as error:
         if active is None:
@@ -64,17 +148,5 @@ def _from_program(kind: type[StreamingContext], found: Found, active: SparkConte
             f"{type(error).__name__}: {error}. If the code has changed since, getOrCreate(path, setup, upgrade=True) "
             "takes the new code and the checkpoint's data."
         ) from error
+    ssc._goes_on = True
     return ssc
-
-
-def _settings(found: Found) -> SparkConf:
-    """The checkpoint's settings; those of the machine are this machine's, if it has any."""
-    conf, here = SparkConf(), SparkConf()
-    for key, value in found.checkpoint.settings.items():
-        conf.set(key, value)
-    conf.setAppName(found.checkpoint.app_name)
-    conf.setMaster(here.get("spark.master") or found.checkpoint.master)
-    for key in OF_THE_MACHINE:
-        if here.contains(key):
-            conf.set(key, str(here.get(key)))
-    return conf

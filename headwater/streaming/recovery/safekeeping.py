@@ -1,20 +1,23 @@
 """What a running context keeps of itself in its directory for checkpoints, so that another driver can go on from it.
 
 The context tells what happens, in terms of its streams; the journal's ledger knows them by uid. Whoever must not go on
-before something is durable passes a function, which is called on the journal's thread.
+before something is durable passes a function, which is called on the journal's thread. What nobody needs any more,
+of this run or of those before, is removed.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
-from zlib import crc32
 
 from headwater import filesystem
-from headwater.streaming.recovery import checkpoint
+from headwater.conf import is_secret
+from headwater.streaming.recovery import checkpoint, log
 from headwater.streaming.recovery.checkpoint import Checkpoint
-from headwater.streaming.recovery.journal import Journal, recovered
+from headwater.streaming.recovery.journal import Journal, log_directories
 from headwater.streaming.recovery.keeping import Keeping, Then
 from headwater.streaming.recovery.ledger import (
     BatchBegun,
@@ -22,11 +25,15 @@ from headwater.streaming.recovery.ledger import (
     BlockAdded,
     Forgotten,
     Ledger,
+    Started,
     VersionsStored,
+    is_logged,
 )
 from headwater.streaming.recovery.lock import DirectoryLock
-from headwater.streaming.recovery.log import LogSettings, LogWriter, read_log
+from headwater.streaming.recovery.log import LogSettings, LogWriter
+from headwater.streaming.recovery.segment import SegmentName
 from headwater.streaming.runtime.receivers import BlockStored, block_data
+from headwater.streaming.sources.received import ReceiverInput
 
 if TYPE_CHECKING:
     from headwater.conf import SparkConf
@@ -36,16 +43,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("headwater.streaming.recovery")
 
-# Settings that say where this driver runs: a recovered one has its own.
-OF_THE_MACHINE = (
-    "spark.master",
-    "spark.driver.host",
-    "spark.driver.port",
-    "spark.driver.bindAddress",
-    "spark.app.id",
-    "spark.local.dir",
-    "spark.ui.port",
-)
+# Settings of one run only: they aren't kept; nor are secrets.
+OF_THE_RUN = ("spark.driver.host", "spark.driver.port", "spark.driver.bindAddress", "spark.app.id")
 
 
 class Found(NamedTuple):
@@ -57,33 +56,6 @@ class Found(NamedTuple):
     lock: DirectoryLock
 
 
-def find(directory: str, conf: SparkConf) -> Found | None:
-    """What there is to go on from; None if nothing.
-
-    Raises:
-        IllegalStateException: another driver works with the directory.
-        SparkException: there are checkpoints, and none can be read; or a log is damaged.
-    """
-    if not checkpoint.names(directory):
-        return None
-    lock = DirectoryLock(directory)
-    try:
-        newest = checkpoint.newest(directory)
-        if newest is None:
-            lock.close()
-            return None
-        settings = log_settings(conf)
-
-        def read(path: str) -> Iterator[bytes]:
-            return (record for _, record in read_log(path, on_corrupt=settings.on_corrupt, cipher=settings.cipher))
-
-        recovered(directory, newest, read)
-        return Found(directory, newest, checkpoint.read_file(f"{directory}/{newest.program}"), lock)
-    except BaseException:
-        lock.close()
-        raise
-
-
 class Safekeeping(Keeping):
     """Keeps all in a directory for checkpoints.
 
@@ -93,7 +65,7 @@ class Safekeeping(Keeping):
         graph: the streams, identified by their uids.
         program: the graph, pickled.
         ledger: of this run from its start; one that was found goes on.
-        lock: on the directory, if it was found; else it is taken.
+        lock: on the directory, if it was found; else it is taken, and what other runs left there is removed.
 
     Raises:
         IllegalStateException: another driver works with the directory.
@@ -113,47 +85,63 @@ class Safekeeping(Keeping):
         self.received_data = f"{directory}/receivedData"
         self._sc = sc
         self._graph = graph
+        self._begins_anew = lock is None
         self._lock = lock or DirectoryLock(directory)
         try:
-            number = max((number for number, _ in checkpoint.names(directory)), default=0)
+            used = (*checkpoint.names(directory), *log_directories(directory))
+            number = max((number for number, _ in used), default=0)
             self.epoch = str(number + 1)  # no other run in this directory has it
-            self._program = f"program-{crc32(program):08x}-{len(program)}"
-            if not filesystem.exists(f"{directory}/{self._program}"):
-                checkpoint.write_file(f"{directory}/{self._program}", program)
-            settings = log_settings(sc._conf)
+            self._program = checkpoint.write_program(directory, number + 1, program)
+            conf, settings = sc._conf, log_settings(sc._conf)
+            self._rolling_ms: int = conf.read("spark.streaming.receiver.writeAheadLog.rollingIntervalSecs")
+            self._store_timeout_ms: int = conf.read("spark.streaming.receiver.blockStoreTimeout")
+            self._cleaned_at = time.monotonic()  # when the receivers' logs were; the journal's thread's
             self._journal = Journal(
                 directory,
                 ledger,
                 number,
                 describe=self._describe,
                 open_log=lambda path: LogWriter(path, settings),
-                interval_ms=sc._conf.read("headwater.streaming.checkpoint.interval"),
+                interval_ms=conf.read("headwater.streaming.checkpoint.interval"),
             )
         except BaseException:
             self._lock.close()
             raise
 
     def _describe(self, ledger: Ledger, number: int) -> Checkpoint:
-        settings = {key: value for key, value in self._sc._conf.getAll() if key not in OF_THE_MACHINE}
+        pairs = self._sc._conf.getAll()
+        settings = {key: value for key, value in pairs if key not in OF_THE_RUN and not is_secret(key)}
         return Checkpoint(number, self._sc.appName, self._sc.master, settings, self._program, ledger)
 
     # -------------------------------------------------------------------------------------------- life
     def start(self) -> None:
         """Write the first checkpoint; raises OSError if the directory can't be written."""
         self._journal.start()
+        if self._begins_anew:
+            self._remove_others()
 
     def stop(self) -> None:
         """Write the last checkpoint and let others have the directory."""
         self._journal.stop()
         self._lock.close()
 
+    def started(self, inputs: Sequence[str], states: Mapping[str, tuple[int, int | None]]) -> None:
+        self._journal.post(Started(list(inputs), states), self._sweep)
+
     # -------------------------------------------------------------------------------------------- what happens
     def block_stored(self, stored: BlockStored, then: Then) -> None:
         self._journal.post(BlockAdded(self._graph.inputs[stored.stream_id].uid, block_data(stored)), then)
 
-    def batch_begun(self, time_ms: int, inputs: Mapping[str, Any], blocks: Mapping[int, int], then: Then) -> None:
-        taken = {self._graph.inputs[stream_id].uid: number for stream_id, number in blocks.items()}
-        self._journal.post(BatchBegun(time_ms, inputs, taken), then)
+    def batch_begun(
+        self,
+        time_ms: int,
+        inputs: Mapping[str, Any],
+        blocks: Mapping[int, list[str]],
+        memory: Mapping[str, Mapping[str, Any]],
+        then: Then,
+    ) -> None:
+        taken = {self._graph.inputs[stream_id].uid: ids for stream_id, ids in blocks.items()}
+        self._journal.post(BatchBegun(time_ms, inputs, taken, memory), then)
 
     def version_stored(self, uid: str, stored: StoredVersion) -> None:
         self._journal.post(VersionsStored([[uid, stored.version, stored.partition, [*stored.segments]]]), _anyway)
@@ -161,8 +149,8 @@ class Safekeeping(Keeping):
     def batch_done(self, time_ms: int) -> None:
         self._journal.post(BatchDone(time_ms), _anyway)
 
-    def forget(self, inputs: Mapping[str, int], versions: Mapping[str, list[int]]) -> None:
-        self._journal.post(Forgotten(inputs, versions), _anyway)
+    def forget(self, inputs: Mapping[str, int], versions: Mapping[str, list[int]], given_up_ms: int) -> None:
+        self._journal.post(Forgotten(inputs, versions, given_up_ms), self._clean_received)
 
     def when_durable(self, then: Callable[[], None]) -> None:
         def durable(error: BaseException | None) -> None:
@@ -170,6 +158,87 @@ class Safekeeping(Keeping):
                 then()
 
         self._journal.post(None, durable)
+
+    # -------------------------------------------------------------------------------------------- what may go
+    def _clean_received(self, error: BaseException | None) -> None:
+        """Remove the segments of the receivers' logs that no block needs; on the journal's thread."""
+        if error is not None or time.monotonic() - self._cleaned_at < self._rolling_ms / 1000:
+            return
+        self._cleaned_at = time.monotonic()
+        # What a receiver has logged, and tells us of only now, is no older.
+        latest_ms = time.time_ns() // 1_000_000 - self._store_timeout_ms
+        receiving = [node.uid for node in self._graph.inputs if isinstance(node, ReceiverInput)]
+        needed = oldest_needed(self.ledger, receiving)
+        below = f"{self.directory}/receivedData"
+        for name in _children(below):
+            log.clean(f"{below}/{name}", min(latest_ms, needed.get(name, latest_ms)))
+
+    def _sweep(self, error: BaseException | None) -> None:
+        """Remove the state segments of runs before that this one doesn't stand on; on the journal's thread."""
+        if error is not None:
+            return
+        kept = {
+            f"{state}/{name}"
+            for state, versions in self.ledger.versions.items()
+            for stored in versions.values()
+            for segments in stored.values()
+            for name in segments
+        }
+        threading.Thread(target=self._remove_segments, args=(kept,), name="streaming-sweep", daemon=True).start()
+
+    def _remove_segments(self, kept: set[str]) -> None:
+        try:
+            for state in _children(f"{self.directory}/state"):
+                for epoch in _children(f"{self.directory}/state/{state}"):
+                    below = f"{state}/{epoch}"
+                    if epoch == self.epoch:
+                        continue
+                    if not any(name.startswith(f"{below}/") for name in kept):
+                        filesystem.remove(f"{self.directory}/state/{below}")
+                        continue
+                    for segment in _children(f"{self.directory}/state/{below}"):
+                        if f"{below}/{segment}" not in kept:
+                            filesystem.remove(f"{self.directory}/state/{below}/{segment}")
+        except OSError as error:
+            logger.warning("States of earlier runs in %s could not all be removed: %s", self.directory, error)
+
+    def _remove_others(self) -> None:
+        """Remove the checkpoints and logs of other runs: this one doesn't go on from them."""
+        first = int(self.epoch)
+        others = [(number, name) for number, name in checkpoint.names(self.directory) if number < first]
+        if others:
+            logger.warning(
+                "The %d checkpoints in %s are removed: this context was not made by getOrCreate, so it begins anew",
+                len(others),
+                self.directory,
+            )
+        checkpoint.remove(self.directory, others)
+        for number, path in log_directories(self.directory):
+            if number < first:
+                filesystem.remove(path)
+
+
+def oldest_needed(ledger: Ledger, receiving: Collection[str]) -> dict[str, int]:
+    """By the name of a receiver's log, the start of its oldest segment that a block is read from, in ms.
+
+    Args:
+        ledger: knows the blocks.
+        receiving: uids of the streams that have receivers.
+    """
+    oldest: dict[str, int] = {}
+    for block in _logged_blocks(ledger, receiving):
+        *_, directory, segment = block[3][0].split("/")
+        name = SegmentName.parse(segment)
+        if name is not None:
+            oldest[directory] = min(oldest.get(directory, name.start_ms), name.start_ms)
+    return oldest
+
+
+def _logged_blocks(ledger: Ledger, receiving: Collection[str]) -> Iterator[list[Any]]:
+    """The blocks in logs that a batch is made of, or will be."""
+    for uid in receiving:
+        for blocks in (ledger.waiting.get(uid, ()), *ledger.inputs.get(uid, {}).values()):
+            yield from filter(is_logged, blocks)
 
 
 def log_settings(conf: SparkConf) -> LogSettings:
@@ -180,6 +249,14 @@ def log_settings(conf: SparkConf) -> LogSettings:
         tries_max=conf.read("spark.streaming.driver.writeAheadLog.maxFailures"),
         close_after_write=conf.read("spark.streaming.driver.writeAheadLog.closeFileAfterWrite"),
     )
+
+
+def _children(directory: str) -> list[str]:
+    """The names in a directory; none if it isn't there."""
+    system, path = filesystem.resolve(directory)
+    if not system.is_directory(path):
+        return []
+    return [child.rstrip("/").rpartition("/")[2] for child in system.children(path)]
 
 
 def _anyway(_error: BaseException | None) -> None:

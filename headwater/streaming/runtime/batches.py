@@ -2,7 +2,8 @@
 
 - A core: it knows times, numbers and names, and neither RDDs, threads nor the clock.
 - A tick goes Allocate -> `Allocated` -> Generate -> `Generated` -> Submit, one at a time and none is left out: a late
-  generator catches up tick by tick, each with its nominal time.
+  generator catches up tick by tick, each with its nominal time. While too many batches run, ticks wait, and what they
+  would take stays with the sources.
 - A batch runs from `Generated` to its last output's end. What a running batch reads is never forgotten.
 - A batch is pending until all its outputs have succeeded. One that failed is complete for its listeners, and stays in
   `pending()` for whoever recovers it.
@@ -31,6 +32,8 @@ from headwater.streaming.listener import (
     StreamInputInfo,
 )
 
+# Batches that wait for their outputs, beyond which the next ones are late instead.
+WAITING_MAX = 1000
 # Times of failed batches that are remembered; without a checkpoint nobody can run them again, so the oldest go first.
 FAILED_KEPT_MAX = 1000
 
@@ -205,11 +208,14 @@ class BatchGenerator:
     Args:
         batch_ms: the batch interval.
         stops_on_failure: whether a failed output stops the context; else the others go on.
+        waiting_max: with so many batches that run or wait for it, ticks wait; at least 1.
     """
 
-    def __init__(self, batch_ms: int, *, stops_on_failure: bool = False) -> None:
+    def __init__(self, batch_ms: int, *, stops_on_failure: bool = False, waiting_max: int = WAITING_MAX) -> None:
         self._batch_ms = batch_ms
         self._stops_on_failure = stops_on_failure
+        self._waiting_max = waiting_max
+        self._held = False  # a tick waits, or has until lately: that was said
         self._phase = Phase.CREATED
         self._next_ms = -1  # the next tick's nominal time, but for those that were missed
         self._missed: deque[int] = deque()  # from before the first tick, ascending
@@ -227,7 +233,7 @@ class BatchGenerator:
             case JobStarted():
                 return self._job_started(event)
             case JobFinished():
-                return self._job_finished(event)
+                return self._job_finished(event, now_ms)
             case Woken():
                 return self._woken(now_ms)
             case Allocated():
@@ -298,16 +304,32 @@ class BatchGenerator:
         """Begin the next tick if it is due and none is under way; else see to it that we are woken for it."""
         if self._generating_ms is not None or self._phase not in (Phase.RUNNING, Phase.DRAINING, Phase.LAST_TICK):
             return []
+        if not self._missed and now_ms < self._next_ms:
+            return [Wake(self._next_ms)]
+        # A last tick is let in: what it brings was promised to be processed.
+        if len(self._running) >= self._waiting_max and self._phase is not Phase.LAST_TICK:
+            return self._hold()
         if self._missed:
             self._generating_ms = self._missed.popleft()
             return [Allocate(self._generating_ms)]
-        if now_ms < self._next_ms:
-            return [Wake(self._next_ms)]
         self._generating_ms = self._next_ms
         if self._phase is Phase.LAST_TICK:
             self._last_ms = self._next_ms
         self._next_ms += self._batch_ms
         return [Allocate(self._generating_ms)]
+
+    def _hold(self) -> list[Any]:
+        """Let ticks wait until a batch ends; this is said once, until half of the batches are done."""
+        if self._held:
+            return []
+        self._held = True
+        text = (
+            f"{len(self._running)} batches wait, the oldest since {next(iter(self._running))} ms: processing can't "
+            "keep up, so the next batches are late, and sources are read no faster than data is processed. Slow them "
+            "down by spark.streaming.backpressure.enabled=true, give processing more cores, or lengthen the batch "
+            "interval. The limit is headwater.streaming.waitingBatchesMax."
+        )
+        return [Log(logging.WARNING, text)]
 
     def _generated(self, event: Generated, now_ms: int) -> list[Any]:
         if event.time_ms != self._generating_ms:
@@ -350,7 +372,7 @@ class BatchGenerator:
         actions.append(Log(logging.INFO, f"Starting job {job_name(event)} from job set of time {event.time_ms} ms"))
         return actions
 
-    def _job_finished(self, event: JobFinished) -> list[Any]:
+    def _job_finished(self, event: JobFinished, now_ms: int) -> list[Any]:
         batch = self._running[event.time_ms]
         before = batch.outputs[event.output_id]
         failure = None if event.error is None else "".join(traceback.format_exception(event.error))
@@ -377,6 +399,9 @@ class BatchGenerator:
             batch.ended_ms = event.at_ms
             del self._running[event.time_ms]
             actions += [Announce(BatchCompleted(batch.info())), *self._completed(batch)]
+            if self._held:
+                self._held = 2 * len(self._running) > self._waiting_max
+                actions += self._tick(now_ms)
         if event.error is not None and self._stops_on_failure:
             return [*actions, *self._stop_now()]
         return [*actions, *self._finish()]

@@ -4,7 +4,8 @@
 - Each launch of a receiver is an epoch. Word of an earlier epoch about the receiver's life is ignored; its blocks
   are taken all the same: they are stored, and whoever sent them was told so.
 - A block belongs to exactly one batch: the first `Allocate` after its arrival takes it.
-- A receiver that can't start or loses its executor is launched again, later each time; one that stopped itself is not.
+- A receiver that can't start or loses its executor is launched again, later each time; one that stopped itself is not,
+  nor one that has failed too often in a row without storing anything.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from typing import Any, NamedTuple
 
 from headwater.engine.events import Wake, Woken
 from headwater.engine.lineage import BlockRef
+from headwater.errors import SparkException
 from headwater.streaming.listener import ReceiverError, ReceiverInfo, ReceiverStarted, ReceiverStopped
-from headwater.streaming.runtime.batches import Allocate, Allocated, Announce, Drained, Log
+from headwater.streaming.runtime.batches import Allocate, Allocated, Announce, Drained, Log, Report
 
 # The first pause after a failed launch; it doubles up to `spark.streaming.receiverRestartDelay`.
 FIRST_PAUSE_MS = 100
@@ -109,17 +111,28 @@ class Recorded(NamedTuple):
     failure: str = ""
 
 
+class SetRate(NamedTuple):
+    """Back-pressure: a stream's receiver may take so many records a second from now on, wherever it runs."""
+
+    stream_id: int
+    per_second: float
+
+
 class StopAll(NamedTuple):
     """Stop all receivers; once they have ended, `Drained`."""
 
 
 # ------------------------------------------------------------------------------------------------ actions
 class Launch(NamedTuple):
-    """Start a receiver on any executor, then send `Launched` or `Lost`. Block ids must be above `after_ms`."""
+    """Start a receiver on any executor, then send `Launched` or `Lost`. Block ids must be above `after_ms`.
+
+    `rate`: what back-pressure allows, records a second; None: no limit.
+    """
 
     stream_id: int
     epoch: int
     after_ms: int
+    rate: float | None = None
 
 
 class Record(NamedTuple):
@@ -180,7 +193,9 @@ class _Receiver:
     epoch: int = 0
     host: str = ""
     executor_id: str = ""
+    rate: float | None = None  # what back-pressure allows; each launch begins with it
     pause_ms: int = 0  # before the next launch; grows with each failure, 0 once it runs
+    failures: int = 0  # restarts and launches in a row, without a block in between
     relaunch_ms: int = -1
     last_block_ms: int = -1
     error_message: str = ""
@@ -189,6 +204,7 @@ class _Receiver:
     running_since_ms: int = -1
     complained: set[str] = field(default_factory=set)  # what was logged as a warning since the last block
     undecodable: int = 0  # lines so far
+    copies: int = 1  # of each block, as its storage level asks; 1 once a lack of them was said
     blocks: list[BlockStored] = field(default_factory=list)  # not yet allocated
     recording: int = 0  # blocks on their way into the ledger
 
@@ -217,11 +233,27 @@ class ReceiverTracker:
         names: stream id -> name of its receiver.
         restart_delay_ms: the longest pause before a launch.
         recorded: whether blocks are entered into a ledger before they count.
+        restarts_max: how often in a row a receiver is started again without storing anything; None: without end.
+        rate: what each may take to begin with, records a second; None: no limit.
+        copies: stream id -> how many copies of a block are expected, if more than one.
     """
 
-    def __init__(self, names: dict[int, str], restart_delay_ms: int, *, recorded: bool = False) -> None:
-        self._receivers = {stream_id: _Receiver(stream_id, name) for stream_id, name in names.items()}
+    def __init__(
+        self,
+        names: dict[int, str],
+        restart_delay_ms: int,
+        *,
+        recorded: bool = False,
+        restarts_max: int | None = None,
+        rate: float | None = None,
+        copies: Mapping[int, int] | None = None,
+    ) -> None:
+        self._receivers = {
+            stream_id: _Receiver(stream_id, name, rate=rate, copies=(copies or {}).get(stream_id, 1))
+            for stream_id, name in names.items()
+        }
         self._restart_delay_ms = restart_delay_ms
+        self._restarts_max = restarts_max
         self._recorded = recorded
         self._stopping = False
         self._drained = False  # whether `Drained` was given
@@ -245,6 +277,8 @@ class ReceiverTracker:
                 return self._lost(event, now_ms)
             case Launched():
                 return self._launched(event)
+            case SetRate():
+                return self._set_rate(event)
             case Woken():
                 return self._woken(now_ms)
             case LaunchAll():
@@ -270,17 +304,20 @@ class ReceiverTracker:
             assert 0 <= receiver.pause_ms <= max(self._restart_delay_ms, FIRST_PAUSE_MS)
 
     # -------------------------------------------------------------------------------------------- blocks
-    def restored(self, waiting: Mapping[int, Sequence[BlockStored]]) -> None:
-        """Blocks from before a restart that no batch has; before the first event."""
+    def restored(self, waiting: Mapping[int, Sequence[BlockStored]], known: Mapping[int, Sequence[str]]) -> None:
+        """Blocks from before a restart that no batch has, and the ids that were used; before the first event."""
         for stream_id, blocks in waiting.items():
             receiver = self._receivers[stream_id]
             receiver.blocks.extend(blocks)
-            receiver.last_block_ms = max((_id_ms(stored) for stored in blocks), default=-1)
+            used = (*known[stream_id], *(stored.block.block_id for stored in blocks))
+            receiver.last_block_ms = max(map(_id_ms, used), default=-1)
 
     def _block_stored(self, event: BlockStored) -> list[Any]:
         receiver = self._receivers[event.stream_id]
         # At once: a receiver that is launched meanwhile must not use the id again.
-        receiver.last_block_ms = max(receiver.last_block_ms, _id_ms(event))
+        receiver.last_block_ms = max(receiver.last_block_ms, _id_ms(event.block.block_id))
+        if self._drained:
+            return [Tell(event.stream_id, Taken(event.block.block_id, "the context stops, and no batch would take it"))]
         if self._recorded:
             receiver.recording += 1
             return [Record(event)]
@@ -298,15 +335,19 @@ class ReceiverTracker:
         receiver.blocks.append(event)
         taken = Tell(event.stream_id, Taken(event.block.block_id))
         receiver.complained.clear()  # data flows: the next failure is news
-        first = not receiver.undecodable
+        receiver.failures = 0
+        actions: list[Any] = [taken]
+        if len(event.block.locations) < receiver.copies:
+            actions.append(Log(logging.WARNING, missing_copies(receiver.name, receiver.copies, event.block)))
+            receiver.copies = 1
+        if event.undecodable and not receiver.undecodable:
+            text = (
+                f"{receiver.name}: a line is not valid UTF-8; the bytes in question became U+FFFD. This is said once: "
+                "each batch's input metadata counts such lines as undecodableLines."
+            )
+            actions.append(Log(logging.WARNING, text))
         receiver.undecodable += event.undecodable
-        if not event.undecodable or not first:
-            return [taken]
-        text = (
-            f"{receiver.name}: a line is not valid UTF-8; the bytes in question became U+FFFD. This is said once: each "
-            "batch's input metadata counts such lines as undecodableLines."
-        )
-        return [taken, Log(logging.WARNING, text)]
+        return actions
 
     def _allocate(self, time_ms: int) -> Allocated:
         taken = {}
@@ -321,7 +362,13 @@ class ReceiverTracker:
         receiver.epoch += 1
         receiver.relaunch_ms = -1
         receiver.host = receiver.executor_id = ""
-        return Launch(receiver.stream_id, receiver.epoch, receiver.last_block_ms)
+        return Launch(receiver.stream_id, receiver.epoch, receiver.last_block_ms, receiver.rate)
+
+    def _set_rate(self, event: SetRate) -> list[Any]:
+        receiver = self._receivers[event.stream_id]
+        receiver.rate = event.per_second
+        # To one that isn't there nothing is sent: its next launch has the rate.
+        return [Tell(event.stream_id, Limit(event.per_second))]
 
     def _launched(self, event: Launched) -> list[Any]:
         receiver = self._current(event)
@@ -367,13 +414,18 @@ class ReceiverTracker:
             actions.append(Log(logging.INFO if was_asked else logging.WARNING, f"{text}: {event.message}"))
         if event.error:
             actions.append(Announce(ReceiverError(receiver.info)))
-        return [*actions, Announce(ReceiverStopped(receiver.info)), *self._drain()]
+        actions.append(Announce(ReceiverStopped(receiver.info)))
+        if receiver.life is Life.RESTARTING and self._fails_for_good(receiver):
+            receiver.life = Life.STOPPING
+            actions += [Halt(receiver.stream_id), self._given_up(receiver)]
+        return [*actions, *self._drain()]
 
     def _lost(self, event: Lost, now_ms: int) -> list[Any]:
         receiver = self._current(event)
         if receiver is None or receiver.life is Life.STOPPED:
             return []
         ran = receiver.life in (Life.RUNNING, Life.RESTARTING)
+        was_given_up = receiver.life is Life.STOPPING and not self._stopping
         if ran and now_ms - receiver.running_since_ms >= self._restart_delay_ms:
             receiver.pause_ms = 0
         _remember_error(receiver, event.reason, "", now_ms)
@@ -381,10 +433,13 @@ class ReceiverTracker:
             receiver.life = Life.STOPPED
             text = f"Receiver for stream {event.stream_id} was lost while it stopped: {event.reason}"
             return [Log(logging.WARNING, text), Announce(ReceiverStopped(receiver.info)), *self._drain()]
-        receiver.life = Life.PAUSED
-        receiver.relaunch_ms = now_ms + receiver.pause_ms
+        is_over = was_given_up or self._fails_for_good(receiver)
+        receiver.life = Life.STOPPED if is_over else Life.PAUSED
         actions: list[Any] = [self._complain(receiver, f"Lost receiver for stream {event.stream_id}")]
         actions.append(Announce(ReceiverStopped(receiver.info) if ran else ReceiverError(receiver.info)))
+        if is_over:
+            return actions if was_given_up else [*actions, self._given_up(receiver)]
+        receiver.relaunch_ms = now_ms + receiver.pause_ms
         if receiver.pause_ms == 0:
             actions.append(self._launch(receiver))
         else:
@@ -392,6 +447,21 @@ class ReceiverTracker:
         # At once, then after FIRST_PAUSE_MS, then twice as long each time until it has run for a while.
         receiver.pause_ms = min(max(2 * receiver.pause_ms, FIRST_PAUSE_MS), max(self._restart_delay_ms, FIRST_PAUSE_MS))
         return actions
+
+    def _fails_for_good(self, receiver: _Receiver) -> bool:
+        """Count a failure; returns whether it was one too many."""
+        receiver.failures += 1
+        return self._restarts_max is not None and receiver.failures > self._restarts_max
+
+    def _given_up(self, receiver: _Receiver) -> Report:
+        return Report(
+            SparkException(
+                f"{receiver.name}: the receiver of stream {receiver.stream_id} is not started again: it failed "
+                f"{receiver.failures} times in a row without storing anything, the last time with "
+                f"{receiver.error_message!r}. Other streams go on. headwater.streaming.receiver.maxRestarts is "
+                f"{self._restarts_max}."
+            )
+        )
 
     def _woken(self, now_ms: int) -> list[Any]:
         due = [r for r in self._receivers.values() if r.life is Life.PAUSED and r.relaunch_ms <= now_ms]
@@ -426,10 +496,22 @@ class ReceiverTracker:
     def _complain(self, receiver: _Receiver, text: str) -> Log:
         """A warning the first time; the same error again only shows when details are asked for."""
         detail = f" - {receiver.error}" if receiver.error else ""
-        news = receiver.error_message not in receiver.complained
+        # Without "Restarting receiver with delay ...:", as that grows.
+        what = (receiver.error_message.partition(": ")[2] or receiver.error_message) + detail
+        news = what not in receiver.complained
         if len(receiver.complained) < COMPLAINTS_MAX:
-            receiver.complained.add(receiver.error_message)
+            receiver.complained.add(what)
         return Log(logging.WARNING if news else logging.DEBUG, f"{text}: {receiver.error_message}{detail}")
+
+
+def missing_copies(name: str, copies: int, block: BlockRef | None = None) -> str:
+    """What to say where received blocks can't have the copies that their level asks for."""
+    there = 1 if block is None else len(block.locations)
+    return (
+        f"{name}: received blocks are to have {copies} copies and have {there}, as there are no more executors to take "
+        "them: what isn't processed yet is lost with its executor. To keep it, set a checkpoint directory and "
+        "spark.streaming.receiver.writeAheadLog.enable=true. This is said once."
+    )
 
 
 def _remember_error(receiver: _Receiver, message: str, error: str, now_ms: int) -> None:
@@ -447,6 +529,6 @@ def block_of(stream_id: int, data: list[Any]) -> BlockStored:
     return BlockStored(stream_id, BlockRef(block_id, (), records), undecodable, log and tuple(log))
 
 
-def _id_ms(stored: BlockStored) -> int:
+def _id_ms(block_id: str) -> int:
     """The time in a block's id."""
-    return int(stored.block.block_id.rpartition("-")[2])
+    return int(block_id.rpartition("-")[2])

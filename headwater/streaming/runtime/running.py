@@ -17,16 +17,18 @@ from headwater import serializers
 from headwater.clock import Clock
 from headwater.engine.events import ReceiverLost
 from headwater.engine.loop import Loop
+from headwater.errors import SparkException
 from headwater.streaming.durations import next_multiple_ms
 from headwater.streaming.graph import Graph
-from headwater.streaming.listener import StreamingListenerBus
+from headwater.streaming.listener import BatchCompleted, StreamingListenerBus
 from headwater.streaming.recovery.keeping import Keeping
 from headwater.streaming.recovery.ledger import Ledger
 from headwater.streaming.runtime import batches, receivers
+from headwater.streaming.runtime.backpressure import RateController, initial_rate
 from headwater.streaming.runtime.jobqueue import failure_policy
 from headwater.streaming.runtime.jobs import JobProperties, JobThreads
 from headwater.streaming.runtime.waiter import Waiter
-from headwater.streaming.sources.received import ReceiverInput
+from headwater.streaming.sources.received import ReceiverInput, lost_blocks
 from headwater.streaming.sources.receiver import ReceiverSettings, run_receiver
 
 if TYPE_CHECKING:
@@ -42,6 +44,8 @@ JOB_STOP_SECONDS = 2.0
 FINISH_SECONDS_MAX = 3600.0
 # Of so many failed batches, the latest, what they need is kept for a restart.
 FAILED_HELD_MAX = 100
+# A restart waits so long for a clock that has been set back.
+CLOCK_BEHIND_MS_MAX = 600_000
 # Batches that a line of the log names one by one.
 TIMES_LISTED_MAX = 100
 
@@ -109,13 +113,26 @@ class Running:
             self._block_ms = even_block_ms(graph.batch_ms, interval_ms, self._application.default_parallelism)
         self._inputs = {node.stream_id: node for node in graph.inputs if isinstance(node, ReceiverInput)}
         names = {stream_id: node.name for stream_id, node in self._inputs.items()}
+        self._rates = RateController.from_conf(conf, graph.batch_ms, [node.stream_id for node in graph.inputs])
+        self._rate_initial = initial_rate(conf)
         self._finished = threading.Event()  # the generator has nothing left to wait for
         self._receivers_ended = threading.Event()
         self._own_threads: set[int] = set()  # of both loops, each entered by its own thread
         self._last_executor: dict[int, str] = {}  # where a receiver was lost: not there again, if it can be helped
         policy = failure_policy(conf)
-        self.generator = batches.BatchGenerator(graph.batch_ms, stops_on_failure=policy.stops)
-        self.tracker = receivers.ReceiverTracker(names, self._restart_ms, recorded=True)
+        self.generator = batches.BatchGenerator(
+            graph.batch_ms,
+            stops_on_failure=policy.stops,
+            waiting_max=conf.read("headwater.streaming.waitingBatchesMax"),
+        )
+        self.tracker = receivers.ReceiverTracker(
+            names,
+            self._restart_ms,
+            recorded=True,
+            restarts_max=conf.read("headwater.streaming.receiver.maxRestarts"),
+            rate=self._rate_initial,
+            copies=self._copies_expected(),
+        )
         self._batch_loop = Loop("streaming-batches", self.generator, self._perform, clock, self._crashed)
         self._receiver_loop = Loop("streaming-receivers", self.tracker, self._perform, clock, self._crashed)
         self._jobs = JobThreads(
@@ -126,7 +143,7 @@ class Running:
             JobProperties(sc, properties, graph.batch_ms).set,
         )
         self._performers: dict[type, Any] = {
-            batches.Announce: lambda action: self._bus.post(action.event),
+            batches.Announce: self._announce,
             batches.Log: self._log,
             batches.Submit: lambda action: self._jobs.submit(action.jobs),
             batches.Allocate: self._allocate,
@@ -134,7 +151,7 @@ class Running:
             batches.Generate: self._generate,
             batches.Report: lambda action: self._waiter.report(action.error),
             batches.Abort: self._abort,
-            batches.Complete: lambda action: self._keeping.batch_done(action.time_ms),
+            batches.Complete: self._complete,
             batches.Forget: self._forget,
             batches.StopReceivers: lambda action: self._receiver_loop.post(receivers.StopAll()),
             batches.Drained: self._drained,
@@ -152,15 +169,20 @@ class Running:
         If that fails nothing is left running.
         """
         ledger = self._keeping.ledger
-        first_ms = next_multiple_ms(self._clock.now_ms(), ledger.batch_ms, ledger.zero_ms)
+        first_ms = first_tick(ledger, self._clock.now_ms())
         missed = missed_batches(ledger, first_ms, self._sc._conf)
         try:
             self._graph.start(ledger.zero_ms, self._keeping)
             drop_unknown: bool = self._sc._conf.read("headwater.streaming.recovery.dropUnknown")
-            self._graph.restore(ledger, missed[0] if missed else first_ms, drop_unknown=drop_unknown)
+            states = self._graph.restore(ledger, missed, first_ms, drop_unknown=drop_unknown)
             self._allocated_before = frozenset(ledger.pending)
-            self.tracker.restored({i: self._waiting(ledger, node) for i, node in self._inputs.items()})
+            waiting = {stream_id: self._waiting(ledger, node) for stream_id, node in self._inputs.items()}
+            used = {stream_id: _block_ids(ledger, node.uid) for stream_id, node in self._inputs.items()}
+            self.tracker.restored(waiting, used)
+            self._keeping.started([node.uid for node in self._graph.inputs], states)
             self._graph.begin()
+            if self._rate_initial is not None:
+                self._graph.limit({node.stream_id: self._rate_initial for node in self._graph.inputs})
             self._keeping.start()
             self._bus.start()
             self._jobs.start()
@@ -186,15 +208,17 @@ class Running:
 
         Gracefully: what receivers hold is taken and all batches are finished, as long as that is possible.
         """
-        if gracefully:
-            self._batch_loop.post(batches.StopGracefully(self._graceful_ms))
-            if not self._finished.wait(self._graceful_ms / 1000 + FINISH_SECONDS_MAX):
-                logger.warning("Batches %s were not finished: stopping without them", self.generator.running())
-        self._batch_loop.post(batches.StopNow())
-        self._receiver_loop.post(receivers.StopAll())
-        if not self._receivers_ended.wait(RECEIVER_STOP_SECONDS):
-            logger.warning("Not all receivers have stopped within %g s", RECEIVER_STOP_SECONDS)
-        self._end()
+        try:
+            if gracefully:
+                self._batch_loop.post(batches.StopGracefully(self._graceful_ms))
+                if not self._finished.wait(self._graceful_ms / 1000 + FINISH_SECONDS_MAX):
+                    logger.warning("Batches %s were not finished: stopping without them", self.generator.running())
+        finally:  # also when Ctrl-C ends the wait
+            self._batch_loop.post(batches.StopNow())
+            self._receiver_loop.post(receivers.StopAll())
+            if not self._receivers_ended.wait(RECEIVER_STOP_SECONDS):
+                logger.warning("Not all receivers have stopped within %g s", RECEIVER_STOP_SECONDS)
+            self._end()
 
     def _end(self) -> None:
         """End our threads, as far as they were started, and close the streams."""
@@ -214,6 +238,26 @@ class Running:
         self._own_threads.add(threading.get_ident())
         self._performers[type(action)](action)
 
+    def _announce(self, action: batches.Announce) -> None:
+        self._bus.post(action.event)
+        if isinstance(action.event, BatchCompleted):
+            rates = self._rates.completed(action.event.batchInfo())
+            self._graph.limit(rates)
+            for stream_id in rates.keys() & self._inputs.keys():
+                self._receiver_loop.post(receivers.SetRate(stream_id, rates[stream_id]))
+
+    def _copies_expected(self) -> dict[int, int]:
+        """How many copies of a received block each stream is to have, where there are executors to take them."""
+        if self._logs is not None:
+            return {}  # what is in the log needs none
+        copies = {stream_id: node.receiver.storageLevel.replication for stream_id, node in self._inputs.items()}
+        if self._application.executors_expected == 1:
+            for stream_id, wanted in copies.items():
+                if wanted > 1:
+                    logger.info("%s", receivers.missing_copies(self._inputs[stream_id].name, wanted))
+            return {}
+        return copies
+
     def _log(self, line: batches.Log) -> None:
         logger.log(line.level, "%s", line.text, exc_info=line.error)
 
@@ -222,15 +266,23 @@ class Running:
         jobs = self._graph.generate(time_ms, action.blocks)
         inputs = self._graph.brought(time_ms)
         generated = batches.Generated(time_ms, jobs, inputs, self._clock.now_ms())
-        taken = {stream_id: len(batch.blocks) for stream_id, batch in action.blocks.items() if batch.blocks}
+        taken = {
+            stream_id: [stored.block.block_id for stored in batch.blocks]
+            for stream_id, batch in action.blocks.items()
+            if batch.blocks
+        }
         # The same data, should the batch have to be run again: so no job begins before that's sure.
-        data = self._graph.batch_data(time_ms)
-        self._keeping.batch_begun(time_ms, data, taken, lambda _: self._batch_loop.post(generated))
+        data, memory = self._graph.batch_data(time_ms)
+        self._keeping.batch_begun(time_ms, data, taken, memory, lambda _: self._batch_loop.post(generated))
 
     def _abort(self, action: batches.Abort) -> None:
         logger.error("Stopping, as headwater.streaming.failure.policy=stop says: an output failed")
         self._waiter.abort(action.error)
         self._stop_context()
+
+    def _complete(self, action: batches.Complete) -> None:
+        self._keeping.batch_done(action.time_ms)
+        self._graph.completed(action.time_ms)
 
     def _allocate(self, action: batches.Allocate) -> None:
         """Received blocks for a batch; one that a driver of before has begun has its own."""
@@ -250,17 +302,22 @@ class Running:
     def _waiting(self, ledger: Ledger, node: ReceiverInput) -> list[receivers.BlockStored]:
         """Blocks that a driver of before has received, as far as they are in a log."""
         blocks = [receivers.block_of(node.stream_id, data) for data in ledger.waiting.get(node.uid, ())]
-        return [stored for stored in blocks if stored.log is not None]
+        logged = [stored for stored in blocks if stored.log is not None]
+        if len(logged) < len(blocks):
+            logger.warning("%s: %s", node.describe(), lost_blocks(len(blocks) - len(logged), "that no batch had"))
+        return logged
 
     def _forget(self, action: batches.Forget) -> None:
         self._remove_blocks(self._graph.forget(action.until_ms, unpersist=self._unpersist))
         # A restart runs failed batches again, the latest of them.
-        failed = sorted(self.generator.failed())[-FAILED_HELD_MAX:]
-        until_ms = min((action.until_ms, *(time_ms - self._graph.batch_ms for time_ms in failed)))
-        self._keeping.when_durable(functools.partial(self._release, until_ms))
+        failed = sorted(self.generator.failed())
+        held, given_up = failed[-FAILED_HELD_MAX:], failed[:-FAILED_HELD_MAX]
+        until_ms = min((action.until_ms, *(time_ms - self._graph.batch_ms for time_ms in held)))
+        given_up_ms = min(max(given_up, default=-1), until_ms)
+        self._keeping.when_durable(functools.partial(self._release, until_ms, given_up_ms))
 
-    def _release(self, until_ms: int) -> None:
-        self._keeping.forget(*self._graph.release(until_ms))
+    def _release(self, until_ms: int, given_up_ms: int) -> None:
+        self._keeping.forget(*self._graph.release(until_ms), given_up_ms)
 
     def _remove_blocks(self, block_ids: list[str]) -> None:
         if block_ids:
@@ -279,13 +336,15 @@ class Running:
             self._block_ms,
             self._restart_ms,
             self._rate_max,
+            action.rate,
             self._store_timeout_ms,
             None if self._logs is None else f"{self._logs}/{action.stream_id}",
         )
         try:
+            secrets = node.receiver._secrets()
             executor_id = self._application.start_receiver(
                 action.stream_id,
-                serializers.dumps(functools.partial(run_receiver, node.receiver, settings)),
+                serializers.dumps(functools.partial(run_receiver, node.receiver, settings, secrets=secrets)),
                 functools.partial(self._heard, action.stream_id, action.epoch),
                 preferred_host=node.receiver.preferredLocation(),
                 avoid=self._last_executor.get(action.stream_id),
@@ -316,6 +375,28 @@ class Running:
         self._receivers_ended.set()
 
 
+def first_tick(ledger: Ledger, now_ms: int) -> int:
+    """The first batch time that the clock gives: the next one, and none that there was already.
+
+    Raises:
+        SparkException: the clock is far behind the last batch of before.
+    """
+    first_ms = next_multiple_ms(now_ms, ledger.batch_ms, ledger.zero_ms)
+    again_ms = ledger.generated_ms + ledger.batch_ms
+    if first_ms >= again_ms:
+        return first_ms
+    behind_ms = ledger.generated_ms - now_ms
+    if behind_ms > CLOCK_BEHIND_MS_MAX:
+        raise SparkException(
+            f"the clock says {now_ms} ms, and the checkpoint's last batch is that of {ledger.generated_ms} ms, "
+            f"{behind_ms / 1000:g} s later. Set the clock of this machine right, or use another checkpoint directory."
+        )
+    if behind_ms > 0:
+        text = "The clock is %g s behind the last batch of the driver of before: the next batch comes after that"
+        logger.warning(text, behind_ms / 1000)
+    return again_ms
+
+
 def missed_batches(ledger: Ledger, first_ms: int, conf: SparkConf) -> list[int]:
     """The batches that a restart runs before its first tick: begun ones that aren't done, and those in between.
 
@@ -333,6 +414,11 @@ def missed_batches(ledger: Ledger, first_ms: int, conf: SparkConf) -> list[int]:
     for name, times in (("during down time", down), ("pending processing", pending), ("to reschedule", pending + down)):
         logger.info("Batches %s (%d batches): %s", name, len(times), _listed(times))
     return pending + down
+
+
+def _block_ids(ledger: Ledger, uid: str) -> list[str]:
+    """Ids of the blocks that a stream's batches are made of."""
+    return [block[0] for blocks in ledger.inputs.get(uid, {}).values() for block in blocks]
 
 
 def _text(error: BaseException | None) -> str:

@@ -8,9 +8,11 @@
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from enum import Enum
 from typing import Any, Protocol
 
@@ -23,6 +25,8 @@ from headwater.storagelevel import StorageLevel
 # A buffer that is so large becomes a block before its interval is over, so that memory stays bounded.
 TEXT_BYTES_MAX = 8 << 20
 RECORDS_MAX = 100_000
+# What sums of fractions of a record may be wrong by.
+ROUNDING_RECORDS = 1e-3
 # Blocks end this much before the multiples of the interval, so that they are known when a batch takes its blocks.
 LEAD_MS_MAX = 5
 
@@ -96,7 +100,8 @@ class BlockGenerator:
         self._on_error = on_error
         self._state = GeneratorState.INITIALIZED
         self._lock = threading.Lock()  # guards the state and the buffer
-        self._room = threading.Condition(self._lock)  # signalled when the buffer was cut, or adding ends
+        self._room = threading.Condition(self._lock)  # signalled when the buffer was cut, adding ends, or a bulk store
+        self._bulk_stores = 0  # under way
         self._storing = threading.Lock()  # held while a block gets its id and is stored: reports are in order of ids
         self._records: list[Any] = []
         self._text: list[bytes] = []
@@ -155,9 +160,8 @@ class BlockGenerator:
         Raises:
             SparkException: the generator is not active, or the block could not be stored.
         """
-        with self._lock:
-            self._require_active()
-        self._store_block(encode_records(records), len(records), 0, self._clock.now_ms())
+        with self._counted_in():
+            self._store_block(encode_records(records), len(records), 0, self._clock.now_ms())
 
     def store_encoded(self, block: bytes) -> None:
         """Make a block of bytes that are in a block's encoding already; the number of records is not known: 0.
@@ -165,12 +169,14 @@ class BlockGenerator:
         Raises:
             SparkException: the generator is not active, or the block could not be stored.
         """
-        with self._lock:
-            self._require_active()
-        self._store_block(block, 0, 0, self._clock.now_ms())
+        with self._counted_in():
+            self._store_block(block, 0, 0, self._clock.now_ms())
 
     def stop(self) -> None:
-        """Take nothing more, store what was added, and end; waits for that. Later calls do nothing."""
+        """Take nothing more, store what was added, and end; waits for that, and for whoever adds in bulk.
+
+        Later calls do nothing.
+        """
         with self._lock:
             if self._state in (GeneratorState.INITIALIZED, GeneratorState.ACTIVE):
                 self._move("stop")
@@ -178,6 +184,21 @@ class BlockGenerator:
         self._signals.put(_WAKE)
         if self._thread.is_alive() and threading.current_thread() is not self._thread:
             self._thread.join()
+        with self._lock:
+            self._room.wait_for(lambda: not self._bulk_stores)
+
+    @contextmanager
+    def _counted_in(self) -> Iterator[None]:
+        """Around a bulk store: `stop` waits for its end, so that no block comes after the receiver's last word."""
+        with self._lock:
+            self._require_active()
+            self._bulk_stores += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._bulk_stores -= 1
+                self._room.notify_all()
 
     # -------------------------------------------------------------------------------------------- its thread
     def _run(self) -> None:
@@ -232,16 +253,20 @@ class BlockGenerator:
 class RateLimiter:
     """Lets so many records a second pass; what was not used is saved up for a second.
 
+    A change of the rate holds at once, for those who wait as well: what is owed is counted in records, not in time.
+
     Args:
         per_second: the rate; None or 0 and less: no limit.
         clock: waits.
     """
 
     def __init__(self, per_second: float | None, clock: Clock) -> None:
-        self.per_second = per_second if per_second is not None and per_second > 0 else None
+        self.per_second = _limit_of(per_second)
         self._clock = clock
-        self._lock = threading.Lock()
-        self._free_ms = float(clock.now_ms())  # when the next record may pass; later than now while in debt
+        self._lock = threading.Lock()  # guards all below
+        self._asked = 0  # records that have asked to pass, in order
+        self._allowed = 0.0  # of them may pass, as of `_at_ms`; more than were asked for if some are saved up
+        self._at_ms = clock.now_ms()
         self._waiting: set[queue.SimpleQueue[Any]] = set()
         self._closed = False
 
@@ -251,26 +276,55 @@ class RateLimiter:
             return
         signals: queue.SimpleQueue[Any] = queue.SimpleQueue()
         with self._lock:
-            now = self._clock.now_ms()
-            self._free_ms = max(self._free_ms, now - 1000.0)
-            until = self._free_ms
-            self._free_ms += records * 1000 / self.per_second
-            if until <= now or self._closed:
+            self._bring_up_to_date()
+            before = self._asked
+            self._asked += records
+            deadline_ms = self._deadline_ms(before)
+            if deadline_ms is None:
                 return
             self._waiting.add(signals)
-        self._clock.get(signals, int(-(-until // 1)))
-        with self._lock:
-            self._waiting.discard(signals)
+        while deadline_ms is not None:
+            self._clock.get(signals, deadline_ms)
+            with self._lock:
+                self._bring_up_to_date()
+                deadline_ms = self._deadline_ms(before)
+                if deadline_ms is None:
+                    self._waiting.discard(signals)
 
     def limit(self, per_second: float | None) -> None:
-        """Change the rate; what waits already waits as long as it was to."""
+        """Change the rate."""
         with self._lock:
-            self.per_second = per_second if per_second is not None and per_second > 0 else None
+            self._bring_up_to_date()
+            self.per_second = _limit_of(per_second)
+            self._wake_all()
 
     def close(self) -> None:
         """Let all that wait go, and limit no more."""
         with self._lock:
             self._closed = True
-            waiting: Sequence[queue.SimpleQueue[Any]] = tuple(self._waiting)
-        for signals in waiting:
+            self._wake_all()
+
+    # -------------------------------------------------------------------------------------------- under the lock
+    def _bring_up_to_date(self) -> None:
+        now_ms, rate = self._clock.now_ms(), self.per_second
+        if rate is None:
+            self._allowed = float(self._asked)
+        else:
+            passed_ms = max(now_ms - self._at_ms, 0)  # a machine's clock may be set back
+            self._allowed = min(self._allowed + rate * passed_ms / 1000, self._asked + rate)
+        self._at_ms = now_ms
+
+    def _deadline_ms(self, before: int) -> int | None:
+        """When those may pass before whom so many have asked; None: now."""
+        missing = before - self._allowed
+        if missing <= ROUNDING_RECORDS or self._closed or self.per_second is None:
+            return None
+        return self._at_ms + math.ceil((missing - ROUNDING_RECORDS) * 1000 / self.per_second)
+
+    def _wake_all(self) -> None:
+        for signals in self._waiting:
             signals.put(_WAKE)
+
+
+def _limit_of(per_second: float | None) -> float | None:
+    return per_second if per_second is not None and per_second > 0 else None

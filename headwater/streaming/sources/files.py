@@ -238,13 +238,14 @@ class FileInput(InputNode):
         self._report = report
         self.remember_ms = window_ms
 
-    not_kept = InputNode.not_kept | {"_files", "_left_out", "_trouble"}
+    not_kept = InputNode.not_kept | {"_files", "_left_out", "_trouble", "_begins_ms"}
 
     def _begin(self) -> None:
         super()._begin()
         self._files: dict[int, tuple[FileStatus, ...]] = {}  # batch time -> files, as long as remembered
         self._left_out: dict[str, None] = {}  # files that the latest batch could not read: each is told of once
         self._trouble = ""  # why the latest listing failed; it's logged once
+        self._begins_ms = 0  # batches before this are restored, or have brought nothing
 
     def taken(self) -> dict[int, tuple[str, ...]]:
         """Batch time -> paths of the files that it took, of the remembered batches that were listed."""
@@ -252,6 +253,13 @@ class FileInput(InputNode):
 
     def batch_data(self, time_ms: int) -> Any:
         return [list(astuple(file)) for file in self._files.get(time_ms, ())]
+
+    def memory(self) -> Mapping[str, Any]:
+        return self._selection.changes()
+
+    def go_on(self, first_ms: int, after_ms: int, memory: Mapping[str, Any]) -> None:
+        self._begins_ms = first_ms
+        self._selection.go_on(after_ms + self.slide_ms, memory)
 
     def restore_batch(self, time_ms: int, data: Any) -> None:
         files = self._files[time_ms] = tuple(FileStatus(*fields) for fields in data)
@@ -261,6 +269,8 @@ class FileInput(InputNode):
         if time_ms in self._files:  # restored
             opened = [self._reader.open(file, time_ms) for file in self._files[time_ms]]
             return self._reader.unite(opened) if opened else self._sc.emptyRDD()
+        if time_ms < self._begins_ms:
+            return self._sc.emptyRDD()
         try:
             listing = self._lister.list()
         except Exception as error:  # a file system raises what it likes; whatever it is, the next batch tries again

@@ -46,7 +46,7 @@ class Puller:
 
     def __init__(self, source: Any, *, records_max: int, name: str, failed: Callable[[Exception], None]) -> None:
         self._source = source
-        self._records_max = records_max
+        self._records_max = self._most = records_max  # as it is now, and at most
         self._name = name
         self._failed = failed
         self._pulled: deque[Any] = deque()  # appended to by the thread only
@@ -81,6 +81,11 @@ class Puller:
         """These records, taken last, wait for a batch again."""
         self._pulled.extendleft(reversed(taken))
         self._add_under_way(-len(taken))
+
+    def limit(self, records: int) -> None:
+        """Let no more than so many records wait for a batch, at least one and at most what the program allows."""
+        self._records_max = max(1, min(records, self._most))
+        self._add_under_way(0)
 
     def processed(self, records: int) -> None:
         """So many of the records that were taken are processed."""
@@ -252,6 +257,9 @@ class IteratorInput(InputNode):
         super().forget(until_ms, unpersist=unpersist)
         done = [time_ms for time_ms in self._sizes if time_ms <= until_ms]
         self.puller.processed(sum(self._sizes.pop(time_ms) for time_ms in done))
+
+    def limit(self, records_per_second: float) -> None:
+        self.puller.limit(int(records_per_second * self.slide_ms / 1000))
 
     def drain(self) -> bool:
         return self.puller.close()

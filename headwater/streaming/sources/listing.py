@@ -71,10 +71,8 @@ class DirectoryLister:
         known = self._directories.get(path, _Directory())
         turns = self._turns if len(known.settled) > SETTLED_IN_FULL_MAX else 1
         try:
-            if not files.is_directory(resolved):
-                return None
             return files.scan(resolved, known.settled, turn=known.scans, turns=turns)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
 
 

@@ -100,14 +100,8 @@ class ReceiverInput(ReceivingNode):
         blocks = [block_of(self.stream_id, block) for block in data]
         logged = tuple(stored for stored in blocks if stored.log is not None)
         if len(logged) < len(blocks):
-            logger.warning(
-                "%s: %d of the %d blocks of batch %d ms could not be recovered as they were in the memory of a driver "
-                "that died. To prevent such data loss, set spark.streaming.receiver.writeAheadLog.enable=true.",
-                self.describe(),
-                len(blocks) - len(logged),
-                len(blocks),
-                time_ms,
-            )
+            of_batch = f"of the {len(blocks)} of batch {time_ms} ms"
+            logger.warning("%s: %s", self.describe(), lost_blocks(len(blocks) - len(logged), of_batch))
         self._batches[time_ms] = Batch(logged)
 
     def brought(self, time_ms: int) -> StreamInputInfo | None:
@@ -126,6 +120,14 @@ class ReceiverInput(ReceivingNode):
 
     def describe(self) -> str:
         return f"stream {self.name}"
+
+
+def lost_blocks(number: int, which: str) -> str:
+    """What to say of blocks that are in no log."""
+    return (
+        f"{number} blocks {which} could not be recovered as they were in the memory of a driver that died. To prevent "
+        "such data loss, set spark.streaming.receiver.writeAheadLog.enable=true."
+    )
 
 
 def key_settings(conf: SparkConf) -> tuple[tuple[str, str], ...]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-import time
 import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -31,6 +30,8 @@ logger = logging.getLogger("headwater.streaming.sources.receiver")
 
 # How often somebody who waits for the driver looks whether it can still answer.
 LOOK_SECONDS = 0.2
+# A receiver that fails again without having stored anything waits twice as long each time, up to so many delays.
+RESTART_DELAYS_MAX = 8
 
 
 class Receiver:
@@ -62,6 +63,16 @@ class Receiver:
         """The host to run on, if it matters. Called in the driver."""
         return None
 
+    def _secrets(self) -> Any:
+        """What the executor needs and no pickle may hold, such as passwords: a checkpoint is a pickle.
+
+        Called in the driver before each launch, which hands it to `_reveal`. None: nothing.
+        """
+        return None
+
+    def _reveal(self, secrets: Any) -> None:
+        """Take what `_secrets` gave, in the executor before the start."""
+
     # -------------------------------------------------------------------------------------------- to be called
     def store(self, data: Any) -> None:
         """Store one record or many. Waits while the application can't take more, or beyond the rate limit.
@@ -90,7 +101,8 @@ class Receiver:
         Args:
             message: why, for the log and the receiver's status.
             error: what was raised, if anything.
-            delay: seconds; None takes `spark.streaming.receiverRestartDelay`.
+            delay: seconds; None takes `spark.streaming.receiverRestartDelay`, and twice as long as last time, up to
+                eight times that setting, if nothing was stored since.
         """
         self._supervisor.restart(message, error, None if delay is None else round(delay * 1000))
 
@@ -139,11 +151,15 @@ class Begin(NamedTuple):
 
 
 class Restart(NamedTuple):
-    """Event: the receiver wants to stop and start again."""
+    """Event: the receiver wants to stop and start again, after a delay of its own choice, or ours (None).
+
+    `has_stored`: whether it has stored anything since its last start.
+    """
 
     message: str
     error: str
-    delay_ms: int
+    delay_ms: int | None
+    has_stored: bool
 
 
 class Stop(NamedTuple):
@@ -184,10 +200,16 @@ TRANSITIONS: Mapping[tuple[Life, type], Life] = {
 
 
 class SupervisorCore:
-    """When the receiver's methods are called. What the table doesn't list is ignored: it comes too late."""
+    """When the receiver's methods are called. What the table doesn't list is ignored: it comes too late.
 
-    def __init__(self) -> None:
+    Args:
+        restart_ms: the first pause before a restart.
+    """
+
+    def __init__(self, restart_ms: int) -> None:
         self.life = Life.CREATED  # read by other threads, written by the loop's
+        self._restart_ms = restart_ms
+        self._pause_ms = restart_ms  # before the next restart; grows with each after which nothing is stored
         self._start_ms = -1  # when a restarting receiver starts
 
     def handle(self, event: Any, now_ms: int) -> list[Any]:
@@ -199,17 +221,30 @@ class SupervisorCore:
         calls: list[Any] = [CallStop()] if before is Life.STARTED else []
         match event:
             case Restart():
-                self._start_ms = now_ms + event.delay_ms
-                message = f"Restarting receiver with delay {event.delay_ms}ms: {event.message}"
+                delay_ms = self._delay_ms(event)
+                self._start_ms = now_ms + delay_ms
+                message = f"Restarting receiver with delay {delay_ms}ms: {event.message}"
                 return [*calls, TellStopped(message, event.error, True), Wake(self._start_ms)]
             case Stop():
                 return [*calls, CloseBlocks(), TellStopped(event.message, event.error, False)]
         return [CallStart()]
 
+    def _delay_ms(self, event: Restart) -> int:
+        if event.has_stored:
+            self._pause_ms = self._restart_ms
+        if event.delay_ms is not None:
+            return event.delay_ms
+        pause_ms = self._pause_ms
+        self._pause_ms = min(2 * pause_ms, RESTART_DELAYS_MAX * self._restart_ms)
+        return pause_ms
+
 
 # ------------------------------------------------------------------------------------------------ the shell
 class ReceiverSettings(NamedTuple):
-    """What a supervisor must know; travels with the receiver. Rates in records a second, None without a limit."""
+    """What a supervisor must know; travels with the receiver. Rates in records a second, None without a limit.
+
+    `rate`: where back-pressure has got to, or begins; never above `rate_max`.
+    """
 
     stream_id: int
     epoch: int
@@ -217,6 +252,7 @@ class ReceiverSettings(NamedTuple):
     block_interval_ms: int
     restart_delay_ms: int
     rate_max: float | None
+    rate: float | None = None
     store_timeout_ms: int = 30_000
     log_directory: str | None = None  # of the write-ahead log, if there is one
 
@@ -229,13 +265,15 @@ class Supervisor:
     ) -> None:
         clock = clock or SystemClock()
         self.settings = settings
-        self.core = SupervisorCore()
+        self.core = SupervisorCore(settings.restart_delay_ms)
         self._receiver = receiver
         self._host = host
+        self._clock = clock
+        self._has_stored = False  # since the receiver's last start
         self._ended = threading.Event()
         self._log = None if settings.log_directory is None else _open_log(settings.log_directory, host)
         self._taken: dict[str, queue.SimpleQueue[Taken]] = {}  # by block: where whoever stored it waits
-        self._limiter = RateLimiter(settings.rate_max, clock)
+        self._limiter = RateLimiter(self._capped(settings.rate), clock)
         self._blocks = BlockGenerator(
             settings.stream_id,
             interval_ms=settings.block_interval_ms,
@@ -255,37 +293,46 @@ class Supervisor:
         self._loop.post(Begin())
 
     # -------------------------------------------------------------------------------------------- for the receiver
+    @property
+    def conf(self) -> SparkConf:
+        """The application's settings; what is read here is in no checkpoint."""
+        return SparkConf(loadDefaults=False).setAll(self._host.conf.items())
+
     def store_one(self, record: Any) -> None:
         """One record into the current interval's block."""
         self._limiter.acquire()
         self._blocks.add(record)
+        self._has_stored = True
 
     def store_many(self, records: Iterator[Any]) -> None:
-        """Blocks of their own, each of `RECORDS_MAX` records at most; returns once they are stored."""
-        while block := list(islice(records, RECORDS_MAX)):
+        """Blocks of their own, of `RECORDS_MAX` records or what a second allows; returns once they are stored."""
+        while block := list(islice(records, self._records_max())):
             self._limiter.acquire(len(block))
             self._blocks.store_now(block)
+            self._has_stored = True
 
     def store_encoded(self, block: bytes) -> None:
         """A block that is in the engine's encoding."""
         self._blocks.store_encoded(block)
+        self._has_stored = True
 
     def store_text(self, data: bytes) -> None:
         """Whole lines of raw text, each ended by a newline, into the current interval's block."""
-        lines = data.count(b"\n")
-        if self._limiter.per_second is not None:
-            most = max(1, int(self._limiter.per_second / 10))
+        lines, rate = data.count(b"\n"), self._limiter.per_second
+        if rate is not None:
+            most = max(1, int(rate / 10))
             if lines > most:
                 for piece in _pieces_of_lines(data, most):
                     self.store_text(piece)
                 return
             self._limiter.acquire(lines)
         self._blocks.add_text(data, lines, count_undecodable(data))
+        self._has_stored = True
 
     def restart(self, message: str, error: BaseException | None, delay_ms: int | None) -> None:
         """Stop and start again."""
-        delay_ms = self.settings.restart_delay_ms if delay_ms is None else max(0, delay_ms)
-        self._loop.post(Restart(message, error_text(error), delay_ms))
+        delay_ms = None if delay_ms is None else max(0, delay_ms)
+        self._loop.post(Restart(message, error_text(error), delay_ms, self._has_stored))
 
     def stop_itself(self, message: str, error: BaseException | None) -> None:
         """Stop for good, by the receiver's own wish."""
@@ -304,8 +351,7 @@ class Supervisor:
                 if answer is not None:  # else nobody waits any more, or it was stored by a receiver of before
                     answer.put(message)
             case Limit(per_second):
-                most = self.settings.rate_max
-                self._limiter.limit(per_second if most is None or per_second is None else min(per_second, most))
+                self._limiter.limit(self._capped(per_second))
             case _:
                 raise TypeError(f"receiver {self.settings.stream_id}: unknown message {message!r}")
 
@@ -337,6 +383,7 @@ class Supervisor:
     def _call_start(self) -> None:
         settings, host = self.settings, self._host
         host.post(Registered(settings.stream_id, settings.epoch, host.host, host.executor_id))
+        self._has_stored = False
         try:
             self._receiver.onStart()
         except Exception as error:
@@ -365,20 +412,30 @@ class Supervisor:
 
     def _wait_until_taken(self, block_id: str, answer: queue.SimpleQueue[Taken]) -> None:
         """Return once the driver has the block, so that a reliable receiver may acknowledge its source."""
-        deadline = time.monotonic() + self.settings.store_timeout_ms / 1000
+        deadline_ms = self._clock.now_ms() + self.settings.store_timeout_ms
         while True:
             try:
                 failure = answer.get(timeout=LOOK_SECONDS).failure
             except queue.Empty:
                 if self._host.closing:
                     failure = "the executor is closing"
-                elif time.monotonic() < deadline:
+                elif self._clock.now_ms() < deadline_ms:
                     continue
                 else:
                     failure = f"the driver did not answer within {self.settings.store_timeout_ms} ms"
             if failure:
                 raise SparkException(f"block {block_id} was stored, but it does not count: {failure}")
             return
+
+    def _capped(self, rate: float | None) -> float | None:
+        """A rate, but never more than the setting allows; zero and less mean no limit."""
+        rates = [r for r in (rate, self.settings.rate_max) if r is not None and r > 0]
+        return min(rates, default=None)
+
+    def _records_max(self) -> int:
+        """How many records go into one block; under a limit no more than pass in a second."""
+        rate = self._limiter.per_second
+        return RECORDS_MAX if rate is None else max(1, min(RECORDS_MAX, int(rate)))
 
     def _block_failed(self, error: Exception) -> None:
         self.report_error(f"A block of stream {self.settings.stream_id} was received but could not be stored", error)
@@ -390,8 +447,11 @@ class Supervisor:
         self._ended.set()
 
 
-def run_receiver(receiver: Receiver, settings: ReceiverSettings, host: ReceiverHost) -> Supervisor:
+def run_receiver(
+    receiver: Receiver, settings: ReceiverSettings, host: ReceiverHost, *, secrets: Any = None
+) -> Supervisor:
     """What the engine calls in the executor: starts the receiver, returns its handle."""
+    receiver._reveal(secrets)
     supervisor = Supervisor(receiver, settings, host)
     supervisor.start()
     return supervisor

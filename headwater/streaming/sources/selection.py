@@ -8,9 +8,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import astuple
 from itertools import takewhile
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from headwater.filesystem import FileStatus
 
@@ -20,6 +21,10 @@ Accept = Callable[[str], bool]
 
 # How programs name files that aren't complete yet.
 TEMPORARY_SUFFIXES = (".tmp", ".temp", "._COPYING_", ".part", ".partial", ".crdownload", ".filepart", ".swp", "~")
+
+
+# The key under which what is ignored from the beginning stands in the memory of `ByModificationTime`.
+_IGNORED = "ignoreUntil"
 
 
 class Listing(NamedTuple):
@@ -44,6 +49,20 @@ class Selection(Protocol):
     def is_settled(self, file: FileStatus) -> bool:
         """Whether the file of the latest listing will not be found later, unless it changes."""
 
+    def changes(self) -> dict[str, Any]:
+        """What a restart must know besides the files of the remembered batches, as far as that is new since asked last.
+
+        JSON by key; None for a key that may be forgotten.
+        """
+
+    def go_on(self, next_ms: int, memory: Mapping[str, Any]) -> None:
+        """A program goes on, with what `changes` had given; before the first `find`.
+
+        Args:
+            next_ms: the batch that was to be next. The first one may be a later one.
+            memory: by key, what is still to be known.
+        """
+
 
 class ByModificationTime:
     """Spark's rule: a file is taken at batch time T if it was modified after both `ignore_until_ms` and T less the
@@ -63,11 +82,16 @@ class ByModificationTime:
         self._window_ms = window_ms
         self._accept = accept
         self._after_ms = ignore_until_ms  # the threshold of the latest batch
+        self._reaches_ms: int | None = None  # the first batch after a restart takes what was modified after this
+        self._told = False  # whether `changes` was asked
         self._taken: dict[str, int] = {}  # path -> batch time; of the window's batches
 
     def find(self, listing: Listing, time_ms: int) -> list[FileStatus]:
-        self._after_ms = max(self._ignore_until_ms, time_ms - self._window_ms)
-        self._forget(time_ms)
+        reaches_ms = time_ms - self._window_ms
+        if self._reaches_ms is not None:
+            reaches_ms, self._reaches_ms = min(reaches_ms, self._reaches_ms), None
+        self._after_ms = max(self._ignore_until_ms, reaches_ms)
+        self._forget(reaches_ms)
         found = [
             file
             for file in listing.files
@@ -84,8 +108,19 @@ class ByModificationTime:
         # One that was modified after it was taken may be taken again, once the window has passed.
         return file.mtime_ms <= max(self._after_ms, self._taken.get(file.path, -1))
 
-    def _forget(self, time_ms: int) -> None:
-        for path in [path for path, taken_ms in self._taken.items() if taken_ms <= time_ms - self._window_ms]:
+    def changes(self) -> dict[str, Any]:
+        told, self._told = self._told, True
+        return {} if told else {_IGNORED: self._ignore_until_ms}
+
+    def go_on(self, next_ms: int, memory: Mapping[str, Any]) -> None:
+        # A later batch that takes its place must not find the files too old for it.
+        self._reaches_ms = next_ms - self._window_ms
+        if _IGNORED in memory:
+            self._ignore_until_ms = memory[_IGNORED]
+            self._told = True
+
+    def _forget(self, until_ms: int) -> None:
+        for path in [path for path, taken_ms in self._taken.items() if taken_ms <= until_ms]:
             del self._taken[path]
 
 
@@ -138,11 +173,16 @@ class ByIdentity:
         self._stable_ms = stable_ms
         self._accept = accept
         self._known = {file.path: _Known(file, False) for file in ignore if _is_candidate(file)}
+        self._changed = dict.fromkeys(self._known)  # paths of which a restart must hear; none is new if it's forgotten
+        self._restored: set[str] = set()  # known paths that no listing has shown since a restart; until the first one
         self._pending: dict[str, _Pending] = {}  # by path; none of them is known
         self._away: dict[int | str, _Away] = {}  # by inode, or path; oldest first
 
     def find(self, listing: Listing, time_ms: int) -> list[FileStatus]:
         self._forget_away(time_ms)
+        for path in self._restored.difference(file.path for file in listing.files):
+            self._leave(path, time_ms)
+        self._restored.clear()
         for path in listing.gone:
             self._pending.pop(path, None)
             self._leave(path, time_ms)
@@ -160,6 +200,26 @@ class ByIdentity:
     def is_settled(self, file: FileStatus) -> bool:
         return file.path in self._known or file.path.endswith(TEMPORARY_SUFFIXES)
 
+    def changes(self) -> dict[str, Any]:
+        # A file that is away is known until it's forgotten: a restart sees by itself that it isn't there.
+        away = {away.known.file.path for away in self._away.values()}
+        changed = [path for path in self._changed if path in self._known or path not in away]
+        self._changed = {path: None for path in self._changed if path in away and path not in self._known}
+        return {path: self._data(path) for path in changed}
+
+    def _data(self, path: str) -> list[Any] | None:
+        known = self._known.get(path)
+        return None if known is None else [*astuple(known.file), known.taken]
+
+    def go_on(self, next_ms: int, memory: Mapping[str, Any]) -> None:
+        if memory:  # else no batch has begun, and what is known from the beginning holds
+            known = (_Known(FileStatus(*fields), taken) for *fields, taken in memory.values())
+            self._known = {each.file.path: each for each in known}
+            self._restored = set(self._known)
+            self._pending.clear()
+            self._away.clear()
+            self._changed.clear()
+
     def remembered(self) -> int:
         """How many files it holds in memory, for whatever reason."""
         return len(self._known) + len(self._pending) + len(self._away)
@@ -172,6 +232,7 @@ class ByIdentity:
     # -------------------------------------------------------------------------------------------- what is known
     def _know(self, file: FileStatus, *, taken: bool) -> None:
         self._known[file.path] = _Known(file, taken)
+        self._changed[file.path] = None
         self._pending.pop(file.path, None)
 
     def _leave(self, path: str, time_ms: int) -> None:
@@ -180,6 +241,7 @@ class ByIdentity:
             key = _key(known.file)
             self._away.pop(key, None)
             self._away[key] = _Away(known, time_ms)
+            self._changed[path] = None
 
     def _forget_away(self, time_ms: int) -> None:
         until_ms = time_ms - self._window_ms

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater.errors import IllegalArgumentException, SparkException
-from headwater.sequencefile import (
+from headwater.picklefile import (
     dump_byte_arrays,
     load_byte_arrays,
     read_pickle_file,

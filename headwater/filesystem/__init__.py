@@ -1,0 +1,66 @@
+"""Paths and files: local ones with `os`, all others over the drivers of fsspec, by one set of functions.
+
+1. `base` says what is asked of a file system; `local` and `remote` are the two. `options` leads from a URL and the
+   application's settings to a driver, `retries` and `transfers` are what a network needs.
+2. `paths` and `output` are what the rest of Headwater calls.
+"""
+
+from headwater.filesystem.base import (
+    Entry,
+    FileAlreadyExistsException,
+    FileStatus,
+    FileSystem,
+    InvalidInputException,
+    Scan,
+)
+from headwater.filesystem.compression import is_compressed, zstandard
+from headwater.filesystem.local import LocalFileSystem
+from headwater.filesystem.options import configure, relevant
+from headwater.filesystem.output import OutputDirectory
+from headwater.filesystem.paths import (
+    exists,
+    expand,
+    list_files,
+    open_ahead,
+    open_raw,
+    open_read,
+    open_write,
+    qualify,
+    remove,
+    resolve,
+    split_paths,
+    sync,
+    write_whole,
+)
+from headwater.filesystem.remote import RemoteFileSystem
+from headwater.filesystem.retries import TruncatedReadError
+
+__all__ = [
+    "Entry",
+    "FileAlreadyExistsException",
+    "FileStatus",
+    "FileSystem",
+    "InvalidInputException",
+    "LocalFileSystem",
+    "OutputDirectory",
+    "RemoteFileSystem",
+    "Scan",
+    "TruncatedReadError",
+    "configure",
+    "exists",
+    "expand",
+    "is_compressed",
+    "list_files",
+    "open_ahead",
+    "open_raw",
+    "open_read",
+    "open_write",
+    "qualify",
+    "relevant",
+    "remove",
+    "resolve",
+    "split_paths",
+    "sync",
+    "write_whole",
+    "zstandard",
+]

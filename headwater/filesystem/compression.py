@@ -1,0 +1,103 @@
+"""Compressed files as readable streams, by the extension of their names."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import os
+import zlib
+from collections.abc import Callable
+from typing import Any, BinaryIO
+
+from headwater.errors import SparkException
+
+_READ_BYTES = 1024 * 1024
+_INFLATE_BYTES = 64 * 1024  # compressed bytes read at once: they may become a thousand times more
+
+
+def decompressed(file: BinaryIO, path: str) -> BinaryIO:
+    """The decompressed content of a file, which is closed with it; the file itself if its name tells of none."""
+    decompressor = _DECOMPRESSORS.get(os.path.splitext(path)[1])
+    return decompressor(file) if decompressor else file
+
+
+def is_compressed(path: str) -> bool:
+    """Does `decompressed` read this file? Then it can't be read from the middle."""
+    return os.path.splitext(path)[1] in _DECOMPRESSORS
+
+
+class _Decompressed(io.BufferedReader):
+    """A decompressing stream that closes the file below with itself."""
+
+    def __init__(self, stream: Any, below: BinaryIO) -> None:
+        super().__init__(stream, _READ_BYTES)
+        self._below = below
+
+    def close(self) -> None:
+        super().close()
+        self._below.close()
+
+
+class _Inflating(io.RawIOBase):
+    """Compressed streams one after the other, each read by a decompressor of its own (as `zlib.decompressobj()`)."""
+
+    def __init__(self, below: BinaryIO, decompressor: Callable[[], Any]) -> None:
+        self._below = below
+        self._new = decompressor
+        self._current: Any = None  # None between two streams
+        self._input = b""  # what a stream left for the next
+        self._output = memoryview(b"")  # decompressed, not handed out yet
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._output:
+            data = self._input or self._below.read(_INFLATE_BYTES)
+            if not data:
+                if self._current is not None:
+                    raise EOFError("Compressed file ended before the end-of-stream marker was reached")
+                return 0
+            self._current = self._current or self._new()
+            self._output = memoryview(self._current.decompress(data))
+            self._input = b""
+            if self._current.eof:
+                self._input = self._current.unused_data
+                self._current = None
+        count = min(len(buffer), len(self._output))
+        buffer[:count] = self._output[:count]
+        self._output = self._output[count:]
+        return count
+
+
+def _gunzip(file: BinaryIO) -> BinaryIO:
+    import gzip
+
+    return _Decompressed(gzip.GzipFile(fileobj=file, mode="rb"), file)
+
+
+def _bunzip(file: BinaryIO) -> BinaryIO:
+    import bz2
+
+    return _Decompressed(bz2.BZ2File(file), file)
+
+
+def _unzstd(file: BinaryIO) -> BinaryIO:
+    return _Decompressed(_Inflating(file, lambda: zstandard().ZstdDecompressor().decompressobj()), file)
+
+
+def _inflate(file: BinaryIO) -> BinaryIO:
+    return _Decompressed(_Inflating(file, zlib.decompressobj), file)
+
+
+_DECOMPRESSORS = {".gz": _gunzip, ".bz2": _bunzip, ".zst": _unzstd, ".deflate": _inflate}
+
+
+def zstandard() -> Any:
+    """The package zstandard, which only some users need."""
+    try:
+        return importlib.import_module("zstandard")
+    except ImportError as error:
+        raise SparkException("zstd compression needs the package zstandard (pip install zstandard)") from error
+
+

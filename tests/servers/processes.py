@@ -1,0 +1,64 @@
+"""Servers as child processes: they end with the tests, however those end, and are waited for until they answer."""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+START_SECONDS_MAX = 60
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+def dies_with_its_parent() -> None:
+    """Runs in a child before its program: it is killed with its parent, where the system can do that."""
+    if _libc is not None:
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+@contextmanager
+def running(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A server, from its start to the end of the block, where it's killed. `log` gets what it prints."""
+    with log.open("ab") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output, preexec_fn=dies_with_its_parent)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def free_port() -> int:
+    """A port that nobody listens at."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
+
+
+def await_answer(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait until a process listens at a port; it has ended: what it printed is the error."""
+    until(lambda: answers(port) or process.poll() is not None, f"port {port} answers")
+    assert process.poll() is None, log.read_text()[-3000:]
+
+
+def answers(port: int) -> bool:
+    """Whether somebody listens at a port."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    """Wait for a process outside to get somewhere."""
+    deadline = time.monotonic() + START_SECONDS_MAX
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {START_SECONDS_MAX} s: {what}"
+        time.sleep(0.05)

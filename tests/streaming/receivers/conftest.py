@@ -1,0 +1,13 @@
+"""The servers that receivers talk to; each test has a context of its own."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.servers.mosquitto import mosquitto  # noqa: F401
+from tests.servers.redis import redis_port  # noqa: F401
+
+
+@pytest.fixture(autouse=True)
+def _alone(no_context: None) -> None:
+    """No context lives before and after."""

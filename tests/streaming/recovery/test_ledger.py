@@ -1,0 +1,181 @@
+"""The ledger: entries, images, replay, and what a restart has to run."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from headwater.errors import SparkException
+from headwater.streaming.recovery.ledger import (
+    BatchBegun,
+    BatchDone,
+    BlockAdded,
+    Forgotten,
+    Ledger,
+    Started,
+    VersionsStored,
+    decode_entry,
+    encode_entry,
+    replay,
+)
+
+
+def block(number: int, *, logged: bool = True) -> list[Any]:
+    return [f"input-0-{number}", 10, 0, [f"/dir/receivedData/0/log-{number}", 16, 100] if logged else None]
+
+
+def begun(time_ms: int, *, files: Any = None, blocks: list[str] | None = None, memory: Any = None) -> BatchBegun:
+    return BatchBegun(
+        time_ms, {"files": files} if files else {}, {"receiver": blocks} if blocks else {}, {"files": memory or {}}
+    )
+
+
+def ledger_of(*entries: Any) -> Ledger:
+    ledger = Ledger(1000, 10_000)
+    for entry in entries:
+        ledger.apply(entry)
+        ledger.check()
+    return ledger
+
+
+# ------------------------------------------------------------------------------------------------ entries
+def test_batch_takes_the_blocks_that_it_names_and_leaves_the_others() -> None:
+    ledger = ledger_of(
+        *(BlockAdded("receiver", block(number)) for number in (1, 2, 3)),
+        begun(11_000, blocks=["input-0-1", "input-0-3"]),
+    )
+    assert ledger.inputs["receiver"] == {11_000: [block(1), block(3)]}
+    assert ledger.waiting["receiver"] == [block(2)]
+
+
+def test_start_drops_what_died_with_the_driver_before() -> None:
+    ledger = ledger_of(
+        BlockAdded("receiver", block(1, logged=False)),
+        BlockAdded("receiver", block(2)),
+        BlockAdded("gone", block(3)),
+        begun(11_000, files=["a"], memory={"/a": [1]}),
+        VersionsStored([["state", 11_000, 0, ["1/a"]], ["state", 12_000, 0, ["1/b"]], ["old", 11_000, 0, ["1/c"]]]),
+        Started(["receiver", "files"], {"state": (1, 11_000), "new": (2, None)}),
+    )
+    assert ledger.waiting == {"receiver": [block(2)]}
+    assert ledger.versions == {"state": {11_000: {0: ["1/a"]}}}
+    assert ledger.partitions == {"state": 1, "new": 2}
+    assert ledger.memory == {"files": {"/a": [1]}}
+
+
+def test_memory_is_what_changed_last_and_forgets_what_it_is_told_to() -> None:
+    ledger = ledger_of(
+        begun(11_000, memory={"/a": 1, "/b": 2}), begun(12_000, memory={"/a": None, "/b": 3}), begun(13_000)
+    )
+    assert ledger.memory == {"files": {"/b": 3}}
+
+
+def test_forgotten_inputs_and_versions_are_gone_and_failed_batches_given_up() -> None:
+    ledger = ledger_of(
+        *(begun(time_ms, files=[time_ms]) for time_ms in (11_000, 12_000, 13_000)),
+        VersionsStored([["state", time_ms, 0, [f"{time_ms}"]] for time_ms in (11_000, 12_000, 13_000)]),
+        BatchDone(12_000),
+        Forgotten({"files": 11_000}, {"state": [12_000, 13_000]}, 11_000),
+    )
+    assert ledger.inputs["files"] == {12_000: [12_000], 13_000: [13_000]}
+    assert [*ledger.versions["state"]] == [12_000, 13_000]
+    assert [*ledger.pending] == [13_000]
+
+
+def test_entry_of_a_later_version_is_refused() -> None:
+    with pytest.raises(SparkException, match="'Future' of a log: it was written by a later version"):
+        decode_entry(b'["Future", 1]')
+
+
+# ------------------------------------------------------------------------------------------------ what is missed
+@pytest.mark.parametrize(
+    ("entries", "until_ms", "missed"),
+    [
+        ([], 11_000, []),
+        ([begun(11_000), BatchDone(11_000)], 12_000, []),
+        ([begun(11_000)], 12_000, [11_000]),
+        ([begun(11_000), BatchDone(11_000)], 14_000, [12_000, 13_000]),
+        ([begun(11_000), begun(12_000), BatchDone(12_000)], 14_000, [11_000, 13_000]),
+        ([begun(11_000), begun(12_000)], 13_000, [11_000, 12_000]),
+    ],
+)
+def test_missed_batches_are_the_pending_ones_and_those_of_the_down_time(
+    entries: list[Any], until_ms: int, missed: list[int]
+) -> None:
+    assert ledger_of(*entries).missed(until_ms) == missed
+
+
+def test_skipped_batches_are_known_as_long_as_inputs_of_before_are_needed() -> None:
+    ledger = ledger_of(begun(11_000), begun(15_000), begun(16_000))
+    assert ledger.skipped == [(11_000, 15_000)]
+    ledger.apply(Forgotten({"files": 14_000}, {}, -1))
+    assert ledger.skipped == [(11_000, 15_000)]
+    ledger.apply(Forgotten({"files": 15_000}, {}, -1))
+    assert ledger.skipped == []
+
+
+# ------------------------------------------------------------------------------------------------ images and replay
+names = st.sampled_from(["a", "b"])
+times = st.integers(11, 30).map(lambda seconds: seconds * 1000)
+segments = st.lists(st.text("abc/", min_size=1), max_size=3)
+memories = st.dictionaries(names, st.dictionaries(names, st.one_of(st.none(), st.integers())))
+states = st.dictionaries(names, st.tuples(st.integers(1, 2), st.none()))
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[Any]:
+    """Entries as a program posts them: block ids are new, batches ascend but where one is run again."""
+    entries: list[Any] = []
+    ids: list[str] = []
+    last_ms = 10_000
+    for number in range(draw(st.integers(0, 25))):
+        kind = draw(st.sampled_from(["start", "block", "begin", "again", "done", "version", "forget"]))
+        if kind == "start":
+            entries.append(Started(draw(st.lists(names, unique=True)), draw(states)))
+        elif kind == "block":
+            entries.append(BlockAdded(draw(names), block(number, logged=draw(st.booleans()))))
+            ids.append(f"input-0-{number}")
+        elif kind in ("begin", "again"):
+            again = kind == "again" and any(isinstance(entry, BatchBegun) for entry in entries)
+            begun_before = [entry.time_ms for entry in entries if isinstance(entry, BatchBegun)]
+            time_ms = draw(st.sampled_from(begun_before)) if again else last_ms + 1000 * draw(st.integers(1, 3))
+            last_ms = max(last_ms, time_ms)
+            taken = {name: draw(st.lists(st.sampled_from(ids), unique=True)) for name in ("a", "b")} if ids else {}
+            inputs = draw(st.dictionaries(names, st.lists(st.integers())))
+            entries.append(BatchBegun(time_ms, inputs, taken, draw(memories)))
+        elif kind == "done":
+            entries.append(BatchDone(draw(times)))
+        elif kind == "version":
+            stored = [draw(names), draw(times), draw(st.integers(0, 1)), draw(segments)]
+            entries.append(VersionsStored([stored]))
+        else:
+            kept = draw(st.dictionaries(names, st.lists(times)))
+            entries.append(Forgotten(draw(st.dictionaries(names, times)), kept, draw(times)))
+    return entries
+
+
+@settings(max_examples=300)
+@given(histories(), st.data())
+def test_image_and_the_entries_after_it_make_the_same_ledger_as_all_entries(entries: list[Any], data: Any) -> None:
+    at = data.draw(st.integers(0, len(entries)))
+    whole = Ledger(1000, 10_000)
+    for entry in entries:
+        whole.apply(entry)
+    imaged = Ledger(1000, 10_000)
+    for entry in entries[:at]:
+        imaged.apply(entry)
+    again = Ledger.from_image(json.loads(json.dumps(imaged.image())))
+    replay(again, map(encode_entry, entries[at:]))
+    assert json.dumps(again.image()) == json.dumps(whole.image())
+
+
+@given(histories())
+def test_replay_applies_what_was_encoded(entries: list[Any]) -> None:
+    live = Ledger(1000, 10_000)
+    for entry in entries:
+        live.apply(entry)
+    assert json.dumps(replay(Ledger(1000, 10_000), map(encode_entry, entries)).image()) == json.dumps(live.image())
