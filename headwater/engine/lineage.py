@@ -209,11 +209,20 @@ class Shuffle:
         self.watched = False  # whether its outputs are removed when it's collected
 
 
+class Origin(NamedTuple):
+    """What a dataset is made from. A value: threads that plan jobs read it in one go, while others may cut it."""
+
+    operator: Operator
+    parents: tuple[Dataset, ...]
+    payloads: Sequence[Any] | None
+    shuffle: Shuffle | None
+
+
 class Dataset:
     """A node of the lineage graph, in the driver; `RDD` is its public face.
 
     Invariant: a `Leaf` has no parents and either payloads (one a partition) or, if it reads a shuffle, `shuffle`.
-    Only the storage level and (once, by `cut`) the recipe change after construction.
+    Only the storage level and (by `cut`) the origin change after construction.
     """
 
     def __init__(
@@ -227,13 +236,22 @@ class Dataset:
         shuffle: Shuffle | None = None,
     ) -> None:
         self.dataset_id = dataset_id
-        self.operator = operator
-        self.parents = tuple(parents)
+        self.origin = Origin(operator, tuple(parents), payloads, shuffle)
         self.num_partitions = num_partitions
-        self.payloads = payloads
-        self.shuffle = shuffle
         self.storage_level: StorageLevel | None = None
 
+    @property
+    def operator(self) -> Operator:
+        return self.origin.operator
+
+    @property
+    def parents(self) -> tuple[Dataset, ...]:
+        return self.origin.parents
+
+    @property
+    def shuffle(self) -> Shuffle | None:
+        return self.origin.shuffle
+
     def cut(self, operator: Operator, parents: Sequence[Dataset], payloads: Sequence[Any] | None = None) -> None:
-        """Replace the recipe by a shorter one that gives the same records (a checkpoint); frees the old lineage."""
-        self.operator, self.parents, self.payloads, self.shuffle = operator, tuple(parents), payloads, None
+        """Replace the origin by a shorter one that gives the same records (a checkpoint); frees the old lineage."""
+        self.origin = Origin(operator, tuple(parents), payloads, None)

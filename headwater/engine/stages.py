@@ -12,7 +12,7 @@ from zlib import crc32
 
 from headwater.broadcast import Captured, captured
 from headwater.engine.events import Caching
-from headwater.engine.lineage import Action, Dataset, Operator, Shuffle, ShuffleWrite
+from headwater.engine.lineage import Action, Dataset, Operator, Origin, Shuffle, ShuffleWrite
 
 
 class Program(NamedTuple):
@@ -54,22 +54,27 @@ class Stage:
         self.dataset = dataset
         self.ending = ending
         self.shuffle_id = shuffle_id  # the shuffle that it writes; -1 for a job's result
-        self.nodes = _narrow_closure(dataset)
+        origins = _narrow_closure(dataset)
+        self.nodes = [node for node, _ in origins]
         position = {id(node): i for i, node in enumerate(self.nodes)}
         self.recipes = [
             Recipe(
-                node.operator,
-                tuple(position[id(parent)] for parent in node.parents),
+                origin.operator,
+                tuple(position[id(parent)] for parent in origin.parents),
                 node.num_partitions,
-                node.payloads,
-                node.shuffle,
+                origin.payloads,
+                origin.shuffle,
             )
-            for node in self.nodes
+            for node, origin in origins
         ]
         # Captured now, with the program: a dataset that is persisted later is cached from the next job on.
-        self.caching = {i: _caching(node) for i, node in enumerate(self.nodes) if node.storage_level is not None}
-        self.may_prefer = bool(self.caching) or any(node.operator.has_locations for node in self.nodes)
-        self.pinned = any(node.operator.pinned for node in self.nodes)
+        self.caching = {
+            i: Caching(node.dataset_id, level.useDisk, level.useMemory, level.replication)
+            for i, node in enumerate(self.nodes)
+            if (level := node.storage_level) is not None
+        }
+        self.may_prefer = bool(self.caching) or any(recipe.operator.has_locations for recipe in self.recipes)
+        self.pinned = any(recipe.operator.pinned for recipe in self.recipes)
         self._shipped: Shipped | None = None
 
     @property
@@ -86,26 +91,24 @@ class Stage:
         return Program(tuple((recipe.operator, recipe.parents) for recipe in self.recipes), self.ending)
 
 
-def _narrow_closure(dataset: Dataset) -> list[Dataset]:
-    """The dataset and all that it's computed from without a shuffle, parents first; lineages may be thousands deep."""
-    order: list[Dataset] = []
+def _narrow_closure(dataset: Dataset) -> list[tuple[Dataset, Origin]]:
+    """The dataset and all that it's computed from without a shuffle, parents first; lineages may be thousands deep.
+
+    Each comes with its origin, read once: another thread may be cutting the lineage.
+    """
+    order: list[tuple[Dataset, Origin]] = []
     seen: set[int] = set()
-    todo: list[tuple[Dataset, bool]] = [(dataset, False)]
+    todo: list[tuple[Dataset, Origin | None]] = [(dataset, None)]  # with an origin: its parents are done
     while todo:
-        node, parents_done = todo.pop()
-        if parents_done:
-            order.append(node)
+        node, origin = todo.pop()
+        if origin is not None:
+            order.append((node, origin))
         elif id(node) not in seen:
             seen.add(id(node))
-            todo.append((node, True))
-            todo.extend((parent, False) for parent in reversed(node.parents))
+            origin = node.origin
+            todo.append((node, origin))
+            todo.extend((parent, None) for parent in reversed(origin.parents))
     return order
-
-
-def _caching(node: Dataset) -> Caching:
-    level = node.storage_level
-    assert level is not None
-    return Caching(node.dataset_id, level.useDisk, level.useMemory, level.replication)
 
 
 def _pickle(program: Program) -> Shipped:
@@ -159,7 +162,7 @@ class Planner:
             SerializationError: a function of the lineage captures something that can't be pickled.
         """
         stages: dict[int, Stage] = {}
-        shuffles = [shuffle for node in _narrow_closure(dataset) if (shuffle := node.shuffle) is not None]
+        shuffles = [origin.shuffle for _, origin in _narrow_closure(dataset) if origin.shuffle is not None]
         while shuffles:
             shuffle = shuffles.pop()
             if shuffle.id in stages or shuffle.id in self._known:

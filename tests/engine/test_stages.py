@@ -182,6 +182,31 @@ def test_lineage_whose_ways_double_at_each_step_is_planned() -> None:
     assert len(plan(dataset).result.nodes) == 61
 
 
+class CutMeanwhile(Dataset):
+    """A mapped dataset that another thread cuts after it was looked at so many times."""
+
+    looks = 1 << 30
+
+    def __getattribute__(self, name: str) -> Any:
+        value = super().__getattribute__(name)
+        if name in ("origin", "operator", "parents", "payloads", "shuffle"):
+            self.looks -= 1
+            if self.looks == 0:
+                self.cut(Slice(), (), [b""] * 2)
+        return value
+
+
+@pytest.mark.parametrize("looks", range(1, 8))
+def test_program_holds_together_when_a_lineage_is_cut_while_it_is_planned(looks: int) -> None:
+    dataset = CutMeanwhile(next(ids), PerRecord("map", never), (source(),), 2)
+    dataset.looks = looks
+    recipe = stage(dataset).recipes[-1]
+    if isinstance(recipe.operator, Slice):
+        assert (recipe.parents, recipe.payloads) == ((), [b""] * 2)
+    else:
+        assert (recipe.parents, recipe.payloads) == ((0,), None)
+
+
 def test_function_that_cannot_be_pickled_is_the_submitters_error() -> None:
     lock = threading.Lock()
     dataset = Dataset(next(ids), PerPartition(lambda i, records: [lock]), (source(),), 2)

@@ -204,8 +204,8 @@ class Versioned(Node):
         stepped = self.step(time_ms)
         if stepped is not None:
             self._evolve(time_ms, *stepped, self.idle_before_ms(time_ms))
-        version = self.latest(time_ms)
-        return None if version is None else self.read(version, [self._reached[version]], self.reader)
+        latest = self.latest(time_ms)
+        return None if latest is None else self.read(latest[0], [latest[1]], self.reader)
 
     def _catch_up(self, time_ms: int) -> None:
         """The versions between the last one and this batch: after a restart, or where readers leave batches out."""
@@ -220,9 +220,11 @@ class Versioned(Node):
         reached = self._reached.get(time_ms)
         return None if reached is None or not reached.parents else reached.parents[0]  # type: ignore[return-value]
 
-    def latest(self, time_ms: int) -> int | None:
-        """The latest version up to a batch."""
-        return max((version for version in self._reached if version <= time_ms), default=None)
+    def latest(self, time_ms: int) -> tuple[int, RDD[Any]] | None:
+        """The latest version up to a batch, and what leads to it; a thread of an output may give versions up."""
+        with self._lock:
+            version = max((version for version in self._reached if version <= time_ms), default=None)
+            return None if version is None else (version, self._reached[version])
 
     def read(self, version: int, parents: Sequence[Dataset], reader: Callable[[View], Records]) -> RDD[Any]:
         """The records that `reader` makes of a version; the last of the parents leads to it."""
@@ -332,8 +334,9 @@ class Versioned(Node):
         with self._lock:
             for version in versions[: min(at, stored[-1] if stored else 0)]:
                 self._reached.pop(version, None)
-        for version in [version for version in self._given_up if version <= until_ms - self.remember_ms]:
-            del self._given_up[version]
+        for version in list(self._given_up):  # at once: a thread of an output may add to it
+            if version <= until_ms - self.remember_ms:
+                del self._given_up[version]
 
     def stored_until_ms(self) -> int:
         """The latest version that is stored; -1 if none is."""
