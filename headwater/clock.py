@@ -6,6 +6,7 @@ import heapq
 import queue
 import threading
 import time
+from collections.abc import Callable
 from itertools import count
 from typing import Any, Protocol
 
@@ -19,23 +20,52 @@ class Clock(Protocol):
     def now_ms(self) -> int:
         """Milliseconds since the epoch."""
 
+    def ahead_ms(self) -> int:
+        """By how much it's ahead of the clock that files are stamped by, since that was set back; else 0."""
+
     def get(self, items: queue.SimpleQueue[Any], deadline_ms: int | None) -> Any:
         """The next item of a queue, or `EXPIRED` once the deadline (None: never) has come without one."""
 
 
 class SystemClock:
-    """The machine's time."""
+    """The machine's time, but that it never goes back.
+
+    If the machine's clock is set forward, or the machine has slept, this one follows. If it's set back, this one goes
+    on at its pace, ahead of it: what was to happen in a second happens in a second, and no instant comes twice.
+
+    Args:
+        wall: the machine's time in nanoseconds since the epoch.
+        steady: nanoseconds by a clock that nobody sets.
+    """
+
+    def __init__(
+        self, wall: Callable[[], int] = time.time_ns, steady: Callable[[], int] = time.monotonic_ns
+    ) -> None:
+        self._wall = wall
+        self._steady = steady
+        self._offset_ns = wall() - steady()  # the largest that was seen
 
     def now_ms(self) -> int:
-        return time.time_ns() // 1_000_000
+        return self._now_ns() // 1_000_000
+
+    def ahead_ms(self) -> int:
+        """By how much the machine's clock has been set back since, and hasn't caught up."""
+        return max(0, self.now_ms() - self._wall() // 1_000_000)
 
     def get(self, items: queue.SimpleQueue[Any], deadline_ms: int | None) -> Any:
         if deadline_ms is None:
             return items.get()
         try:
-            return items.get(timeout=max(0.0, deadline_ms / 1000 - time.time()))
+            return items.get(timeout=max(0.0, deadline_ms / 1e3 - self._now_ns() / 1e9))
         except queue.Empty:
             return EXPIRED
+
+    def _now_ns(self) -> int:
+        # In this order: a pause between the two must not put us ahead.
+        wall_ns = self._wall()
+        steady_ns = self._steady()
+        self._offset_ns = max(self._offset_ns, wall_ns - steady_ns)
+        return steady_ns + self._offset_ns
 
 
 class ManualClock:
@@ -57,6 +87,9 @@ class ManualClock:
         """Milliseconds since the epoch, as far as the clock has been moved."""
         with self._lock:
             return self._now_ms
+
+    def ahead_ms(self) -> int:
+        return 0
 
     def advance(self, ms: int) -> None:
         """Move the time on by `ms` milliseconds and wake whoever waited for an instant in between."""

@@ -468,7 +468,8 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
             "image of it all, sooner if it's long. The log is always up to date: this is no measure of what is lost."),
         _string("headwater.streaming.recovery.missedBatches", "run", "What a restart does for the batch times of its "
             "down time: `run` them all, or `merge` them into the first tick.", choices=("run", "merge")),
-        _int("headwater.streaming.recovery.missedBatchesMax", "1000", "More missed batches than this are merged.",
+        _int("headwater.streaming.recovery.missedBatchesMax", "1000", "More missed batches than this are merged, "
+            "also those that a running driver is late by because its clock was set forward or the machine slept.",
             least=0),
         _bool("headwater.streaming.recovery.dropUnknown", "false",
             "Whether a restart drops what a checkpoint holds for "

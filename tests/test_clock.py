@@ -5,6 +5,8 @@ import threading
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from headwater.clock import EXPIRED, Clock, ManualClock, SystemClock
 
@@ -49,6 +51,55 @@ def test_item_that_is_there_comes_before_a_deadline_that_has_come(clock: Clock) 
     items.put("a")
     assert clock.get(items, 1) == "a"
     assert clock.get(items, 1) is EXPIRED
+
+
+class Machine:
+    """A machine whose clock can be set."""
+
+    def __init__(self) -> None:
+        self.wall_ns = 5_000_000_000_000
+        self.steady_ns = 70_000_000
+        self.clock = SystemClock(lambda: self.wall_ns, lambda: self.steady_ns)
+
+    def pass_ms(self, ms: int) -> int:
+        """Let time pass; returns what the clock says then, since the beginning."""
+        self.wall_ns += ms * 1_000_000
+        self.steady_ns += ms * 1_000_000
+        return self.clock.now_ms() - 5_000_000
+
+    def set_by_ms(self, ms: int) -> None:
+        self.wall_ns += ms * 1_000_000
+
+
+def test_system_clock_follows_when_the_machines_is_set_forward() -> None:
+    machine = Machine()
+    assert machine.pass_ms(100) == 100
+    machine.set_by_ms(3_600_000)
+    assert machine.pass_ms(100) == 3_600_200
+    assert machine.clock.ahead_ms() == 0
+
+
+def test_system_clock_goes_on_at_its_pace_when_the_machines_is_set_back() -> None:
+    machine = Machine()
+    machine.set_by_ms(-7_200_000)
+    assert [machine.pass_ms(100) for _ in range(3)] == [100, 200, 300]
+    assert machine.clock.ahead_ms() == 7_200_000
+    machine.set_by_ms(7_100_000)
+    assert machine.pass_ms(100) == 400
+    assert machine.clock.ahead_ms() == 100_000
+    machine.set_by_ms(200_000)
+    assert machine.pass_ms(100) == 100_500
+    assert machine.clock.ahead_ms() == 0
+
+
+@given(st.lists(st.tuples(st.integers(0, 10_000), st.integers(-10**8, 10**8))))
+def test_system_clock_never_goes_back_and_never_waits_longer(steps: list[tuple[int, int]]) -> None:
+    machine, before_ms = Machine(), 0
+    for passed_ms, set_by_ms in steps:
+        machine.set_by_ms(set_by_ms)
+        now_ms = machine.pass_ms(passed_ms)
+        assert now_ms >= before_ms + passed_ms
+        before_ms = now_ms
 
 
 def test_system_clock_waits_for_its_deadline() -> None:

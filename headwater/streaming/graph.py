@@ -152,6 +152,7 @@ class Graph:
         self._nodes: list[Node] = []  # all that inputs and outputs reach; fixed by start
         self._states: dict[Output, list[Node]] = {}  # by output: what has something to store; filled when asked for
         self._generated_ms = 0  # the latest batch that was generated, from start on
+        self._reached_ms = 0  # the latest that ever was: a restart generates some before it again
         self._forgotten_ms = 0  # what `forget` said last; batches up to then less what a stream remembers are gone
         self._lock = threading.RLock()
 
@@ -228,7 +229,7 @@ class Graph:
             for node in [*(output.parent for output in self.outputs), *self.inputs]:
                 node.start(zero_ms, 0)
             self._nodes = list(self._reachable())
-            self._generated_ms = self._forgotten_ms = zero_ms
+            self._generated_ms = self._reached_ms = self._forgotten_ms = zero_ms
             for node in self._nodes:
                 node.remember_ms = max(node.remember_ms, self.remember_ms or 0)
 
@@ -240,6 +241,7 @@ class Graph:
                 if isinstance(node, ReceivingNode):
                     node.allocate(time_ms, blocks.get(node.stream_id))
             self._generated_ms = time_ms
+            self._skip_to(time_ms)
             for any_node in self._nodes:
                 any_node.forget_failure()  # of batches before: a window that reaches back to one may be lucky this time
             jobs = []
@@ -253,6 +255,13 @@ class Graph:
                     run = self._with_states(output, run, time_ms)
                     jobs.append(OutputJob(time_ms, output_id, output.name, output.description, run))
             return tuple(jobs)
+
+    def _skip_to(self, time_ms: int) -> None:
+        """No batch took place between the latest one and this, if that isn't the next."""
+        if time_ms > self._reached_ms + self.batch_ms:
+            for node in self._nodes:
+                node.skipped = (*node.skipped, (self._reached_ms, time_ms))
+        self._reached_ms = max(self._reached_ms, time_ms)
 
     def _with_states(self, output: Output, run: Callable[[], None], time_ms: int) -> Callable[[], None]:
         """The job of an output; the states that it follows from are stored too: earlier ones before, its own after."""
@@ -379,7 +388,7 @@ class Graph:
             for uid in ledger.inputs.keys() & inputs.keys():
                 for time_ms, data in sorted(ledger.inputs[uid].items()):
                     inputs[uid].restore_batch(time_ms, data)
-            self._generated_ms = ledger.generated_ms
+            self._generated_ms = self._reached_ms = ledger.generated_ms
             return {uid: self._restore_state(state, ledger, first_ms) for uid, state in states.items()}
 
     def _restore_state(self, state: Versioned, ledger: Ledger, first_ms: int) -> tuple[int, int | None]:

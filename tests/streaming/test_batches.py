@@ -164,6 +164,18 @@ def test_late_generator_catches_up_tick_by_tick_with_nominal_times():
     assert driven(Generated(4000, (job(4000),), {}, 4507), 4507)[-1] == Wake(5000)
 
 
+def test_ticks_become_one_that_is_aligned_when_the_clock_leaps_over_too_many():
+    driven = begun(late_max=3)
+    driven.tick(2000)
+    assert driven(Woken(), 6999) == [Allocate(3000)]  # three are late
+    driven(Allocated(3000, {}), 6999)
+    (*_, warning, allocate) = driven(Generated(3000, (), {}, 6999), 7_000_123)
+    assert (warning.level, "the 6997 batches that are due are merged into one" in warning.text) == (logging.WARNING, True)
+    assert allocate == Allocate(7_000_000)
+    driven(Allocated(7_000_000, {}), 7_000_124)
+    assert driven(Generated(7_000_000, (), {}, 7_000_124), 7_000_124)[-1] == Wake(7_001_000)
+
+
 def test_tick_without_jobs_has_no_events_and_is_forgotten_at_once():
     driven = begun()
     text = "No jobs added for time 2000 ms"

@@ -48,7 +48,7 @@ class Node:
     def _begin(self) -> None:
         """Have all that comes about while it runs as before the start; also when it comes out of a checkpoint."""
         self.zero_ms: int | None = None  # None before the start
-        self.skipped: Sequence[tuple[int, int]] = ()  # (after, before): between them, restarts have left out batches
+        self.skipped: Sequence[tuple[int, int]] = ()  # (after, before): between them there was no batch
         self._rdds: dict[int, RDD[Any] | None] = {}  # by batch time; None: it has no RDD in that batch
         self._failure: tuple[int, Exception] | None = None  # the latest batch that failed, so that it fails only once
 
@@ -159,6 +159,7 @@ class Node:
     def forget(self, until_ms: int, *, unpersist: bool) -> None:
         """Drop the RDDs of batches up to `until_ms` less what is remembered; parents are not told."""
         until_ms -= self.remember_ms
+        self.skipped = [(after_ms, before_ms) for after_ms, before_ms in self.skipped if before_ms > until_ms]
         gone = [time_ms for time_ms in self._rdds if time_ms <= until_ms]
         if not gone:
             return

@@ -3,7 +3,7 @@
 - A core: it knows times, numbers and names, and neither RDDs, threads nor the clock.
 - A tick goes Allocate -> `Allocated` -> Generate -> `Generated` -> Submit, one at a time and none is left out: a late
   generator catches up tick by tick, each with its nominal time. While too many batches run, ticks wait, and what they
-  would take stays with the sources.
+  would take stays with the sources. Only if very many are late, because the clock has leapt, the last one stands for all.
 - A batch runs from `Generated` to its last output's end. What a running batch reads is never forgotten.
 - A batch is pending until all its outputs have succeeded. One that failed is complete for its listeners, and stays in
   `pending()` for whoever recovers it.
@@ -34,6 +34,8 @@ from headwater.streaming.listener import (
 
 # Batches that wait for their outputs, beyond which the next ones are late instead.
 WAITING_MAX = 1000
+# Ticks that are late, beyond which they become one.
+LATE_MAX = 1000
 # Times of failed batches that are remembered; without a checkpoint nobody can run them again, so the oldest go first.
 FAILED_KEPT_MAX = 1000
 
@@ -209,12 +211,21 @@ class BatchGenerator:
         batch_ms: the batch interval.
         stops_on_failure: whether a failed output stops the context; else the others go on.
         waiting_max: with so many batches that run or wait for it, ticks wait; at least 1.
+        late_max: more ticks that are late become one.
     """
 
-    def __init__(self, batch_ms: int, *, stops_on_failure: bool = False, waiting_max: int = WAITING_MAX) -> None:
+    def __init__(
+        self,
+        batch_ms: int,
+        *,
+        stops_on_failure: bool = False,
+        waiting_max: int = WAITING_MAX,
+        late_max: int = LATE_MAX,
+    ) -> None:
         self._batch_ms = batch_ms
         self._stops_on_failure = stops_on_failure
         self._waiting_max = waiting_max
+        self._late_max = late_max
         self._held = False  # a tick waits, or has until lately: that was said
         self._phase = Phase.CREATED
         self._next_ms = -1  # the next tick's nominal time, but for those that were missed
@@ -312,11 +323,24 @@ class BatchGenerator:
         if self._missed:
             self._generating_ms = self._missed.popleft()
             return [Allocate(self._generating_ms)]
+        leap = self._leap(now_ms)
         self._generating_ms = self._next_ms
         if self._phase is Phase.LAST_TICK:
             self._last_ms = self._next_ms
         self._next_ms += self._batch_ms
-        return [Allocate(self._generating_ms)]
+        return [*leap, Allocate(self._generating_ms)]
+
+    def _leap(self, now_ms: int) -> list[Any]:
+        """Have the latest of very many late ticks stand for all of them."""
+        late = (now_ms - self._next_ms) // self._batch_ms
+        if late <= self._late_max:
+            return []
+        text = (
+            f"The clock says {now_ms} ms, and the next batch was that of {self._next_ms} ms: the {late + 1} batches that "
+            "are due are merged into one. headwater.streaming.recovery.missedBatchesMax is the limit."
+        )
+        self._next_ms += late * self._batch_ms
+        return [Log(logging.WARNING, text)]
 
     def _hold(self) -> list[Any]:
         """Let ticks wait until a batch ends; this is said once, until half of the batches are done."""

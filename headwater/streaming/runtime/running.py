@@ -46,6 +46,8 @@ FINISH_SECONDS_MAX = 3600.0
 FAILED_HELD_MAX = 100
 # A restart waits so long for a clock that has been set back.
 CLOCK_BEHIND_MS_MAX = 600_000
+# The machine's clock is being set all the time: what is said of.
+CLOCK_SAID_MS_MIN = 1000
 # Batches that a line of the log names one by one.
 TIMES_LISTED_MAX = 100
 
@@ -118,12 +120,14 @@ class Running:
         self._finished = threading.Event()  # the generator has nothing left to wait for
         self._receivers_ended = threading.Event()
         self._own_threads: set[int] = set()  # of both loops, each entered by its own thread
+        self._ahead_ms = 0  # of the machine's clock, as far as that was said; the batch loop's thread's
         self._last_executor: dict[int, str] = {}  # where a receiver was lost: not there again, if it can be helped
         policy = failure_policy(conf)
         self.generator = batches.BatchGenerator(
             graph.batch_ms,
             stops_on_failure=policy.stops,
             waiting_max=conf.read("headwater.streaming.waitingBatchesMax"),
+            late_max=conf.read("headwater.streaming.recovery.missedBatchesMax"),
         )
         self.tracker = receivers.ReceiverTracker(
             names,
@@ -263,6 +267,7 @@ class Running:
 
     def _generate(self, action: batches.Generate) -> None:
         time_ms = action.time_ms
+        self._look_at_the_clock()
         jobs = self._graph.generate(time_ms, action.blocks)
         inputs = self._graph.brought(time_ms)
         generated = batches.Generated(time_ms, jobs, inputs, self._clock.now_ms())
@@ -274,6 +279,18 @@ class Running:
         # The same data, should the batch have to be run again: so no job begins before that's sure.
         data, memory = self._graph.batch_data(time_ms)
         self._keeping.batch_begun(time_ms, data, taken, memory, lambda _: self._batch_loop.post(generated))
+
+    def _look_at_the_clock(self) -> None:
+        """Say that the machine's clock was set back, once each time."""
+        ahead_ms = self._clock.ahead_ms()
+        if ahead_ms > self._ahead_ms + CLOCK_SAID_MS_MIN:
+            logger.warning(
+                "The machine's clock was set back: batches go on at their pace, and are %g s ahead of it until it has "
+                "caught up. Files that are taken by their modification time may seem too old meanwhile; with "
+                "headwater.streaming.fileStream.selection=identity none is left out.",
+                ahead_ms / 1000,
+            )
+        self._ahead_ms = ahead_ms
 
     def _abort(self, action: batches.Abort) -> None:
         logger.error("Stopping, as headwater.streaming.failure.policy=stop says: an output failed")

@@ -65,6 +65,12 @@ class Driver:
             heard += self.heard(1)
         return heard
 
+    def leap(self, seconds: int) -> None:
+        """Set the clock forward."""
+        clock = self.ssc._clock
+        assert isinstance(clock, ManualClock)
+        clock.advance(1000 * seconds)
+
     def stop(self) -> None:
         self.ssc.stop(stopSparkContext=False)
 

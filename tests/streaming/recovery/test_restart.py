@@ -121,6 +121,40 @@ def test_missed_batches_are_merged_when_they_are_more_than_the_cap(
     assert (driver.heard(3) if len(heard) > 1 else []) + driver.tick() == heard
 
 
+@settings(headwater__streaming__recovery__missedBatchesMax="3", spark__streaming__fileStream__minRememberDuration="2h")
+def test_windows_and_states_agree_when_the_clock_of_a_running_driver_leaps_and_after_a_restart(
+    drive: Callable[..., Driver], inbox: Path, results: Results
+) -> None:
+    outputs = {name: results.of(name) for name in ("plain", "inverse", "state")}
+
+    def define(ssc: StreamingContext) -> None:
+        pairs = ssc.textFileStream(str(inbox)).map(lambda line: (line, 1))
+        add = lambda a, b: a + b  # noqa: E731
+        pairs.reduceByKeyAndWindow(add, None, 6, 2).foreachRDD(outputs["plain"])
+        pairs.reduceByKeyAndWindow(add, lambda a, b: a - b, 6, 2).foreachRDD(outputs["inverse"])
+        pairs.updateStateByKey(lambda new, old: (old or 0) + 1).foreachRDD(outputs["state"])
+
+    driver = drive(define).start()
+    for second in range(4):
+        put(inbox, f"{second}", "a\nb", 1000 * second - 100)
+        driver.tick()
+    put(inbox, "leap", "a", 3700)
+    driver.leap(3600)
+    assert driver.heard(1) == [3603]
+    put(inbox, "then", "b", 3_603_700)
+    assert driver.tick(2) == [3604, 3605]
+    driver = drive(define).start(3_607_700)
+    assert driver.heard(2) == [3606, 3607]
+    driver.tick(2)
+    assert results.read("inverse") == results.read("plain")
+    assert [seconds for seconds, _ in results.read("plain")] == [1, 3, 3603, 3605, 3607, 3609]
+    assert [records for seconds, records in results.read("plain") if seconds > 3] == [
+        [["a", 1]], [["a", 1], ["b", 1]], [["a", 1], ["b", 1]], [["b", 1]]
+    ]
+    # Batches that did not take place evolve no state: from 0 s to 3 s, and from 3603 s on.
+    assert [records[0] for _, records in results.read("state") if records] == [["a", n] for n in range(1, 12)]
+
+
 @settings(headwater__streaming__recovery__missedBatches="merge")
 def test_windows_agree_after_merged_batches_and_another_restart(
     drive: Callable[..., Driver], inbox: Path, results: Results
