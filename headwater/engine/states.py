@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -365,10 +366,15 @@ def decode_segment(data: bytes, path: str) -> tuple[int, Iterator[tuple[Any, Any
 
 
 def _write_file(path: str, data: bytes) -> None:
-    from headwater.filesystem import open_write
+    from headwater.filesystem import open_write, remove
 
-    with open_write(path) as file:
-        file.write(data)
+    try:
+        with open_write(path) as file:
+            file.write(data)
+    except OSError:
+        with contextlib.suppress(OSError):  # on a full disk others need the room
+            remove(path)
+        raise
 
 
 def _file_bytes(path: str) -> int:

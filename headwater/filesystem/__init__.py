@@ -30,6 +30,7 @@ from headwater.filesystem.paths import (
     resolve,
     split_paths,
     sync,
+    write_all,
     write_whole,
 )
 from headwater.filesystem.remote import RemoteFileSystem
@@ -61,6 +62,7 @@ __all__ = [
     "resolve",
     "split_paths",
     "sync",
+    "write_all",
     "write_whole",
     "zstandard",
 ]

@@ -220,12 +220,28 @@ def write_whole(path: str, content: bytes) -> None:
         OSError: it can't be written; what was there stays.
     """
     filesystem, target = resolve(path)
-    temporary = f"{target}.tmp" if filesystem.renames else target
-    with filesystem.open(temporary, "wb") as file:
-        file.write(content)
-        sync(file)
-    if filesystem.renames:
+    if not filesystem.renames:
+        with filesystem.open(target, "wb") as file:
+            write_all(file, content)
+        return
+    temporary = f"{target}.tmp"
+    try:
+        with filesystem.open(temporary, "wb") as file:
+            write_all(file, content)
+            sync(file)
         filesystem.rename(temporary, target)
+    except BaseException:
+        with suppress(OSError):  # what counts is why it failed; on a full disk others need the room
+            filesystem.remove(temporary)
+        raise
+
+
+def write_all(file: BinaryIO, data: bytes) -> None:
+    """Write all of it: a raw file may take a part, near a limit; others take all, and don't all say so."""
+    rest = memoryview(data)
+    while rest:
+        written = file.write(rest)
+        rest = rest[written if isinstance(file, io.RawIOBase) else len(rest) :]
 
 
 def sync(file: BinaryIO) -> None:

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 60.0  # long, as others may use the machine: what is waited for comes at once, or never
 
 
 def await_true(condition: Callable[[], bool], what: str) -> None:

@@ -108,7 +108,7 @@ class _OpenSegment:
             positions.append(LogPosition(path, offset, len(record)))
             offset += len(record)
         self.clean = False
-        _write_all(self._file, b"".join(records))
+        filesystem.write_all(self._file, b"".join(records))
         if self._sync and self._local:
             filesystem.sync(self._file)
             if not self.length:
@@ -341,14 +341,6 @@ def _claim(file: BinaryIO, path: str) -> None:
     except BaseException:
         file.close()
         raise
-
-
-def _write_all(file: BinaryIO, data: bytes) -> None:
-    """Write all of it: a raw file may take a part, near a limit; others take all, and don't all say so."""
-    rest = memoryview(data)
-    while rest:
-        written = file.write(rest)
-        rest = rest[written if isinstance(file, io.RawIOBase) else len(rest) :]
 
 
 def _make_directory(system: filesystem.FileSystem, path: str, *, sync: bool) -> None:

@@ -3,7 +3,7 @@
 - A core: it knows times, numbers and names, and neither RDDs, threads nor the clock.
 - A tick goes Allocate -> `Allocated` -> Generate -> `Generated` -> Submit, one at a time and none is left out: a late
   generator catches up tick by tick, each with its nominal time. While too many batches run, ticks wait, and what they
-  would take stays with the sources. Only if very many are late, because the clock has leapt, the last one stands for all.
+  would take stays with the sources. Only if very many are late, as after a leap of the clock, the last stands for all.
 - A batch runs from `Generated` to its last output's end. What a running batch reads is never forgotten.
 - A batch is pending until all its outputs have succeeded. One that failed is complete for its listeners, and stays in
   `pending()` for whoever recovers it.
@@ -336,8 +336,8 @@ class BatchGenerator:
         if late <= self._late_max:
             return []
         text = (
-            f"The clock says {now_ms} ms, and the next batch was that of {self._next_ms} ms: the {late + 1} batches that "
-            "are due are merged into one. headwater.streaming.recovery.missedBatchesMax is the limit."
+            f"The clock says {now_ms} ms, and the next batch was that of {self._next_ms} ms: the {late + 1} batches "
+            "that are due are merged into one. headwater.streaming.recovery.missedBatchesMax is the limit."
         )
         self._next_ms += late * self._batch_ms
         return [Log(logging.WARNING, text)]

@@ -7,6 +7,7 @@ the Nth time.
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import signal
@@ -66,24 +67,29 @@ def remember(key: int, value: int | None, state: Any) -> None:
     state.update(total([value or 0], state.getOption()))
 
 
-def setup(root: str, options: dict[str, Any]) -> StreamingContext:
+def setup(root: str, options: dict[str, Any], receiver: Receiver | None = None) -> StreamingContext:
     conf = SparkConf(loadDefaults=False).setMaster(options.get("master", "local[2]")).setAppName("counting")
     conf.setAll(options.get("conf", {}).items())
     ssc = StreamingContext(SparkContext(conf=conf), options.get("batch", 0.2))
     ssc.checkpoint(f"{root}/checkpoints")
     if "port" in options:
-        numbers = ssc.receiverStream(Acknowledging(options["port"]))
+        receiver = Acknowledging(options["port"])
+    if receiver is not None:
+        numbers = ssc.receiverStream(receiver)
     else:
         numbers = ssc.textFileStream(f"{root}/in").map(int)
     pairs = numbers.map(lambda number: (number % KEYS, number))
     numbers.map(str).saveAsTextFiles(f"{root}/saved/ids")
     outputs = {"ids": numbers, "update": pairs.updateStateByKey(total, 2)}
-    if options.get("states", True):
-        outputs["map"] = pairs.mapWithState(StateSpec.function(remember).numPartitions(2)).stateSnapshots()
-        slide = 2 * options.get("batch", 0.2)
-        add, subtract = (lambda a, b: a + b), (lambda a, b: a - b)
-        outputs["inverse"] = pairs.reduceByKeyAndWindow(add, subtract, WINDOW_SECONDS, slide, 2)
-        outputs["plain"] = pairs.reduceByKeyAndWindow(add, None, WINDOW_SECONDS, slide, 2)
+    slide = 2 * options.get("batch", 0.2)
+    add, subtract = (lambda a, b: a + b), (lambda a, b: a - b)
+    more = {
+        "map": lambda: pairs.mapWithState(StateSpec.function(remember).numPartitions(2)).stateSnapshots(),
+        "inverse": lambda: pairs.reduceByKeyAndWindow(add, subtract, WINDOW_SECONDS, slide, 2),
+        "plain": lambda: pairs.reduceByKeyAndWindow(add, None, WINDOW_SECONDS, slide, 2),
+    }
+    for name in options.get("states", more):
+        outputs[name] = more[name]()
     for name, stream in outputs.items():
         stream.foreachRDD(lambda time, rdd, name=name: write(root, name, time, rdd))
     return ssc
@@ -140,6 +146,7 @@ def crash_at(point: str, number: int) -> None:
 
 
 def main() -> None:
+    faulthandler.register(signal.SIGUSR1)
     root, options = sys.argv[1], json.loads(sys.argv[2])
     point, _, number = os.environ.get("CRASH", "").partition(":")
     if point:

@@ -14,7 +14,7 @@ from collections import Counter
 from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, ClassVar
 
 from tests.streaming.recovery.counting import KEYS, WINDOW_SECONDS
 
@@ -26,10 +26,13 @@ PATIENCE_SECONDS = 40.0
 class Program:
     """The program in a directory, of which one process at a time runs."""
 
+    made: ClassVar[list[Program]] = []  # since somebody emptied it, to kill what is left of them
+
     def __init__(self, root: Path, **options: Any) -> None:
         self.root = root
         self.options = options
         self._process: subprocess.Popen[bytes] | None = None
+        self.made.append(self)
         for name in ("in", "out", "saved"):
             (root / name).mkdir(exist_ok=True)
 
@@ -86,8 +89,18 @@ class Program:
             if not missing and self._states_have(len(numbers)):
                 return
             assert self._process is not None and self._process.poll() is None, f"it has ended:\n{self.log()}"
-            text = f"missing: {sorted(missing)[:20]} of {len(numbers)}\n{self.log()[-8000:]}"
-            assert time.monotonic() < deadline, text
+            if time.monotonic() > deadline:
+                self._show_stacks()
+                raise AssertionError(f"missing: {sorted(missing)[:20]} of {len(numbers)}\n{self.log()[-12000:]}")
+            time.sleep(0.05)
+
+    def _show_stacks(self) -> None:
+        """Have the process write to its log what its threads are at."""
+        assert self._process is not None
+        before = len(self.log())
+        self._process.send_signal(signal.SIGUSR1)
+        deadline = time.monotonic() + 5
+        while len(self.log()) == before and time.monotonic() < deadline:
             time.sleep(0.05)
 
     def _states_have(self, records: int) -> bool:

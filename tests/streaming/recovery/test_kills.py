@@ -6,7 +6,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -26,6 +26,14 @@ CRASHES = [
     ("after-checkpoint:3", "after-checkpoint:1", "in-recovery:1", "after-recovery:1"),
 ]
 OFTEN = {"headwater.streaming.checkpoint.interval": "300ms"}
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left() -> Iterator[None]:
+    """Also when a test fails, its processes end: others are not to run beside them."""
+    yield
+    while Program.made:
+        Program.made.pop().kill()
 
 
 @pytest.mark.parametrize("crashes", CRASHES, ids=lambda crashes: crashes[0].partition(":")[0])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from headwater.errors import SparkException
 from headwater.streaming.recovery.cipher import Cipher
 from headwater.streaming.recovery.log import LogSettings, LogWriter, clean, read_log, read_record
+from tests.streaming.recovery.disks import MOUNT, bound_by_permissions, child, mounting
 
 PATIENCE_SECONDS = 30.0
 IMPORTS = "import os, sys\nfrom headwater.streaming.recovery.log import *\nfrom headwater.errors import *\n"
@@ -27,14 +27,6 @@ IMPORTS = "import os, sys\nfrom headwater.streaming.recovery.log import *\nfrom 
 
 def read(directory: Any, cipher: Cipher | None = None) -> list[bytes]:
     return [payload for _, payload in read_log(str(directory), cipher=cipher)]
-
-
-def child(code: str, *arguments: object, before: tuple[str, ...] = ()) -> list[str]:
-    """The lines that a process prints which runs the code, perhaps started by another command."""
-    command = [*before, sys.executable, "-c", IMPORTS + code, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
 
 
 # ------------------------------------------------------------------------------------------------ processes
@@ -105,15 +97,14 @@ writer.close()
 
 
 def test_acknowledged_records_stay_readable_when_a_file_may_not_grow(tmp_path: Path) -> None:
-    (line,) = child(FILE_LIMIT, tmp_path)
+    (line,) = child(IMPORTS + FILE_LIMIT, tmp_path)
     assert line.startswith(f"{errno.EFBIG} log {tmp_path}: 2 records of 5006 bytes could not be written in 3 tries: ")
     assert read(tmp_path) == [*(b"%04d" % number * 256 for number in range(20)), b"after"]
     assert len(list(tmp_path.iterdir())) == 8  # 3 records in each; the refused ones left nothing
 
 
 FULL_DISK = """
-import subprocess
-subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", sys.argv[1]], check=True)
+mount(sys.argv[1])
 os.chdir(sys.argv[1])
 with open("other", "wb") as file:
     file.write(bytes(300_000))
@@ -133,10 +124,8 @@ for _ in range(2):
 
 
 def test_log_on_a_full_disk_keeps_what_it_has_and_goes_on_when_there_is_room(tmp_path: Path) -> None:
-    apart = ("unshare", "--map-root-user", "--mount")
-    if shutil.which("unshare") is None or subprocess.run([*apart, "true"], capture_output=True).returncode:
-        pytest.skip("a file system of one's own can't be mounted here")
-    failed, kept, failed_again, kept_then = map(int, child(FULL_DISK, tmp_path, before=apart))
+    lines = child(IMPORTS + MOUNT + FULL_DISK, tmp_path, before=mounting())
+    failed, kept, failed_again, kept_then = map(int, lines)
     assert failed == failed_again == errno.ENOSPC
     assert 0 < kept < kept_then
 
@@ -156,13 +145,9 @@ writer.close()
 
 
 def test_log_in_a_read_only_directory_says_so(tmp_path: Path) -> None:
-    before: tuple[str, ...] = ()
-    if os.geteuid() == 0:  # whom permissions don't bind unless that is given up
-        if shutil.which("setpriv") is None:
-            pytest.skip("root can write anywhere, and there is no setpriv")
-        before = ("setpriv", "--bounding-set", "-dac_override")
+    before = bound_by_permissions()
     tmp_path.chmod(0o555)
-    made, appended = child(FORBIDDEN, tmp_path, before=before)
+    made, appended = child(IMPORTS + FORBIDDEN, tmp_path, before=before)
     assert int(made) == errno.EACCES
     assert appended.startswith(f"{errno.EACCES} log {tmp_path}: 1 records of 1 bytes could not be written in 3 tries: ")
     assert str(tmp_path) in appended and list(tmp_path.iterdir()) == []
