@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import queue
 import random
 import threading
 import time
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -229,3 +231,64 @@ def test_iterator_brings_no_more_than_the_rate_that_is_found(patience: float) ->
                 harness.run()
             assert counts[-1] == records
         assert counts[0] == 20  # the initial rate
+
+
+@pytest.mark.parametrize("selection", ["identity", "modificationTime"])
+def test_file_stream_takes_the_oldest_files_up_to_the_rate_and_the_rest_later(
+    no_context: None, tmp_path: Path, selection: str
+) -> None:
+    """A file waits longer than the window of the rule by modification time."""
+    settings = pressed(
+        headwater__streaming__fileStream__selection=selection,
+        headwater__streaming__fileStream__stabilityDuration="0",
+        spark__streaming__fileStream__minRememberDuration="2s",
+    )
+
+    def put(name: str, modified_ms: int) -> None:
+        (tmp_path / f".{name}").write_text(f"{name}\n" * 10)
+        os.utime(tmp_path / f".{name}", ns=(modified_ms * 1_000_000,) * 2)
+        (tmp_path / f".{name}").rename(tmp_path / name)
+
+    with StreamHarness(1.0, conf=settings) as harness:
+        taken = harness.collect(harness.ssc.textFileStream(str(tmp_path)), lambda lines: list(dict.fromkeys(lines)))
+        harness.start()
+        now_ms = harness.clock.now_ms()
+        put("a", now_ms + 100)
+        harness.run()
+        harness.ssc._graph.limit({0: 25.0})
+        for age, name in enumerate("hgfedcb"):  # the last in the alphabet is the oldest
+            put(name, now_ms + 1000 + age)
+        harness.run(4)
+        harness.ssc._graph.limit({0: 1.0})
+        put("j", now_ms + 4200)
+        put("i", now_ms + 4300)
+        harness.run(3)
+        assert taken == [["a"], ["g", "h"], ["e", "f"], ["c", "d"], ["b"], ["j"], ["i"], []]
+
+
+def test_file_stream_takes_one_file_until_it_knows_what_a_byte_is_worth(no_context: None, tmp_path: Path) -> None:
+    settings = pressed(spark__streaming__backpressure__initialRate="25")
+    with StreamHarness(1.0, conf=settings) as harness:
+        counts = harness.collect(harness.ssc.textFileStream(str(tmp_path)).count(), lambda found: found[0])
+        harness.start()
+        for name in "abcde":
+            (tmp_path / name).write_text(f"{name}\n" * 10)
+            os.utime(tmp_path / name, ns=((harness.clock.now_ms() + 100) * 1_000_000,) * 2)
+        harness.run(4)
+        assert counts == [10, 20, 20, 0]
+
+
+def test_file_that_cannot_be_read_is_not_in_the_way_of_the_next_one(no_context: None, tmp_path: Path) -> None:
+    settings = pressed(spark__streaming__backpressure__initialRate="5")
+    with StreamHarness(1.0, conf=settings) as harness:
+        read = lambda sc, path: sc.parallelize([int(Path(path).read_text())])  # noqa: E731
+        taken = harness.collect(harness.ssc.fileStream(str(tmp_path), reader=read))
+        harness.start()
+        for age, text in enumerate(("broken", "1", "2")):
+            (tmp_path / text).write_text(text)
+            os.utime(tmp_path / text, ns=((harness.clock.now_ms() + 100 + age) * 1_000_000,) * 2)
+        harness.runBatch()
+        harness.runBatch()
+        with pytest.raises(SparkException, match="broken could not be read"):
+            harness.ssc.awaitTerminationOrTimeout(0)
+        assert taken == [[1], [2]]

@@ -2,6 +2,8 @@
 
 - Files are marked as taken once the batch's RDD is made. One whose data can't be had is left out, said so, and found
   again; an exception of the program's filter fails the stream's batch, and all its files are found again.
+- With back-pressure a batch takes the oldest files, as many as its rate allows by what a byte was worth so far, and one
+  at least. The others wait; none is lost.
 - Tasks count the records that they read. Counts are kept by batch, file and split, so that an output that reads a
   file again, or a task that is tried again, doesn't count twice.
 """
@@ -9,6 +11,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from functools import partial
@@ -238,7 +241,7 @@ class FileInput(InputNode):
         self._report = report
         self.remember_ms = window_ms
 
-    not_kept = InputNode.not_kept | {"_files", "_left_out", "_trouble", "_begins_ms"}
+    not_kept = InputNode.not_kept | {"_files", "_left_out", "_trouble", "_begins_ms", "_budget", "_records_a_byte"}
 
     def _begin(self) -> None:
         super()._begin()
@@ -246,6 +249,8 @@ class FileInput(InputNode):
         self._left_out: dict[str, None] = {}  # files that the latest batch could not read: each is told of once
         self._trouble = ""  # why the latest listing failed; it's logged once
         self._begins_ms = 0  # batches before this are restored, or have brought nothing
+        self._budget = math.inf  # records that a batch may bring
+        self._records_a_byte: float | None = None  # of the batches before; None: nothing is known
 
     def taken(self) -> dict[int, tuple[str, ...]]:
         """Batch time -> paths of the files that it took, of the remembered batches that were listed."""
@@ -277,24 +282,55 @@ class FileInput(InputNode):
             self._listing_failed(time_ms, error)
             return self._sc.emptyRDD()
         self._trouble = ""
-        opened, taken, left_out = [], [], []
-        for file in self._selection.find(listing, time_ms):
-            try:
-                opened.append(self._reader.open(file, time_ms))
-            except Exception as error:
-                self._file_failed(time_ms, file.path, error)
-                left_out.append(file.path)
-            else:
-                taken.append(file)
-        self._left_out = dict.fromkeys(left_out)
-        rdd = self._reader.unite(opened) if opened else self._sc.emptyRDD()
+        opened, put_off = self._open(self._selection.find(listing, time_ms), time_ms)
+        taken = [file for file, _ in opened]
+        rdd = self._reader.unite([share for _, share in opened]) if opened else self._sc.emptyRDD()
         self._selection.mark(time_ms, taken)
+        self._selection.put_off(put_off)
         self._lister.settle(self._selection.is_settled)
         self._files[time_ms] = tuple(taken)
         if taken:
             paths = "\n".join(file.path for file in taken)
             logger.info("%s: new files at time %d ms:\n%s", self.describe(), time_ms, paths)
         return rdd
+
+    def _open(
+        self, found: Sequence[FileStatus], time_ms: int
+    ) -> tuple[list[tuple[FileStatus, Any]], Sequence[FileStatus]]:
+        """Open the files that the batch takes, the oldest first; returns them by path, and those to put off."""
+        opened: list[tuple[FileStatus, Any]] = []
+        left_out: list[str] = []
+        by_age, room = sorted(found, key=lambda file: (file.mtime_ms, file.path)), self._budget
+        put_off: Sequence[FileStatus] = ()
+        for position, file in enumerate(by_age):
+            if opened and self._expected(file) > room:  # so one that can't be read isn't in the way of the next
+                put_off = by_age[position:]
+                break
+            try:
+                opened.append((file, self._reader.open(file, time_ms)))
+            except Exception as error:
+                self._file_failed(time_ms, file.path, error)
+                left_out.append(file.path)
+            else:
+                room -= self._expected(file)
+        self._left_out = dict.fromkeys(left_out)
+        return sorted(opened, key=lambda pair: pair[0].path), put_off
+
+    def _expected(self, file: FileStatus) -> float:
+        """How many records a file has, by all that is known; if that is nothing it may be any number."""
+        if self._budget == math.inf:
+            return 0
+        return math.inf if self._records_a_byte is None else file.size * self._records_a_byte
+
+    def limit(self, records_per_second: float) -> None:
+        self._budget = records_per_second * self.slide_ms / 1000
+
+    def completed(self, time_ms: int) -> None:
+        size = sum(file.size for file in self._files.get(time_ms, ()))
+        if size:
+            records = sum(read.records for read in tuple(self._counts.value.get(time_ms, {}).values()))
+            before = records / size if self._records_a_byte is None else self._records_a_byte
+            self._records_a_byte = (before + records / size) / 2  # files differ
 
     def brought(self, time_ms: int) -> StreamInputInfo | None:
         files = self._files.get(time_ms)

@@ -46,6 +46,9 @@ class Selection(Protocol):
     def mark(self, time_ms: int, files: Iterable[FileStatus]) -> None:
         """These files are the batch's."""
 
+    def put_off(self, files: Iterable[FileStatus]) -> None:
+        """These files that `find` gave wait for a later batch: it gives them again until they are taken or gone."""
+
     def is_settled(self, file: FileStatus) -> bool:
         """Whether the file of the latest listing will not be found later, unless it changes."""
 
@@ -69,7 +72,8 @@ class ByModificationTime:
     window, not after T, and if no file of its path was taken within the window.
 
     So it forgets what it took with the window. A file from before the window, or one whose modification time lies
-    before that of the stream, is never taken, and a touched one is taken again.
+    before that of the stream, is never taken, and a touched one is taken again. One that was found in time and put off
+    is taken however old it becomes.
 
     Args:
         ignore_until_ms: files that were modified at this time or earlier are never taken.
@@ -85,6 +89,8 @@ class ByModificationTime:
         self._reaches_ms: int | None = None  # the first batch after a restart takes what was modified after this
         self._told = False  # whether `changes` was asked
         self._taken: dict[str, int] = {}  # path -> batch time; of the window's batches
+        self._put_off: set[str] = set()  # paths that are taken however old they have become
+        self._told_put_off: set[str] = set()  # as `changes` said last
 
     def find(self, listing: Listing, time_ms: int) -> list[FileStatus]:
         reaches_ms = time_ms - self._window_ms
@@ -92,25 +98,39 @@ class ByModificationTime:
             reaches_ms, self._reaches_ms = min(reaches_ms, self._reaches_ms), None
         self._after_ms = max(self._ignore_until_ms, reaches_ms)
         self._forget(reaches_ms)
+        if self._put_off:
+            self._put_off &= {file.path for file in listing.files}
         found = [
             file
             for file in listing.files
-            if self._after_ms < file.mtime_ms <= time_ms
+            if (self._after_ms < file.mtime_ms or file.path in self._put_off)
+            and file.mtime_ms <= time_ms
             and file.path not in self._taken
             and (self._accept is None or self._accept(file.path))
         ]
         return sorted(found, key=_path)
 
     def mark(self, time_ms: int, files: Iterable[FileStatus]) -> None:
-        self._taken.update(dict.fromkeys((file.path for file in files), time_ms))
+        taken = dict.fromkeys((file.path for file in files), time_ms)
+        self._taken.update(taken)
+        self._put_off.difference_update(taken)
+
+    def put_off(self, files: Iterable[FileStatus]) -> None:
+        self._put_off.update(file.path for file in files)
 
     def is_settled(self, file: FileStatus) -> bool:
+        if file.path in self._put_off:
+            return False
         # One that was modified after it was taken may be taken again, once the window has passed.
         return file.mtime_ms <= max(self._after_ms, self._taken.get(file.path, -1))
 
     def changes(self) -> dict[str, Any]:
         told, self._told = self._told, True
-        return {} if told else {_IGNORED: self._ignore_until_ms}
+        changes: dict[str, Any] = {} if told else {_IGNORED: self._ignore_until_ms}
+        changes |= dict.fromkeys(self._put_off - self._told_put_off, True)
+        changes |= dict.fromkeys(self._told_put_off - self._put_off)
+        self._told_put_off = set(self._put_off)
+        return changes
 
     def go_on(self, next_ms: int, memory: Mapping[str, Any]) -> None:
         # A later batch that takes its place must not find the files too old for it.
@@ -118,6 +138,8 @@ class ByModificationTime:
         if _IGNORED in memory:
             self._ignore_until_ms = memory[_IGNORED]
             self._told = True
+        self._put_off = set(memory) - {_IGNORED}
+        self._told_put_off = set(self._put_off)
 
     def _forget(self, until_ms: int) -> None:
         for path in [path for path, taken_ms in self._taken.items() if taken_ms <= until_ms]:
@@ -196,6 +218,9 @@ class ByIdentity:
     def mark(self, time_ms: int, files: Iterable[FileStatus]) -> None:
         for file in files:
             self._know(file, taken=True)
+
+    def put_off(self, files: Iterable[FileStatus]) -> None:
+        """They stay pending."""
 
     def is_settled(self, file: FileStatus) -> bool:
         return file.path in self._known or file.path.endswith(TEMPORARY_SUFFIXES)

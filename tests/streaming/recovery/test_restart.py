@@ -256,6 +256,21 @@ def test_file_taken_long_ago_is_not_taken_again(
     assert sorted(results.records("lines")) == ["1", "2", "3"]
 
 
+@pytest.mark.parametrize("sc", [{}, IDENTITY.args[1][0]], ids=["modificationTime", "identity"], indirect=True)
+def test_file_that_was_put_off_is_taken_after_a_restart_however_old_it_is(
+    drive: Callable[..., Driver], lines: Callable[..., None], inbox: Path, results: Results
+) -> None:
+    driver = drive(lines).start()
+    driver.ssc._graph.limit({0: 1.0})
+    for name in "abcd":
+        put(inbox, name, name, -100)
+    driver.tick(2)
+    driver = drive(lines).start(60_300)
+    driver.heard(1)
+    driver.tick()
+    assert sorted(results.records("lines")) == ["a", "b", "c", "d"]
+
+
 @IDENTITY
 def test_what_a_file_stream_knows_is_bounded_by_its_directory(
     drive: Callable[..., Driver], lines: Callable[..., None], inbox: Path, checkpoints: Path
