@@ -453,6 +453,9 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
         _int("headwater.streaming.receiver.maxRestarts", "", "How often in a row a receiver is started again without "
             "storing anything in between. After that `awaitTermination` raises its failure, and its stream stays "
             "empty.", absent="no limit"),
+        _bool("headwater.streaming.receiver.rebalance", "true", "Whether receivers move, one after the other and "
+            "without loss, when an executor has come and another one has two more of them. Those that have a preferred "
+            "location stay."),
         _bytes("headwater.streaming.receiver.memoryLimit", "", "Received, not yet processed blocks that one executor "
             "keeps in memory. More go to disk, if their storage level allows.",
             same_as="spark.executor.memory", share=0.5, least=1),

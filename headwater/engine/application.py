@@ -162,6 +162,7 @@ class Application:
         self._handles: dict[int, JobHandle] = {}
         self._receivers: dict[int, tuple[str, Callable[[Any], None]]] = {}  # id -> executor, who listens
         self._hosts: dict[str, str] = {}  # executor -> host, of all that are there
+        self._on_executors: Callable[[frozenset[str]], None] | None = None  # is told when one has come or gone
         self._states: dict[int, Callable[[StoredVersion, bool], None]] = {}  # id -> who listens
         self._files: list[tuple[str, bytes, bool]] = []
         self._sent: dict[str, set[int]] = {}  # executor -> broadcasts that it has; the loop's thread only
@@ -327,6 +328,20 @@ class Application:
         """The executors that are there, and the host of each."""
         return dict(self._hosts)
 
+    def watch_executors(self, on_change: Callable[[frozenset[str]], None] | None) -> None:
+        """Have somebody told which executors are there, now and whenever one has come or gone; None: nobody.
+
+        On an engine's thread; must not block.
+        """
+        with self._lock:
+            self._on_executors = on_change
+        self._tell_executors()
+
+    def _tell_executors(self) -> None:
+        with self._lock:  # in order
+            if self._on_executors is not None:
+                self._on_executors(frozenset(self._hosts))
+
     # -------------------------------------------------------------------------------------------- receivers
     def start_receiver(
         self,
@@ -336,9 +351,7 @@ class Application:
         preferred_host: str | None = None,
         avoid: str | None = None,
     ) -> str:
-        """Run a receiver on the executor that has the fewest; returns that executor's id.
-
-        It stays there: executors that come later take the receivers that are launched after that.
+        """Run a receiver on the executor that has the fewest; returns that executor's id. It stays there.
 
         Args:
             factory: a pickled callable; the executor calls it with a `ReceiverHost` and keeps the handle it returns.
@@ -353,7 +366,8 @@ class Application:
         self._check_running()
         executors = self._backend.executors()
         with self._lock:
-            load = Counter(executor_id for executor_id, _ in self._receivers.values())
+            # Without itself: it may be about to leave another one.
+            load = Counter(executor_id for i, (executor_id, _) in self._receivers.items() if i != receiver_id)
             preferred = [e for e in executors if preferred_host and _is_on(self._hosts.get(e, ""), preferred_host)]
             if preferred_host and not preferred:
                 log.warning("receiver %d prefers %s, where no executor is", receiver_id, preferred_host)
@@ -376,6 +390,8 @@ class Application:
 
     def stop_receiver(self, receiver_id: int, timeout: float) -> None:
         """Stop a receiver and wait for that, `timeout` seconds at most."""
+        with self._lock:
+            entry = self._receivers.get(receiver_id)
         handle = self._receiver_executor(receiver_id)
         if handle is not None:
             thread = threading.Thread(target=handle.stop_receiver, args=(receiver_id,), daemon=True)
@@ -385,7 +401,8 @@ class Application:
                 log.warning("receiver %d has not stopped within %g s", receiver_id, timeout)
                 return
             with self._lock:
-                self._receivers.pop(receiver_id, None)
+                if self._receivers.get(receiver_id) is entry:  # else it was started anew as soon as it had stopped
+                    del self._receivers[receiver_id]
 
     def _receiver_executor(self, receiver_id: int) -> Any:
         with self._lock:
@@ -431,6 +448,8 @@ class Application:
         self._loop.post(event)
         if kind is ExecutorLeft:
             self._executor_left(event)
+        if kind in (ExecutorJoined, ExecutorLeft):
+            self._tell_executors()
 
     def _executor_left(self, event: ExecutorLeft) -> None:
         hopeless = self._backend.left(event.executor_id, event.reason)

@@ -419,8 +419,9 @@ class StreamingContext:
         """Records from a TCP server that sends blocks, encoded already; made by `headwater.streaming.rawFrame`.
 
         Blocks are stored as they come: the fastest way in, for a server that you trust (unpickling runs its code). A
-        block is a partition. How many records it has isn't counted, and `spark.streaming.receiver.maxRate` doesn't
-        slow it down. Connects again whenever the server can't be reached, goes away, or sends no valid frame.
+        block is a partition. `rawFrame` says how many records it has; where a server of another kind doesn't, they are
+        counted in text only, and no rate limits the others. Connects again whenever the server can't be reached, goes
+        away, or sends no valid frame.
 
         Args:
             hostname: of the server.

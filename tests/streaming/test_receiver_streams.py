@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import contextmanager
 from itertools import count
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -22,6 +23,7 @@ from headwater.errors import SparkException
 from headwater.streaming import Receiver, StreamingContext, StreamingListener
 from headwater.streaming.runtime.batches import Phase
 from headwater.testing import StreamHarness
+from tests.engine.processes import await_true
 from tests.streaming.conftest import Harness
 
 BATCH_SECONDS = 0.1
@@ -244,6 +246,54 @@ def test_receiver_of_a_killed_executor_starts_on_another(no_context, patience):
     got.wait(lambda records: records[-1] != first, patience)
     ssc.stop()
     assert len(set(got.records)) == 2
+
+
+class Lists(Receiver):
+    """Stores lists of numbers, each once; notes in a file which of them are stored for certain, and by whom."""
+
+    def __init__(self, directory: Path, first: int) -> None:
+        super().__init__()
+        self.directory = directory
+        self.first = first
+
+    def onStart(self) -> None:
+        threading.Thread(target=self.run, daemon=True).start()
+
+    def run(self) -> None:
+        pause, notes = threading.Event(), self.directory / str(self.first)
+        done = len(notes.read_text().splitlines()) if notes.exists() else 0
+        with contextlib.suppress(SparkException), open(notes, "a", buffering=1) as file:  # it is stopped
+            for n in count(self.first + 4 * done, 4):
+                self.store([n])
+                file.write(f"{n} {os.getpid()}\n")
+                pause.wait(0.005)
+
+
+def test_receivers_move_to_the_executor_that_takes_the_place_of_a_dead_one_and_lose_nothing(
+    no_context, patience, tmp_path
+):
+    sc = SparkContext(conf=SparkConf().setMaster("local-cluster[2,1,512]").setAppName("t"))
+    ssc = StreamingContext(sc, BATCH_SECONDS)
+    got = Gathered()
+    ssc.union(*(ssc.receiverStream(Lists(tmp_path, first)) for first in range(4))).foreachRDD(got.add)
+    ssc.start()
+
+    def notes():
+        """(number, process) of all that is stored for certain, in the order of each receiver."""
+        paths = [tmp_path / str(first) for first in range(4)]
+        return [[tuple(map(int, line.split())) for line in path.read_text().splitlines()[:-1]] for path in paths]
+
+    def places():
+        return sorted(Counter(each[-1][1] for each in notes()).values()) if all(notes()) else []
+
+    await_true(lambda: all((tmp_path / str(first)).exists() for first in range(4)), "all receive")
+    await_true(lambda: places() == [2, 2], "they are spread")
+    before = {each[-1][1] for each in notes()}
+    os.kill(min(before), signal.SIGKILL)
+    await_true(lambda: places() == [2, 2] and {each[-1][1] for each in notes()} - before, "they are spread again")
+    stored = {number for each in notes() for number, _ in each}
+    got.wait(lambda records: stored <= set(records), patience)
+    ssc.stop()
 
 
 class Crowd(Receiver):

@@ -12,10 +12,12 @@ from headwater.engine.lineage import BlockRef
 from headwater.streaming.listener import ReceiverError, ReceiverInfo, ReceiverStarted, ReceiverStopped
 from headwater.streaming.runtime.batches import Allocate, Allocated, Announce, Drained, Log, Report
 from headwater.streaming.runtime.receivers import (
+    STOPPED_BY_DRIVER,
     Batch,
     BlockStored,
     Deregistered,
     Errored,
+    Executors,
     Halt,
     Launch,
     LaunchAll,
@@ -330,3 +332,89 @@ def test_receiver_that_was_given_up_is_not_reported_again_when_its_executor_dies
     actions = driven(Lost(0, 1, "e0 died"))
     assert reports(actions) == []
     assert driven(StopAll()) == [Drained(False)]
+
+
+# ------------------------------------------------------------------------------------------------ where they run
+def crowded(*names: str, **more: Any) -> Driven:
+    """Receivers that all run on e0."""
+    driven = running(*names, **more)
+    assert driven(Executors(frozenset({"e0"}))) == []
+    return driven
+
+
+def moved(driven: Driven, stream_id: int, to: str) -> list[Any]:
+    """What follows when a receiver that was halted has stopped, and runs elsewhere."""
+    assert Launch(stream_id, 2, -1) in driven(Deregistered(stream_id, 1, STOPPED_BY_DRIVER, "", False))
+    driven(Launched(stream_id, 2, to))
+    return driven(Registered(stream_id, 2, "h", to))
+
+
+def halts(actions: list[Any]) -> list[int]:
+    return [action.stream_id for action in actions if isinstance(action, Halt)]
+
+
+def test_receivers_move_one_after_the_other_until_no_executor_has_two_more():
+    driven = crowded("a", "b", "c", "d", "e")
+    assert halts(driven(Executors(frozenset({"e0", "e1"})))) == [0]
+    assert halts(driven(Executors(frozenset({"e0", "e1", "e2"})))) == []  # one at a time
+    assert halts(moved(driven, 0, "e1")) == [1]
+    assert halts(moved(driven, 1, "e2")) == [2]
+    assert halts(moved(driven, 2, "e1")) == []
+    assert [info.executorId() for info in driven.core.infos().values()] == ["e1", "e2", "e1", "e0", "e0"]
+
+
+def test_receivers_stay_when_the_difference_is_one_or_they_are_not_to_move():
+    assert driven_to_two(crowded("a")) == []
+    assert driven_to_two(crowded("a", "b", moves=False)) == []
+    assert driven_to_two(crowded("a", "b")) == [0]
+
+
+def driven_to_two(driven: Driven) -> list[int]:
+    return halts(driven(Executors(frozenset({"e0", "e1"}))))
+
+
+def test_receiver_that_prefers_a_place_stays_there():
+    driven = Driven("a", "b", "c")
+    driven(LaunchAll())
+    for stream_id in range(3):
+        driven(Registered(stream_id, 1, "h", "e0"))  # before the engine's answer: nobody knows yet whether it may move
+    assert driven_to_two(driven) == []
+    assert driven(Launched(0, 1, "e0", movable=False)) == []
+    driven(Executors(frozenset({"e0", "e1", "e2"})))
+    assert halts(driven(Launched(2, 1, "e0"))) == [2]
+
+
+def test_receiver_that_comes_back_to_where_it_was_is_left_there():
+    driven = crowded("a", "b")
+    assert driven_to_two(driven) == [0]
+    assert halts(moved(driven, 0, "e0")) == []
+    assert halts(driven(Executors(frozenset({"e0"})))) == []
+    assert driven_to_two(driven) == [0]  # one that comes later counts
+
+
+def test_receiver_that_stops_by_itself_while_it_is_to_move_is_not_launched_again():
+    driven = crowded("a", "b")
+    driven_to_two(driven)
+    actions = driven(Deregistered(0, 1, "had enough", "", False))
+    assert not any(isinstance(action, Launch) for action in actions)
+
+
+def test_receiver_whose_executor_dies_while_it_is_to_move_is_launched_at_once():
+    driven = crowded("a", "b")
+    driven_to_two(driven)
+    assert Launch(0, 2, -1) in driven(Lost(0, 1, "executor e0 was lost"))
+
+
+def test_receiver_that_restarts_while_it_is_to_move_answers_once_more():
+    driven = crowded("a", "b")
+    driven_to_two(driven)
+    assert not any(isinstance(a, Launch) for a in driven(Deregistered(0, 1, "again", "", True)))
+    assert Launch(0, 2, -1) in driven(Deregistered(0, 1, STOPPED_BY_DRIVER, "", False))
+
+
+def test_stop_waits_for_a_receiver_that_is_to_move_and_halts_it_no_more():
+    driven = crowded("a", "b")
+    driven_to_two(driven)
+    assert halts(driven(StopAll())) == [1]
+    driven(Deregistered(1, 1, STOPPED_BY_DRIVER, "", False))
+    assert driven(Deregistered(0, 1, STOPPED_BY_DRIVER, "", False))[-1] == Drained(False)

@@ -6,11 +6,14 @@
 - A block belongs to exactly one batch: the first `Allocate` after its arrival takes it.
 - A receiver that can't start or loses its executor is launched again, later each time; one that stopped itself is not,
   nor one that has failed too often in a row without storing anything.
+- When an executor has come, receivers move one after the other until no executor has two more than another: each is
+  stopped in good order, then launched where the fewest are.
 """
 
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -24,6 +27,8 @@ from headwater.streaming.runtime.batches import Allocate, Allocated, Announce, D
 
 # The first pause after a failed launch; it doubles up to `spark.streaming.receiverRestartDelay`.
 FIRST_PAUSE_MS = 100
+# What a receiver says that has stopped because it was halted.
+STOPPED_BY_DRIVER = "Stopped by driver"
 # Different errors of a receiver that are told apart; further ones are logged each time.
 COMPLAINTS_MAX = 100
 
@@ -89,11 +94,18 @@ class LaunchAll(NamedTuple):
 
 
 class Launched(NamedTuple):
-    """The engine runs the receiver on this executor."""
+    """The engine runs the receiver on this executor. `movable`: any other would do as well."""
 
     stream_id: int
     epoch: int
     executor_id: str
+    movable: bool = True
+
+
+class Executors(NamedTuple):
+    """The executors that are there, after one has come or gone."""
+
+    executor_ids: frozenset[str]
 
 
 class Lost(NamedTuple):
@@ -163,6 +175,7 @@ class Life(Enum):
     RUNNING = "running"
     PAUSED = "paused"  # between an end and the next launch
     RESTARTING = "restarting"  # pauses in its executor, by its own wish
+    MOVING = "moving"  # stopping, to be launched where fewer are
     STOPPING = "stopping"
     STOPPED = "stopped"
 
@@ -193,6 +206,8 @@ class _Receiver:
     epoch: int = 0
     host: str = ""
     executor_id: str = ""
+    movable: bool | None = None  # None: not known, as the engine hasn't answered
+    moved_from: str = ""  # the executor that it left last to have fewer there
     rate: float | None = None  # what back-pressure allows; each launch begins with it
     pause_ms: int = 0  # before the next launch; grows with each failure, 0 once it runs
     failures: int = 0  # restarts and launches in a row, without a block in between
@@ -224,6 +239,7 @@ class _Receiver:
 
 
 _ENDED = (Life.STOPPED, Life.NEW)
+_IN_PLACE = (Life.LAUNCHING, Life.RUNNING, Life.RESTARTING)
 
 
 class ReceiverTracker:
@@ -236,6 +252,7 @@ class ReceiverTracker:
         restarts_max: how often in a row a receiver is started again without storing anything; None: without end.
         rate: what each may take to begin with, records a second; None: no limit.
         copies: stream id -> how many copies of a block are expected, if more than one.
+        moves: whether receivers move when an executor has come.
     """
 
     def __init__(
@@ -247,6 +264,7 @@ class ReceiverTracker:
         restarts_max: int | None = None,
         rate: float | None = None,
         copies: Mapping[int, int] | None = None,
+        moves: bool = True,
     ) -> None:
         self._receivers = {
             stream_id: _Receiver(stream_id, name, rate=rate, copies=(copies or {}).get(stream_id, 1))
@@ -255,6 +273,9 @@ class ReceiverTracker:
         self._restart_delay_ms = restart_delay_ms
         self._restarts_max = restarts_max
         self._recorded = recorded
+        self._moves = moves
+        self._executors: frozenset[str] = frozenset()  # as was last told
+        self._uneven = False  # an executor has come, and nobody has found since that it has its share
         self._stopping = False
         self._drained = False  # whether `Drained` was given
 
@@ -279,6 +300,8 @@ class ReceiverTracker:
                 return self._launched(event)
             case SetRate():
                 return self._set_rate(event)
+            case Executors():
+                return self._executors_changed(event)
             case Woken():
                 return self._woken(now_ms)
             case LaunchAll():
@@ -362,6 +385,7 @@ class ReceiverTracker:
         receiver.epoch += 1
         receiver.relaunch_ms = -1
         receiver.host = receiver.executor_id = ""
+        receiver.movable = None
         return Launch(receiver.stream_id, receiver.epoch, receiver.last_block_ms, receiver.rate)
 
     def _set_rate(self, event: SetRate) -> list[Any]:
@@ -372,20 +396,56 @@ class ReceiverTracker:
 
     def _launched(self, event: Launched) -> list[Any]:
         receiver = self._current(event)
-        if receiver is None or receiver.executor_id:
-            return []  # it was faster than the engine's answer
+        if receiver is None:
+            return []
+        receiver.movable = event.movable
+        if receiver.executor_id:
+            return self._move_one()  # it was faster than the engine's answer
         receiver.executor_id = event.executor_id
         # A stop may have come while the engine was launching it: then it had nothing to stop yet.
         return [Halt(receiver.stream_id)] if receiver.life is Life.STOPPING else []
 
     def _registered(self, event: Registered, now_ms: int) -> list[Any]:
         receiver = self._current(event)
-        if receiver is None or receiver.life in (Life.STOPPING, Life.STOPPED):
+        if receiver is None or receiver.life in (Life.MOVING, Life.STOPPING, Life.STOPPED):
             return []
         receiver.life = Life.RUNNING
         receiver.host, receiver.executor_id = event.host, event.executor_id
         receiver.running_since_ms = now_ms
-        return [Announce(ReceiverStarted(receiver.info))]
+        if receiver.executor_id == receiver.moved_from:
+            self._uneven = False  # it was put there again: whoever does that knows better
+        receiver.moved_from = ""
+        return [Announce(ReceiverStarted(receiver.info)), *self._move_one()]
+
+    def _executors_changed(self, event: Executors) -> list[Any]:
+        self._uneven |= bool(event.executor_ids - self._executors)
+        self._executors = event.executor_ids
+        return self._move_one()
+
+    def _move_one(self) -> list[Any]:
+        """Halt a receiver of the executor that has the most, if another has two fewer; one at a time."""
+        lives = [receiver.life for receiver in self._receivers.values()]
+        if not self._moves or not self._uneven or self._stopping or Life.MOVING in lives or Life.LAUNCHING in lives:
+            return []
+        count = Counter(receiver.executor_id for receiver in self._receivers.values() if receiver.life in _IN_PLACE)
+        least = min((count[executor_id] for executor_id in self._executors), default=0)
+        too_many = [
+            receiver
+            for receiver in self._receivers.values()
+            if receiver.life is Life.RUNNING and receiver.movable and count[receiver.executor_id] >= least + 2
+        ]
+        if not too_many:
+            # Of some it isn't known yet where they are, or whether they may move.
+            self._uneven = any(
+                receiver.life in (Life.PAUSED, Life.RESTARTING)
+                or (receiver.life is Life.RUNNING and receiver.movable is None)
+                for receiver in self._receivers.values()
+            )
+            return []
+        receiver = max(too_many, key=lambda receiver: count[receiver.executor_id])
+        receiver.life, receiver.moved_from = Life.MOVING, receiver.executor_id
+        text = f"{receiver.name} leaves executor {receiver.executor_id}: it goes where fewer receivers are"
+        return [Log(logging.INFO, text), Halt(receiver.stream_id)]
 
     def _errored(self, event: Errored, now_ms: int) -> list[Any]:
         receiver = self._current(event)
@@ -399,10 +459,11 @@ class ReceiverTracker:
         receiver = self._current(event)
         if receiver is None or receiver.life is Life.STOPPED:
             return []
-        was_asked = receiver.life is Life.STOPPING
+        was_asked = receiver.life in (Life.STOPPING, Life.MOVING)
+        moves = receiver.life is Life.MOVING and event.message == STOPPED_BY_DRIVER
         if event.restarts:
             # One that restarts while we wait for its end answers once more.
-            receiver.life = Life.STOPPING if was_asked else Life.RESTARTING
+            receiver.life = receiver.life if was_asked else Life.RESTARTING
         else:
             receiver.life = Life.STOPPED
         text = f"Deregistered receiver for stream {event.stream_id}"
@@ -418,13 +479,15 @@ class ReceiverTracker:
         if receiver.life is Life.RESTARTING and self._fails_for_good(receiver):
             receiver.life = Life.STOPPING
             actions += [Halt(receiver.stream_id), self._given_up(receiver)]
+        if moves and not event.restarts:
+            actions.append(self._launch(receiver))
         return [*actions, *self._drain()]
 
     def _lost(self, event: Lost, now_ms: int) -> list[Any]:
         receiver = self._current(event)
         if receiver is None or receiver.life is Life.STOPPED:
             return []
-        ran = receiver.life in (Life.RUNNING, Life.RESTARTING)
+        ran = receiver.life in (Life.RUNNING, Life.RESTARTING, Life.MOVING)
         was_given_up = receiver.life is Life.STOPPING and not self._stopping
         if ran and now_ms - receiver.running_since_ms >= self._restart_delay_ms:
             receiver.pause_ms = 0
@@ -477,6 +540,8 @@ class ReceiverTracker:
                 if receiver.life is not Life.LAUNCHING or receiver.executor_id:
                     actions.append(Halt(receiver.stream_id))
                 receiver.life = Life.STOPPING
+            elif receiver.life is Life.MOVING:
+                receiver.life = Life.STOPPING  # it was halted already
             elif receiver.life in (Life.NEW, Life.PAUSED):
                 receiver.life = Life.STOPPED
                 receiver.relaunch_ms = -1

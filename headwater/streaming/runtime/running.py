@@ -136,6 +136,7 @@ class Running:
             restarts_max=conf.read("headwater.streaming.receiver.maxRestarts"),
             rate=self._rate_initial,
             copies=self._copies_expected(),
+            moves=conf.read("headwater.streaming.receiver.rebalance"),
         )
         self._batch_loop = Loop("streaming-batches", self.generator, self._perform, clock, self._crashed)
         self._receiver_loop = Loop("streaming-receivers", self.tracker, self._perform, clock, self._crashed)
@@ -195,6 +196,7 @@ class Running:
         except BaseException:
             self._end()
             raise
+        self._application.watch_executors(lambda ids: self._receiver_loop.post(receivers.Executors(ids)))
         self._batch_loop.post(batches.Begin(first_ms, tuple(missed)))
         self._receiver_loop.post(receivers.LaunchAll())
 
@@ -226,6 +228,7 @@ class Running:
 
     def _end(self) -> None:
         """End our threads, as far as they were started, and close the streams."""
+        self._application.watch_executors(None)
         if not self._jobs.close(JOB_STOP_SECONDS):
             logger.warning("An output operation still runs: it is left to its end, and nobody hears of it")
         dropped = sorted({job.time_ms for job in self._jobs.dropped()})
@@ -359,18 +362,20 @@ class Running:
         )
         try:
             secrets = node.receiver._secrets()
+            preferred_host = node.receiver.preferredLocation()
             executor_id = self._application.start_receiver(
                 action.stream_id,
                 serializers.dumps(functools.partial(run_receiver, node.receiver, settings, secrets=secrets)),
                 functools.partial(self._heard, action.stream_id, action.epoch),
-                preferred_host=node.receiver.preferredLocation(),
+                preferred_host=preferred_host,
                 avoid=self._last_executor.get(action.stream_id),
             )
         except Exception as error:
             logger.error("Receiver for stream %d could not be launched", action.stream_id, exc_info=error)
             self._receiver_loop.post(receivers.Lost(action.stream_id, action.epoch, f"{type(error).__name__}: {error}"))
             return
-        self._receiver_loop.post(receivers.Launched(action.stream_id, action.epoch, executor_id))
+        movable = preferred_host is None
+        self._receiver_loop.post(receivers.Launched(action.stream_id, action.epoch, executor_id, movable))
 
     def _heard(self, stream_id: int, epoch: int, payload: Any) -> None:
         """What a receiver posts, on a thread of the engine."""

@@ -163,14 +163,14 @@ class BlockGenerator:
         with self._counted_in():
             self._store_block(encode_records(records), len(records), 0, self._clock.now_ms())
 
-    def store_encoded(self, block: bytes) -> None:
-        """Make a block of bytes that are in a block's encoding already; the number of records is not known: 0.
+    def store_encoded(self, block: bytes, records: int) -> None:
+        """Make a block of bytes that are in a block's encoding already; 0 records: the number is not known.
 
         Raises:
             SparkException: the generator is not active, or the block could not be stored.
         """
         with self._counted_in():
-            self._store_block(block, 0, 0, self._clock.now_ms())
+            self._store_block(block, records, 0, self._clock.now_ms())
 
     def stop(self) -> None:
         """Take nothing more, store what was added, and end; waits for that, and for whoever adds in bulk.

@@ -1,7 +1,8 @@
 """Blocks from a TCP server that are encoded already: they are stored as they come, and decoded by tasks only.
 
 A frame is a length, four bytes, big-endian, and so many bytes: a block as `docs/formats/block.md` says, which is never
-looked into here. Unpickling runs whatever a pickle says: connect to servers that you trust with your machine.
+looked into here, perhaps after the number of its records, by which back-pressure goes. Unpickling runs whatever a
+pickle says: connect to servers that you trust with your machine.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from headwater.engine.blocks import encode_records
 from headwater.errors import SparkException
@@ -19,6 +20,7 @@ from headwater.streaming.sources.socket import READ_BYTES, SocketReceiver, _Run
 FRAME_BYTES_MAX = 128 << 20
 
 _LENGTH = struct.Struct(">i")
+_COUNT = struct.Struct(">cI")  # `N` and the number of records
 # How a block of each codec ends: a pickle with STOP, text with a newline, compressed data anyhow.
 _ENDS = {b"P": b".", b"T": b"\n", b"Z": b""}
 
@@ -33,37 +35,45 @@ def rawFrame(records: Iterable[Any]) -> bytes:
         SerializationError: a record can't be pickled.
         ValueError: the frame is larger than a stream takes, 128 MiB: make more of it.
 
-    >>> rawFrame(["a", "b"])[:5]
-    b'\\x00\\x00\\x00\\x16P'
+    >>> rawFrame(["a", "b"])[:10]
+    b'\\x00\\x00\\x00\\x1bN\\x00\\x00\\x00\\x02P'
     """
-    block = encode_records(list(records))
+    held = list(records)
+    block = _COUNT.pack(b"N", len(held)) + encode_records(held)
     if len(block) > FRAME_BYTES_MAX:
         raise ValueError(f"a frame of {len(block)} bytes is too large, {FRAME_BYTES_MAX} is the most: make more of it")
     return _LENGTH.pack(len(block)) + block
 
 
+class Frame(NamedTuple):
+    """What a frame holds; the number of records is 0 if it isn't known."""
+
+    block: bytes
+    records: int
+
+
 class FrameReader:
-    """Cuts a stream of bytes into the blocks of its frames."""
+    """Cuts a stream of bytes into its frames."""
 
     def __init__(self, frame_bytes_max: int = FRAME_BYTES_MAX) -> None:
         self._frame_bytes_max = frame_bytes_max
         self._rest = bytearray()  # the beginning of a frame
 
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        """The blocks that `data` completes, to be taken all.
+    def feed(self, data: bytes) -> Iterator[Frame]:
+        """The frames that `data` completes, to be taken all.
 
         Raises:
-            SparkException: after the blocks before them, bytes are no frame. What follows can't be understood either.
+            SparkException: after the frames before them, bytes are no frame. What follows can't be understood either.
         """
         self._rest += data
         while len(self._rest) >= _LENGTH.size:
             end = _LENGTH.size + self._length()
             if len(self._rest) < end:
                 return
-            block = bytes(memoryview(self._rest)[_LENGTH.size : end])
-            _check_block(block)
+            frame = _frame(bytes(memoryview(self._rest)[_LENGTH.size : end]))
+            _check_block(frame.block)
             del self._rest[:end]
-            yield block
+            yield frame
 
     def close(self) -> None:
         """The stream has ended.
@@ -84,6 +94,12 @@ class FrameReader:
         return length
 
 
+def _frame(body: bytes) -> Frame:
+    if body[:1] == b"N" and len(body) > _COUNT.size:
+        return Frame(body[_COUNT.size :], _COUNT.unpack_from(body)[1])
+    return Frame(body, body.count(b"\n") if body[:1] == b"T" else 0)
+
+
 def _check_block(block: bytes) -> None:
     end = _ENDS.get(block[:1])
     if end is None:
@@ -98,7 +114,7 @@ class RawSocketReceiver(SocketReceiver):
     def _read(self, run: _Run, connection: socket.socket) -> None:
         reader, store = FrameReader(), self._supervisor.store_encoded
         while data := connection.recv(READ_BYTES):
-            for block in reader.feed(data):
-                store(block)
+            for frame in reader.feed(data):
+                store(*frame)
         if not run.stopped:
             reader.close()

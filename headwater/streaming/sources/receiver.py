@@ -23,7 +23,15 @@ from headwater.engine.loop import Loop
 from headwater.errors import IllegalStateException, SparkException
 from headwater.storagelevel import StorageLevel
 from headwater.streaming.recovery.log import LogSettings, LogWriter
-from headwater.streaming.runtime.receivers import BlockStored, Deregistered, Errored, Limit, Registered, Taken
+from headwater.streaming.runtime.receivers import (
+    STOPPED_BY_DRIVER,
+    BlockStored,
+    Deregistered,
+    Errored,
+    Limit,
+    Registered,
+    Taken,
+)
 from headwater.streaming.sources.blocks import RECORDS_MAX, BlockGenerator, RateLimiter, ReceiverHost
 
 logger = logging.getLogger("headwater.streaming.sources.receiver")
@@ -311,9 +319,10 @@ class Supervisor:
             self._blocks.store_now(block)
             self._has_stored = True
 
-    def store_encoded(self, block: bytes) -> None:
-        """A block that is in the engine's encoding."""
-        self._blocks.store_encoded(block)
+    def store_encoded(self, block: bytes, records: int = 0) -> None:
+        """A block that is in the engine's encoding; 0 records: nobody has counted them, so no rate holds for it."""
+        self._limiter.acquire(records)
+        self._blocks.store_encoded(block, records)
         self._has_stored = True
 
     def store_text(self, data: bytes) -> None:
@@ -357,7 +366,7 @@ class Supervisor:
 
     def stop(self) -> None:
         """Stop the receiver and store what it added; waits for that."""
-        self._loop.post(Stop("Stopped by driver", ""))
+        self._loop.post(Stop(STOPPED_BY_DRIVER, ""))
         self._limiter.close()
         self._ended.wait()
         self._loop.stop()

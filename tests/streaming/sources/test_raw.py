@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.engine.blocks import decode
+from headwater.engine.blocks import decode, encode_records
 from headwater.errors import SparkException
 from headwater.streaming import StreamingContext, StreamingListener, rawFrame
 from headwater.streaming.sources import raw
@@ -30,13 +30,20 @@ def test_frames_are_read_as_they_were_written_however_they_are_cut(batches, data
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)))))
     reader = FrameReader()
     pieces = [stream[start:end] for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
-    assert [list(decode(block)) for piece in pieces for block in reader.feed(piece)] == batches
+    frames = [made for piece in pieces for made in reader.feed(piece)]
+    assert [list(decode(made.block)) for made in frames] == batches
+    assert [made.records for made in frames] == [len(batch) for batch in batches]
     reader.close()
 
 
 def test_block_of_text_is_lines():
-    (block,) = FrameReader().feed(frame(b"Tone\ntwo\r\n"))
-    assert list(decode(block)) == ["one", "two"]
+    (made,) = FrameReader().feed(frame(b"Tone\ntwo\r\n"))
+    assert (list(decode(made.block)), made.records) == (["one", "two"], 2)
+
+
+def test_records_of_a_pickle_are_not_counted_when_the_server_has_not():
+    (made,) = FrameReader().feed(frame(encode_records([1, 2, 3])))
+    assert (list(decode(made.block)), made.records) == ([1, 2, 3], 0)
 
 
 @pytest.mark.parametrize(
@@ -48,6 +55,8 @@ def test_block_of_text_is_lines():
         (b"GET / HTTP/1.1\r\n", "a frame of 1195725856 bytes"),
         (frame(b"Xabc"), "a block of unknown codec b'X': it must be b'P', b'T' or b'Z'"),
         (frame(b"Tno end"), r"a block of codec b'T' must end with b'\n', not b'd'"),
+        (frame(b"N\0\0\0\1"), "a block of unknown codec b'N'"),
+        (frame(b"N\0\0\0\1X"), "a block of unknown codec b'X'"),
         (frame(b"P\x80\x05"), r"a block of codec b'P' must end with b'.', not b'\x05'"),
     ],
 )
@@ -57,10 +66,10 @@ def test_bytes_that_are_no_frame_are_refused(data, text):
 
 
 def test_blocks_before_an_invalid_frame_are_read():
-    blocks = FrameReader().feed(frame(b"Ta\n") + frame(b"X"))
-    assert next(blocks) == b"Ta\n"
+    frames = FrameReader().feed(frame(b"Ta\n") + frame(b"X"))
+    assert next(frames) == (b"Ta\n", 1)
     with pytest.raises(SparkException, match="unknown codec"):
-        next(blocks)
+        next(frames)
 
 
 @pytest.mark.parametrize("data", [b"\0", frame(b"Ta\n")[:-1]])
@@ -81,6 +90,10 @@ def test_frame_that_no_stream_takes_is_not_made(monkeypatch):
 class Errors(StreamingListener):
     def __init__(self):
         self.stopped = queue.SimpleQueue()
+        self.records = 0
+
+    def onBatchCompleted(self, batchCompleted):
+        self.records += batchCompleted.batchInfo().numRecords()
 
     def onReceiverStopped(self, receiverStopped):
         self.stopped.put(receiverStopped.receiverInfo())
@@ -112,7 +125,7 @@ def test_frame_is_a_partition_and_an_invalid_one_restarts_the_receiver(sc, monke
         assert [records.get(timeout=patience) for _ in range(4)] == [1, ("two", 2.0), "three", "again"]
         assert "a block of unknown codec b'X'" in errors.stopped.get(timeout=patience).lastError()
         ssc.stop(stopSparkContext=False)
-    assert sum(partitions) == 3
+    assert (sum(partitions), errors.records) == (3, 4)
 
 
 @pytest.mark.parametrize(("port", "error"), [(0, ValueError), (65536, ValueError), ("9999", TypeError)])
