@@ -200,7 +200,7 @@ def test_local_properties_belong_to_a_thread_and_reach_tasks(sc: SparkContext) -
         sc.setLocalProperty("colour", "blue")
         seen.extend(sc.parallelize([1], 1).map(colour).collect())
 
-    thread = threading.Thread(target=in_a_thread)
+    thread = threading.Thread(target=in_a_thread, daemon=True)
     thread.start()
     thread.join()
     assert seen == [None, "blue"]
@@ -228,7 +228,7 @@ def test_a_cancelled_job_raises_where_it_was_waited_for(sc: SparkContext, tmp_pa
         except Exception as error:
             outcome.append(error)
 
-    thread = threading.Thread(target=run)
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     _until((tmp_path / "begun").exists)
     cancel(sc)
@@ -269,7 +269,7 @@ def test_jobs_of_several_threads_run_side_by_side(sc: SparkContext) -> None:
     def run(n: int) -> None:
         results[n] = sc.parallelize(range(n), 2).map(lambda x: (x % 3, x)).reduceByKey(max).count()
 
-    threads = [threading.Thread(target=run, args=(n,)) for n in range(1, 9)]
+    threads = [threading.Thread(target=run, args=(n,), daemon=True) for n in range(1, 9)]
     for thread in threads:
         thread.start()
     for thread in threads:

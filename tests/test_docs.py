@@ -78,7 +78,7 @@ def ended_once_it_has_printed_enough(printed: Printed) -> Iterator[None]:
         if active is not None:
             active.stop()
 
-    watcher = threading.Thread(target=end, name="reader-of-the-page")
+    watcher = threading.Thread(target=end, name="reader-of-the-page", daemon=True)
     watcher.start()
     try:
         yield

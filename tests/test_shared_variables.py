@@ -94,7 +94,7 @@ def test_updates_of_tasks_on_several_threads_do_not_mix() -> None:
         total.add(term)
         updates.append(accumulators.end_task())
 
-    threads = [threading.Thread(target=task, args=(i,)) for i in range(3)]
+    threads = [threading.Thread(target=task, args=(i,), daemon=True) for i in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -457,6 +457,16 @@ class LiveStates:
             past.close()
         self._past.clear()
 
+    def drop(self, state_id: int, partition: int) -> None:
+        """Hold a partition no more, in whatever version: it can be restored, or made again."""
+        key = (state_id, partition)
+        dropped = [past for where, past in self._past if where == key]
+        self._past = [(where, past) for where, past in self._past if where != key]
+        if key in self._latest:
+            dropped.append(self._latest.pop(key))
+        for held in dropped:
+            held.close()
+
     def forget(self, state_id: int) -> None:
         """Drop all partitions of a state."""
         for key in [key for key in self._latest if key[0] == state_id]:
@@ -510,7 +520,11 @@ class Evolve(Operator):
                 assert found is not None, (state_id, partition, self.previous)
         changes, records = self.evolution(found.view(self.previous), [iter(parent()) for parent in data])
         if not found.sees(self.version):
-            found.advance(self.version, changes, previous=self.previous)
+            try:
+                found.advance(self.version, changes, previous=self.previous)
+            except BaseException:  # a full disk, or the task is killed: half of the changes may be made
+                live.drop(state_id, partition)
+                raise
             if self.idle_before_ms is not None:
                 found.swept(self.version, self.idle_before_ms)
             if self.stores:

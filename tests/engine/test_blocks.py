@@ -306,7 +306,7 @@ def test_block_that_is_being_read_stays_readable_while_the_store_moves_it(store:
                 missed.append("a")
 
     store.put("a", 6, disk=True)
-    reader = threading.Thread(target=read)
+    reader = threading.Thread(target=read, daemon=True)
     reader.start()
     for _ in range(50):
         store.put("b", 6, disk=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from zlib import crc32
 
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from headwater.engine.states import (
     FANOUT,
     GONE,
+    Evolve,
     Frozen,
     LiveStates,
     StateDescription,
@@ -337,3 +339,23 @@ def test_newer_partition_replaces_the_latest_and_leaves_it_to_the_task_that_read
     assert not (tmp_path / "spilled").exists()
 
 
+
+
+def test_partition_is_made_again_when_half_of_a_change_was_made(tmp_path: Path) -> None:
+    class Torn(dict[Any, Any]):
+        """Changes that can't be made to their end."""
+
+        def items(self) -> Any:
+            yield from list(super().items())[:1]
+            raise OSError("no space left")
+
+    live = LiveStates(1 << 30, str(tmp_path))
+    tries = iter([Torn(a=1, b=1), {"a": 1, "b": 1}])
+    state = StateDescription(0, str(tmp_path), "1")
+    evolve = Evolve(state, None, 1, 0, lambda view, inputs: (next(tries), [len(list(view.items()))]), None, False)
+    task: Any = SimpleNamespace(states=live)
+    with pytest.raises(OSError, match="no space left"):
+        evolve.compute(task, 0, [])
+    assert list(evolve.compute(task, 0, [])) == [0]  # it began with an empty one
+    held = live.find(0, 0, 1)
+    assert held is not None and dict(held.view(1).items()) == {"a": 1, "b": 1}

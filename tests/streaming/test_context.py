@@ -367,7 +367,7 @@ def test_graceful_stop_ends_at_once_when_its_last_batch(harness, patience, last)
     else:
         harness.clock.advance(1500)
     # The clock stands still: whatever waited for a deadline would wait for ever.
-    stopper = threading.Thread(target=harness.ssc.stop, args=(False, True))
+    stopper = threading.Thread(target=harness.ssc.stop, args=(False, True), daemon=True)
     stopper.start()
     stopper.join(patience)
     assert not stopper.is_alive()
@@ -387,7 +387,7 @@ def test_graceful_stop_finishes_batches_that_wait(harness, patience):
     assert begun.wait(patience)
     for _ in range(3):
         harness.recorder.submitted.get(timeout=patience)
-    stopper = threading.Thread(target=harness.ssc.stop, args=(False, True))
+    stopper = threading.Thread(target=harness.ssc.stop, args=(False, True), daemon=True)
     stopper.start()
     gate.set()
     stopper.join(patience)
@@ -398,7 +398,7 @@ def test_graceful_stop_finishes_batches_that_wait(harness, patience):
 def test_several_threads_may_stop_at_once(harness, patience, graceful):
     harness.collected(harness.ssc.queueStream([]))
     harness.ssc.start()
-    threads = [threading.Thread(target=harness.ssc.stop, args=(False, n < graceful)) for n in range(4)]
+    threads = [threading.Thread(target=harness.ssc.stop, args=(False, n < graceful), daemon=True) for n in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -420,7 +420,8 @@ def test_stop_that_is_not_graceful_hurries_one_that_is(harness, patience, monkey
     harness.ssc.start()
     harness.clock.advance(1500)
     assert begun.wait(patience)
-    threads = [threading.Thread(target=harness.ssc.stop, args=(False, graceful)) for graceful in (True, False)]
+    stop = harness.ssc.stop
+    threads = [threading.Thread(target=stop, args=(False, graceful), daemon=True) for graceful in (True, False)]
     threads[0].start()
     while harness.ssc._stopping is None:
         threads[0].join(0.001)

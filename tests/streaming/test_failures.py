@@ -221,7 +221,7 @@ def test_stop_ends_a_pause_between_tries_at_once_when_not_graceful(harness, pati
     harness.clock.advance(500)
     assert failed.wait(patience)
     if gracefully:
-        stopper = threading.Thread(target=harness.ssc.stop, args=(False, True))
+        stopper = threading.Thread(target=harness.ssc.stop, args=(False, True), daemon=True)
         stopper.start()
         while stopper.is_alive():  # a graceful stop finishes the batch: its pause is over when the clock says so
             harness.clock.advance(10_000)
@@ -281,7 +281,7 @@ def test_closing_drops_what_waits_and_lets_end_what_runs(patience):
     threads.start()
     threads.submit((OutputJob(2000, 0, "out", "out at x", slow), second := OutputJob(3000, 0, "out", "", slow)))
     assert begun.wait(patience)
-    closer = threading.Thread(target=threads.close, args=(patience,))
+    closer = threading.Thread(target=threads.close, args=(patience,), daemon=True)
     closer.start()
     while not threads.dropped():
         closer.join(0.001)
@@ -331,7 +331,7 @@ def test_error_that_ends_the_context_is_raised_once_it_has_ended_or_the_time_is_
         except Oops as error:
             raised.put(error)
 
-    waiting = threading.Thread(target=wait, args=(patience,))
+    waiting = threading.Thread(target=wait, args=(patience,), daemon=True)
     waiting.start()
     waiter.abort(error := Oops())
     wait(0)
@@ -365,7 +365,7 @@ def test_failure_during_a_graceful_stop_ends_it(harness, patience):
     harness.ssc.start()
     harness.clock.advance(1500)
     assert begun.wait(patience)
-    stopper = threading.Thread(target=harness.ssc.stop, args=(False, True))
+    stopper = threading.Thread(target=harness.ssc.stop, args=(False, True), daemon=True)
     stopper.start()
     gate.set()
     stopper.join(patience)

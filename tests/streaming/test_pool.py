@@ -97,7 +97,7 @@ def test_borrower_waits_until_a_connection_is_free(patience: float) -> None:
             borrowed.append(connection)
 
     with pool.connection():
-        waiting = threading.Thread(target=borrow)
+        waiting = threading.Thread(target=borrow, daemon=True)
         waiting.start()
         assert borrowed == []
     waiting.join(patience)

@@ -331,7 +331,7 @@ def test_graceful_stop_takes_no_batch_when_receivers_have_nothing(no_context, pa
     with Harness(SparkContext("local[2]", "t")) as harness, server([]) as port:
         harness.collect(harness.ssc.socketTextStream("127.0.0.1", port))
         harness.run(2)
-        stopping = threading.Thread(target=harness.ssc.stop, args=(True, True))
+        stopping = threading.Thread(target=harness.ssc.stop, args=(True, True), daemon=True)
         stopping.start()
         stopping.join(patience)
         assert not stopping.is_alive()
@@ -343,7 +343,7 @@ def test_graceful_stop_takes_one_batch_when_receivers_have_something(no_context,
         harness.start()
         for _ in range(100):
             Crowd.stored.get(timeout=patience)
-        stopping = threading.Thread(target=harness.ssc.stop, args=(True, True))
+        stopping = threading.Thread(target=harness.ssc.stop, args=(True, True), daemon=True)
         stopping.start()
         while harness.ssc._running.generator.phase is not Phase.LAST_TICK:
             stopping.join(0.001)
@@ -462,7 +462,7 @@ def test_stop_waits_for_a_receiver_that_is_still_being_made(no_context, patience
     ssc = StreamingContext(SparkContext("local[2]", "t"), BATCH_SECONDS)
     ssc.receiverStream(SlowlyMade()).foreachRDD(lambda rdd: None)
     ssc.start()
-    stopping = threading.Thread(target=ssc.stop, args=(True, True))
+    stopping = threading.Thread(target=ssc.stop, args=(True, True), daemon=True)
     stopping.start()
     assert not ssc._running._receivers_ended.wait(0.1)
     MAY_BE_MADE.set()

@@ -211,7 +211,7 @@ def test_handler_is_there_while_a_context_runs(sc: SparkContext, default_handler
 
 def test_handler_is_not_installed_when_the_program_has_one_or_another_thread_starts(default_handler: None) -> None:
     made = Termination(lambda: Course.RUNS, lambda: None, gracefully=True)
-    thread = threading.Thread(target=made.install)
+    thread = threading.Thread(target=made.install, daemon=True)
     thread.start()
     thread.join()
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

@@ -469,6 +469,7 @@ class Silent(Host):
 def silent() -> tuple[Pulled, Supervisor, Host, ManualClock]:
     receiver, clock = Pulled(), ManualClock(1000)
     supervisor, host = supervised(receiver, clock, host=Silent())
+    assert isinstance(host.next(), Registered)
     return receiver, supervisor, host, clock
 
 
@@ -520,7 +521,7 @@ def test_receiver_says_that_it_has_stopped_after_its_last_block_when_a_store_is_
     receiver, supervisor, host, _ = silent()
     outcome = receiver.outcome_of([1, 2])
     stored = block_of(host)
-    stopping = threading.Thread(target=supervisor.stop)
+    stopping = threading.Thread(target=supervisor.stop, daemon=True)
     stopping.start()
     while not receiver.isStopped():
         pass

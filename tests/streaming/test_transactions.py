@@ -304,7 +304,7 @@ def claim(database: Database, wanted: Note) -> bool:
 def test_second_attempt_waits_while_the_first_one_writes(database: Database, first_commits: bool) -> None:
     assert claim(database, note(partition=1))
     claims: list[bool] = []
-    second = threading.Thread(target=lambda: claims.append(claim(database, note())))
+    second = threading.Thread(target=lambda: claims.append(claim(database, note())), daemon=True)
     with closing(database.connect()) as connection:
         notes = Notes(connection, "notes")
         assert notes.claim(note())

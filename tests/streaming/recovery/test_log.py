@@ -207,7 +207,7 @@ def test_appends_of_many_threads_share_syncs(tmp_path: Path, monkeypatch: pytest
             payload = b"%d %d" % (thread, number)
             found.append((payload, writer.append([payload])[0]))
 
-    workers = [threading.Thread(target=work, args=(thread,)) for thread in range(threads)]
+    workers = [threading.Thread(target=work, args=(thread,), daemon=True) for thread in range(threads)]
     for worker in workers:
         worker.start()
     for worker in workers:

@@ -239,7 +239,7 @@ def test_graceful_stop_processes_what_was_pulled_and_closes_the_generator(harnes
     harness.start()
     tap.feed(1, 2)
     tap.wait_until_asked(3, patience)
-    stopping = threading.Thread(target=harness.ssc.stop, args=(False, True))
+    stopping = threading.Thread(target=harness.ssc.stop, args=(False, True), daemon=True)
     stopping.start()
     (node,) = harness.ssc._graph.inputs
     wait_for(lambda: node.puller.is_closed, patience)
