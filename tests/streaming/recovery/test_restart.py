@@ -81,6 +81,21 @@ def lines(inbox: Path, results: Results) -> Callable[[StreamingContext], None]:
     return define
 
 
+@pytest.fixture
+def counts(inbox: Path, results: Results) -> Callable[[StreamingContext], None]:
+    """A program that counts lines in windows, by both ways, and the batches of each line."""
+    outputs = {name: results.of(name) for name in ("plain", "inverse", "state")}
+
+    def define(ssc: StreamingContext) -> None:
+        pairs = ssc.textFileStream(str(inbox)).map(lambda line: (line, 1))
+        add = lambda a, b: a + b  # noqa: E731
+        pairs.reduceByKeyAndWindow(add, None, 6, 2).foreachRDD(outputs["plain"])
+        pairs.reduceByKeyAndWindow(add, lambda a, b: a - b, 6, 2).foreachRDD(outputs["inverse"])
+        pairs.updateStateByKey(lambda new, old: (old or 0) + 1).foreachRDD(outputs["state"])
+
+    return define
+
+
 def count(new: list[int], old: int | None) -> int:
     return (old or 0) + sum(new)
 
@@ -123,18 +138,9 @@ def test_missed_batches_are_merged_when_they_are_more_than_the_cap(
 
 @settings(headwater__streaming__recovery__missedBatchesMax="3", spark__streaming__fileStream__minRememberDuration="2h")
 def test_windows_and_states_agree_when_the_clock_of_a_running_driver_leaps_and_after_a_restart(
-    drive: Callable[..., Driver], inbox: Path, results: Results
+    drive: Callable[..., Driver], counts: Callable[..., None], inbox: Path, results: Results
 ) -> None:
-    outputs = {name: results.of(name) for name in ("plain", "inverse", "state")}
-
-    def define(ssc: StreamingContext) -> None:
-        pairs = ssc.textFileStream(str(inbox)).map(lambda line: (line, 1))
-        add = lambda a, b: a + b  # noqa: E731
-        pairs.reduceByKeyAndWindow(add, None, 6, 2).foreachRDD(outputs["plain"])
-        pairs.reduceByKeyAndWindow(add, lambda a, b: a - b, 6, 2).foreachRDD(outputs["inverse"])
-        pairs.updateStateByKey(lambda new, old: (old or 0) + 1).foreachRDD(outputs["state"])
-
-    driver = drive(define).start()
+    driver = drive(counts).start()
     for second in range(4):
         put(inbox, f"{second}", "a\nb", 1000 * second - 100)
         driver.tick()
@@ -143,7 +149,7 @@ def test_windows_and_states_agree_when_the_clock_of_a_running_driver_leaps_and_a
     assert driver.heard(1) == [3603]
     put(inbox, "then", "b", 3_603_700)
     assert driver.tick(2) == [3604, 3605]
-    driver = drive(define).start(3_607_700)
+    driver = drive(counts).start(3_607_700)
     assert driver.heard(2) == [3606, 3607]
     driver.tick(2)
     assert results.read("inverse") == results.read("plain")
@@ -157,25 +163,16 @@ def test_windows_and_states_agree_when_the_clock_of_a_running_driver_leaps_and_a
 
 @settings(headwater__streaming__recovery__missedBatches="merge")
 def test_windows_agree_after_merged_batches_and_another_restart(
-    drive: Callable[..., Driver], inbox: Path, results: Results
+    drive: Callable[..., Driver], counts: Callable[..., None], inbox: Path, results: Results
 ) -> None:
-    outputs = {name: results.of(name) for name in ("plain", "inverse", "state")}
-
-    def define(ssc: StreamingContext) -> None:
-        pairs = ssc.textFileStream(str(inbox)).map(lambda line: (line, 1))
-        add = lambda a, b: a + b  # noqa: E731
-        pairs.reduceByKeyAndWindow(add, None, 6, 2).foreachRDD(outputs["plain"])
-        pairs.reduceByKeyAndWindow(add, lambda a, b: a - b, 6, 2).foreachRDD(outputs["inverse"])
-        pairs.updateStateByKey(lambda new, old: (old or 0) + 1).foreachRDD(outputs["state"])
-
-    driver = drive(define).start()
+    driver = drive(counts).start()
     for second in range(4):  # the last batch is no window's, and the next window is left out
         put(inbox, f"{second}", "a\nb", 1000 * second - 100)
         driver.tick()
     put(inbox, "down", "a", 4900)
-    driver = drive(define).start(6300)
+    driver = drive(counts).start(6300)
     driver.tick(2)
-    driver = drive(define).start(10_300)
+    driver = drive(counts).start(10_300)
     driver.tick(2)
     assert results.read("inverse") == results.read("plain")
     assert [seconds for seconds, _ in results.read("plain")] == [1, 3, 7, 11]
