@@ -93,9 +93,7 @@ class KafkaBroker:
     def start(self) -> None:
         """Start it; returns when it answers and knows its topics."""
         log = self._directory / "log"
-        process = self._running.enter_context(
-            running([*self._java(), "kafka.Kafka", str(self._properties)], log)
-        )
+        process = self._running.enter_context(running([*self._java(), "kafka.Kafka", str(self._properties)], log))
         await_answer(self._port, process, log)
         self.admin.list_topics(timeout=ADMIN_SECONDS)
 

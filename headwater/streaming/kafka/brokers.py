@@ -272,9 +272,7 @@ class Watch:
             self._leaders = self._brokers.leaders(partitions)
         self._partitions, self._listed = partitions, now
 
-    def _commit(
-        self, offsets: Positions, callback: Callable[[Positions, Exception | None], Any] | None
-    ) -> None:
+    def _commit(self, offsets: Positions, callback: Callable[[Positions, Exception | None], Any] | None) -> None:
         failure: Exception | None = None
         try:
             self._brokers.commit(offsets)

@@ -208,7 +208,7 @@ class PartitionReader:
         messages = [message for message in came if message.error() is None]
         if messages:
             self._ahead += messages
-            self._seen = int(messages[-1].offset()) + 1
+            self._seen = (messages[-1].offset() or 0) + 1
             size = sum(map(_size, messages[:100])) // len(messages[:100]) + 1
             self._take = max(1, min(_TAKEN_MAX, _TAKEN_BYTES // size))
         progressed = bool(messages)

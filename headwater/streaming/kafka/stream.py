@@ -273,9 +273,7 @@ def _settings_of_strategies(
     )
 
 
-def _subscription(
-    topics: Sequence[str], from_offsets: Mapping[TopicAndPartition, int] | None
-) -> ConsumerStrategy:
+def _subscription(topics: Sequence[str], from_offsets: Mapping[TopicAndPartition, int] | None) -> ConsumerStrategy:
     if from_offsets is not None and not isinstance(from_offsets, Mapping):
         raise TypeError(f"fromOffsets should be dict, not {from_offsets!r}")
     strategy = ConsumerStrategies.Subscribe(topics, {}, from_offsets)
