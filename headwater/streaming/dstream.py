@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from operator import add, sub
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,7 @@ from headwater.textfiles import codec_extension
 if TYPE_CHECKING:
     from headwater.rdd import RDD
     from headwater.streaming.context import StreamingContext
+    from headwater.streaming.kafka.direct import KafkaDStream
     from headwater.streaming.operators.node import Node
     from headwater.streaming.pool import ConnectionPool
 
@@ -517,6 +518,48 @@ class DStream:
             raise IllegalArgumentException(f"another foreachTransaction has the name {name!r}. Give each its own.")
         self._output("foreachTransaction", output, with_time=True)
 
+    def saveToKafka(
+        self,
+        topic: str | None,
+        kafkaParams: Mapping[str, Any],
+        keyEncoder: Callable[[Any], str | bytes | None] | None = None,
+        valueEncoder: Callable[[Any], str | bytes | None] | None = None,
+        exactlyOnce: str = "",
+        offsetsOf: KafkaDStream | None = None,
+    ) -> None:
+        """Write each batch to Kafka: at least once, or exactly once. Needs `headwater[kafka]`.
+
+        A pair is a record's key and value, a `ProducerRecord` says more, anything else is a value.
+
+        With `exactlyOnce` each partition of a batch is a transaction, with a note in it that the batch is written; who
+        finds the note writes nothing. Readers must have `isolation.level=read_committed`. With `offsetsOf` besides, a
+        whole batch is one transaction, written by one task, which moves the source's consumer group on, too: then a
+        program that starts without a checkpoint goes on exactly where its output ends.
+
+        Args:
+            topic: where records go; None if each says so itself.
+            kafkaParams: Kafka's settings, with `bootstrap.servers`.
+            keyEncoder: makes str or bytes of a key; called in tasks. None: it is that already.
+            valueEncoder: likewise of a value.
+            exactlyOnce: names the output: no other one of these brokers has it, and it stays over restarts. Empty: at
+                least once. Without `offsetsOf` it needs a directory for checkpoints.
+            offsetsOf: the direct stream that the batches are made of, with a `group.id`.
+
+        Raises:
+            TypeError: `kafkaParams` is no dict, or `offsetsOf` no direct stream.
+            IllegalArgumentException: a setting of Kafka is missing or wrong, the name is another output's, or
+                something that belongs to it is missing.
+            SparkException: confluent-kafka isn't installed.
+        """
+        from headwater.streaming.kafka.stream import kafka_output
+
+        output = kafka_output(topic, kafkaParams, keyEncoder, valueEncoder, exactlyOnce, offsetsOf)
+        names = [getattr(other.function, "kafka_name", "") for other in self._ssc._graph.outputs]
+        if exactlyOnce and exactlyOnce in names:
+            raise IllegalArgumentException(f"another saveToKafka has the name {exactlyOnce!r}. Give each its own.")
+        must_checkpoint = bool(exactlyOnce) and offsetsOf is None
+        self._output("saveToKafka", output, with_time=True, must_checkpoint=must_checkpoint)
+
     def slice(self, begin: datetime | float, end: datetime | float) -> list[RDD[Any]]:
         """The RDDs of the batches from `begin` to `end`, both included, as far as they are generated and remembered.
 
@@ -584,9 +627,18 @@ class DStream:
     def _paired(self, method: str, other: DStream, partitions: int | None) -> DStream:
         return self._new(Paired(self._sc, self._node, other._node, method, self._partitions(partitions)))
 
-    def _output(self, operation: str, function: Callable[..., Any], *, with_time: bool) -> None:
+    def _output(
+        self, operation: str, function: Callable[..., Any], *, with_time: bool, must_checkpoint: bool = False
+    ) -> None:
         name, description = call_site(operation)
-        output = Output(self._node, function, with_time=with_time, name=name, description=description)
+        output = Output(
+            self._node,
+            function,
+            with_time=with_time,
+            name=name,
+            description=description,
+            must_checkpoint=must_checkpoint,
+        )
         self._ssc._add_output(output)
 
     def _save(self, operation: str, prefix: str, suffix: str | None, save: Callable[[RDD[Any], str], None]) -> None:

@@ -111,18 +111,24 @@ class KafkaBroker:
         """confluent-kafka's client for topics and groups."""
         from confluent_kafka.admin import AdminClient
 
-        return AdminClient({"bootstrap.servers": self.bootstrap})
+        return AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 2})
 
-    def topic(self, partitions: int = 1, **settings: object) -> str:
+    def topic(self, partitions: int = 1, name: str = "", **settings: object) -> str:
         """A new topic; dots in the settings' names are written as underscores."""
         from confluent_kafka.admin import NewTopic
 
-        name = f"topic-{uuid.uuid4().hex[:8]}"
+        name = name or f"topic-{uuid.uuid4().hex[:8]}"
         config = {key.replace("_", "."): str(value) for key, value in settings.items()}
         new = NewTopic(name, num_partitions=partitions, replication_factor=1, config=config)
         for future in self.admin.create_topics([new], operation_timeout=ADMIN_SECONDS).values():
             future.result(ADMIN_SECONDS)
         return name
+
+    def remake(self, topic: str) -> None:
+        """Delete a topic, and make another one of its name, with one partition."""
+        for future in self.admin.delete_topics([topic], operation_timeout=ADMIN_SECONDS).values():
+            future.result(ADMIN_SECONDS)
+        self.topic(name=topic)
 
     def add_partitions(self, topic: str, total: int) -> None:
         """Have a topic have so many partitions."""
@@ -146,11 +152,18 @@ class KafkaBroker:
         *,
         transaction: str | None = None,
         commit: bool = True,
+        **more: Any,
     ) -> None:
-        """Put values, or (key, value) pairs, into a partition; returns when the broker has them."""
+        """Put values, or (key, value) pairs, into a partition; returns when the broker has them.
+
+        Args:
+            transaction: id of one that has them all; None: none has.
+            commit: whether it's committed, or aborted.
+            more: of each message.
+        """
         from confluent_kafka import Producer
 
-        settings: dict[str, Any] = {"bootstrap.servers": self.bootstrap, "linger.ms": 2, "acks": "all"}
+        settings: dict[str, Any] = {"bootstrap.servers": self.bootstrap, "linger.ms": 2, "log_level": 2}
         if transaction is not None:
             settings["transactional.id"] = transaction
         producer = Producer(settings)
@@ -161,7 +174,7 @@ class KafkaBroker:
             key, value = record if isinstance(record, tuple) else (None, record)
             while True:
                 try:
-                    producer.produce(topic, value, key, partition)
+                    producer.produce(topic, value, key, partition, **more)
                 except BufferError:
                     producer.poll(0.1)
                 else:
@@ -170,23 +183,46 @@ class KafkaBroker:
         if transaction is not None:
             producer.commit_transaction(ADMIN_SECONDS) if commit else producer.abort_transaction(ADMIN_SECONDS)
 
+    def end(self, topic: str, partition: int = 0) -> int:
+        """The offset that the next record will have."""
+        from confluent_kafka import TopicPartition
+        from confluent_kafka.admin import OffsetSpec
+
+        asked = TopicPartition(topic, partition)
+        return int(self.admin.list_offsets({asked: OffsetSpec.latest()})[asked].result(ADMIN_SECONDS).offset)
+
+    def commit(self, group: str, topic: str, offset: int, partition: int = 0) -> None:
+        """Have a group's offset be this."""
+        from confluent_kafka import Consumer, TopicPartition
+
+        consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": group, "log_level": 2})
+        try:
+            consumer.commit(offsets=[TopicPartition(topic, partition, offset)], asynchronous=False)
+        finally:
+            consumer.close()
+
     def committed(self, group: str, topic: str, partition: int = 0) -> int | None:
         """A group's offset; None if it has none."""
         from confluent_kafka import Consumer, TopicPartition
 
-        consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": group})
+        consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": group, "log_level": 2})
         try:
             (found,) = consumer.committed([TopicPartition(topic, partition)], timeout=ADMIN_SECONDS)
         finally:
             consumer.close()
         return found.offset if found.offset >= 0 else None
 
+    def members(self, group: str) -> int:
+        """How many members a group has."""
+        found = self.admin.describe_consumer_groups([group])[group].result(ADMIN_SECONDS)
+        return len(found.members)
+
     def read(self, topic: str, partitions: int = 1, isolation: str = "read_committed") -> list[list[tuple[Any, Any]]]:
         """All (key, value) of a topic, a list a partition."""
         from confluent_kafka import Consumer, TopicPartition
 
         settings = {"bootstrap.servers": self.bootstrap, "group.id": "reader", "isolation.level": isolation}
-        consumer = Consumer({**settings, "enable.partition.eof": True, "enable.auto.commit": False})
+        consumer = Consumer({**settings, "enable.partition.eof": True, "enable.auto.commit": False, "log_level": 2})
         found: list[list[tuple[Any, Any]]] = [[] for _ in range(partitions)]
         try:
             consumer.assign([TopicPartition(topic, partition, 0) for partition in range(partitions)])

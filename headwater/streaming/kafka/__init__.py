@@ -14,6 +14,7 @@ from headwater.streaming.kafka.strategies import (
     PerPartitionConfig,
 )
 from headwater.streaming.kafka.stream import KafkaUtils
+from headwater.streaming.kafka.writing import ProducerRecord
 
 __all__ = [
     "Broker",
@@ -28,6 +29,7 @@ __all__ = [
     "LocationStrategy",
     "OffsetRange",
     "PerPartitionConfig",
+    "ProducerRecord",
     "TopicAndPartition",
     "TopicPartition",
     "utf8_decoder",

@@ -271,9 +271,13 @@ class KafkaInput(InputNode):
 
     # -------------------------------------------------------------------------------------------- commits
     @property
-    def has_group(self) -> bool:
-        """Whether there is a group to commit offsets for."""
-        return bool(self._settings.params.group)
+    def group(self) -> str:
+        """The group that offsets are committed for; empty if there is none."""
+        return self._settings.params.group
+
+    def ranges(self, time_ms: int) -> tuple[OffsetRange, ...]:
+        """What a batch reads, as long as it is remembered."""
+        return self._ranges.get(time_ms, ())
 
     def commit(self, positions: Positions, callback: CommitCallback | None) -> None:
         """Commit these once the outputs of a batch are done. Called from any thread."""
@@ -322,7 +326,7 @@ class KafkaDStream(DStream):
         Raises:
             IllegalArgumentException: the stream has no `group.id`.
         """
-        if not self._node.has_group:
+        if not self._node.group:
             raise IllegalArgumentException("commitAsync: kafkaParams need a group.id to commit offsets under")
         ends: dict[TopicAndPartition, int] = {}
         for each in offsetRanges:

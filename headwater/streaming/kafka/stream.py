@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, overload
 from headwater.errors import IllegalArgumentException, SparkException
 from headwater.rdd.checks import check_function
 from headwater.storagelevel import StorageLevel
-from headwater.streaming.kafka import offsets
+from headwater.streaming.kafka import offsets, output
 from headwater.streaming.kafka.brokers import Brokers
 from headwater.streaming.kafka.direct import DirectSettings, KafkaDStream, direct_stream, read_settings
 from headwater.streaming.kafka.offsets import Broker, OffsetRange, TopicAndPartition
+from headwater.streaming.kafka.output import KafkaOutput
 from headwater.streaming.kafka.params import KafkaParams, read_params
 from headwater.streaming.kafka.reading import KafkaRDD, KafkaRead, KafkaSplit
 from headwater.streaming.kafka.receiver import KafkaReceiver
@@ -33,10 +34,12 @@ from headwater.streaming.kafka.strategies import (
     LocationStrategy,
     PerPartitionConfig,
 )
+from headwater.streaming.kafka.writing import Encoder, Encoding
 
 if TYPE_CHECKING:
     from headwater.conf import SparkConf
     from headwater.context import SparkContext
+    from headwater.rdd import RDD
     from headwater.streaming.context import StreamingContext
     from headwater.streaming.dstream import DStream
 
@@ -226,6 +229,48 @@ class KafkaUtils:
         _check_available(params, offsetRanges)
         splits = [KafkaSplit(each) for each in offsets.split(offsetRanges, minPartitions)]
         return KafkaRDD.of_splits(sc, KafkaRead(params, build, read_settings(sc._conf)), splits)
+
+    @staticmethod
+    def saveToKafka(
+        rdd: RDD[Any],
+        topic: str | None,
+        kafkaParams: Mapping[str, Any],
+        keyEncoder: Encoder | None = None,
+        valueEncoder: Encoder | None = None,
+    ) -> None:
+        """Write an RDD to Kafka, at least once; streams have `DStream.saveToKafka`, which can do better.
+
+        Args:
+            rdd: of pairs (key and value), `ProducerRecord`s, or values.
+            topic: where records go; None if each says so itself.
+            kafkaParams: Kafka's settings, with `bootstrap.servers`.
+            keyEncoder: makes str or bytes of a key; called in tasks. None: it is that already.
+            valueEncoder: likewise of a value.
+
+        Raises:
+            TypeError: a key or a value is neither str nor bytes.
+            IllegalArgumentException: a setting of Kafka is missing or wrong.
+            SparkException: a record can't be delivered, or confluent-kafka isn't installed.
+        """
+        encoding = Encoding(topic, keyEncoder, valueEncoder)
+        rdd.foreachPartition(partial(output.write, read_params(kafkaParams), encoding))
+
+
+def kafka_output(
+    topic: str | None,
+    kafka_params: Mapping[str, Any],
+    key_encoder: Encoder | None,
+    value_encoder: Encoder | None,
+    name: str,
+    offsets_of: Any,
+) -> KafkaOutput:
+    """The function of `DStream.saveToKafka`, which says what the arguments mean and what is raised."""
+    if offsets_of is not None and not isinstance(offsets_of, KafkaDStream):
+        raise TypeError(
+            f"offsetsOf should be the stream that createDirectStream returned, not {type(offsets_of).__name__}"
+        )
+    encoding = Encoding(topic, key_encoder, value_encoder)
+    return KafkaOutput(read_params(kafka_params), encoding, name, None if offsets_of is None else offsets_of._node)
 
 
 # ------------------------------------------------------------------------------------------------ arguments
