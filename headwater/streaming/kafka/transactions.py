@@ -132,7 +132,7 @@ class TransactionalWriter(Writer):
         """
         from confluent_kafka import KafkaException, TopicPartition
 
-        if self.note.has(batch.time_ms) or self._has_read(batch.ranges):
+        if self._is_written(batch):
             self._check_same_partitions(batch)
             return False
         text = self.note.after(batch).text()
@@ -178,14 +178,18 @@ class TransactionalWriter(Writer):
         if self._source is not None:
             self._source.close()
 
-    def _has_read(self, ranges: Sequence[OffsetRange]) -> bool:
+    def _is_written(self, batch: Batch) -> bool:
+        """Whether the note has the batch; one that has read something of a source is known by where that stands."""
+        wanted = [each for each in batch.ranges if each.count()]
+        return self._has_read(wanted) if wanted else self.note.has(batch.time_ms)
+
+    def _has_read(self, wanted: Sequence[OffsetRange]) -> bool:
         """Whether the source's group has got past these ranges."""
         from confluent_kafka import TopicPartition
 
-        wanted = [each for each in ranges if each.count()]
-        if self._source is None or not wanted:
-            return False
-        source, asked = self._source, [TopicPartition(each.topic, each.partition) for each in wanted]
+        source = self._source
+        assert source is not None
+        asked = [TopicPartition(each.topic, each.partition) for each in wanted]
         found = _tried(lambda: source.committed(asked, timeout=ANSWER_SECONDS_MAX), f"{self._name}: read offsets")
         offsets = {each: at.offset for each, at in zip(wanted, found)}
         if all(at >= each.untilOffset for each, at in offsets.items()):

@@ -120,8 +120,13 @@ class Writer:
 
     def close(self) -> None:
         """Give up what is not delivered."""
-        self._producer.purge()
-        self._producer.flush(0)
+        from confluent_kafka import KafkaException
+
+        try:
+            self._producer.purge()
+            self._producer.flush(0)
+        except KafkaException as error:  # one that is fenced has nothing left to give up
+            ignore(error)
 
     def _check(self) -> None:
         if self._undelivered:
