@@ -25,6 +25,8 @@ from headwater.writables import decode_vint, decode_vints, encode_vint
 Compression = Literal["NONE", "RECORD", "BLOCK"]
 Pair = tuple[bytes, bytes]
 
+# Names in the metadata of our files: the class of what keys or values hold that are arrays.
+KEY_ELEMENTS, VALUE_ELEMENTS = "headwater.key.elements", "headwater.value.elements"
 _MAGIC = b"SEQ"
 _VERSION = 6
 _SYNC_BYTES = 16

@@ -77,6 +77,11 @@ class Writable(NamedTuple):
         """The name by which Java knows it."""
         return self.name.partition("<")[0]
 
+    @property
+    def elements(self) -> str:
+        """The class of what an array holds; empty for all but arrays."""
+        return self.name.partition("<")[2][:-1]
+
     def load(self, data: bytes) -> Any:
         """The value that is all of the data.
 

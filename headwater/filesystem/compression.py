@@ -121,5 +121,3 @@ def zstandard() -> Any:
         return importlib.import_module("zstandard")
     except ImportError as error:
         raise SparkException("zstd compression needs the package zstandard (pip install zstandard)") from error
-
-
