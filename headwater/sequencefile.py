@@ -15,8 +15,9 @@ import os
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from itertools import accumulate, pairwise
-from typing import BinaryIO, Literal, NamedTuple, cast
+from typing import Any, BinaryIO, Literal, NamedTuple, cast
 
 from headwater.errors import SparkException
 from headwater.filesystem import CODEC_PACKAGE, CODECS, codec_name, zstandard
@@ -35,6 +36,7 @@ _SYNC_INTERVAL = 100 * 1024  # bytes between sync marks, as Hadoop's
 _BLOCK_BYTES = 1_000_000  # of keys and values in a compressed block, as Hadoop's
 _READ_BYTES = 256 * 1024  # at once, so that a damaged length takes no more memory than the file has bytes
 _SEARCH_BYTES = 64 * 1024
+_GZIP_HEADER = 31  # zlib's number for it
 _INT = struct.Struct(">i")
 _LENGTHS = struct.Struct(">ii")  # what a record begins with: its length, and its key's
 
@@ -59,24 +61,30 @@ class Header(NamedTuple):
 
 
 # ------------------------------------------------------------------------------------------------ codecs
-def _zstd(data: bytes) -> bytes:
-    return cast(bytes, zstandard().ZstdCompressor(write_checksum=True).compress(data))
+def _decompress(decompressor: Callable[[], Any], data: bytes) -> bytes:
+    """The content of compressed streams that are all of the data, each for a decompressor as `zlib.decompressobj()`."""
+    contents: list[bytes] = []
+    while data or not contents:
+        stream = decompressor()
+        contents.append(stream.decompress(data))
+        if not stream.eof:  # none of them says so itself
+            raise ValueError("it was cut short")
+        data = stream.unused_data
+    return b"".join(contents)
 
 
-def _unzstd(data: bytes) -> bytes:
-    decompressor = zstandard().ZstdDecompressor().decompressobj()
-    content = cast(bytes, decompressor.decompress(data))
-    if not decompressor.eof:  # zstandard gives what there is
-        raise ValueError("the zstd frame was cut short")
-    return content
-
-
+_ZLIB = Codec(zlib.compress, partial(_decompress, zlib.decompressobj))
 _CODECS = {
-    "DefaultCodec": Codec(zlib.compress, zlib.decompress),
-    "DeflateCodec": Codec(zlib.compress, zlib.decompress),
-    "GzipCodec": Codec(lambda data: gzip.compress(data, mtime=0), gzip.decompress),
-    "BZip2Codec": Codec(bz2.compress, bz2.decompress),
-    "ZStandardCodec": Codec(_zstd, _unzstd),
+    "DefaultCodec": _ZLIB,
+    "DeflateCodec": _ZLIB,
+    "GzipCodec": Codec(
+        lambda data: gzip.compress(data, mtime=0), partial(_decompress, lambda: zlib.decompressobj(_GZIP_HEADER))
+    ),
+    "BZip2Codec": Codec(bz2.compress, partial(_decompress, bz2.BZ2Decompressor)),
+    "ZStandardCodec": Codec(
+        lambda data: cast(bytes, zstandard().ZstdCompressor(write_checksum=True).compress(data)),
+        partial(_decompress, lambda: zstandard().ZstdDecompressor().decompressobj()),
+    ),
 }
 
 

@@ -66,7 +66,7 @@ Decode = Callable[[bytes, int], tuple[Any, int]]
 
 
 class Writable(NamedTuple):
-    """A class of values."""
+    """A class of values. It travels as its name."""
 
     name: str
     encode: Encode
@@ -81,6 +81,9 @@ class Writable(NamedTuple):
     def elements(self) -> str:
         """The class of what an array holds; empty for all but arrays."""
         return self.name.partition("<")[2][:-1]
+
+    def __reduce__(self) -> tuple[Callable[[str], Writable], tuple[str]]:
+        return writable, (self.name,)
 
     def load(self, data: bytes) -> Any:
         """The value that is all of the data.
@@ -101,7 +104,12 @@ def writable(name: str) -> Writable:
     Raises:
         IllegalArgumentException: it isn't one of those that are supported.
     """
-    outer, bracket, inner = name.strip().partition("<")
+    found = _writable(name)
+    return found if found.name == name else writable(found.name)  # one object a class
+
+
+def _writable(name: str) -> Writable:
+    outer, bracket, inner = name.partition("<")
     full = outer if "." in outer else PACKAGE + outer
     if bracket:
         if full != ARRAY or not inner.endswith(">"):
