@@ -28,11 +28,11 @@ Pair = tuple[bytes, bytes]
 
 # Names in the metadata of our files: the class of what keys or values hold that are arrays.
 KEY_ELEMENTS, VALUE_ELEMENTS = "headwater.key.elements", "headwater.value.elements"
+SYNC_INTERVAL = 100 * 1024  # bytes between sync marks, as Hadoop's: smaller splits may be empty
 _MAGIC = b"SEQ"
 _VERSION = 6
 _SYNC_BYTES = 16
 _SYNC_ESCAPE = -1  # in place of a record's length: the sync marker follows
-_SYNC_INTERVAL = 100 * 1024  # bytes between sync marks, as Hadoop's
 _BLOCK_BYTES = 1_000_000  # of keys and values in a compressed block, as Hadoop's
 _READ_BYTES = 256 * 1024  # at once, so that a damaged length takes no more memory than the file has bytes
 _SEARCH_BYTES = 64 * 1024
@@ -125,7 +125,7 @@ def write_pairs(
         return
     since_sync = 0
     for key, value in pairs:
-        if since_sync >= _SYNC_INTERVAL:
+        if since_sync >= SYNC_INTERVAL:
             file.write(mark)
             since_sync = 0
         if compression == "RECORD":

@@ -40,7 +40,7 @@ _PIECE_BYTES = 64 * 1024  # read, decoded and split at once; a MiB is half as fa
 _SEEK_BYTES = 4096  # looked through for the end of the line that a split begins within
 _WRITE_RECORDS = 1000
 _LINE_END = re.compile(rb"\n|\r\n?")
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ def _bytes_lines(piece: bytes) -> list[bytes]:
 
 def text_pieces(split: TextSplit, opened: BinaryIO | None = None) -> Iterator[bytes]:
     """The split's bytes, in pieces of whole lines; `opened` is its file, if `open_split` has opened it."""
-    return (piece.removeprefix(_BYTE_ORDER_MARK) if at == 0 else piece for at, piece in _placed_pieces(split, opened))
+    return (piece.removeprefix(BYTE_ORDER_MARK) if at == 0 else piece for at, piece in _placed_pieces(split, opened))
 
 
 def read_placed_lines(split: TextSplit) -> Iterator[tuple[int, str]]:
@@ -133,7 +133,7 @@ def read_placed_lines(split: TextSplit) -> Iterator[tuple[int, str]]:
 def _placed_lines(placed: tuple[int, bytes]) -> Iterator[tuple[int, str]]:
     at, piece = placed
     starts = [at, *(at + found.end() for found in _LINE_END.finditer(piece))]
-    return zip(starts, text_lines(piece.removeprefix(_BYTE_ORDER_MARK) if at == 0 else piece))
+    return zip(starts, text_lines(piece.removeprefix(BYTE_ORDER_MARK) if at == 0 else piece))
 
 
 def _placed_pieces(split: TextSplit, opened: BinaryIO | None = None) -> Iterator[tuple[int, bytes]]:

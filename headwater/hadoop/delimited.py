@@ -12,7 +12,7 @@ from itertools import accumulate, chain
 from typing import BinaryIO
 
 from headwater.filesystem import is_compressed
-from headwater.textfiles import TextSplit, decompressing, open_split
+from headwater.textfiles import BYTE_ORDER_MARK, TextSplit, decompressing, open_split
 
 _READ_BYTES = 64 * 1024
 
@@ -48,7 +48,10 @@ def _read(file: BinaryIO, waiting: int, left: int | None) -> bytes:
 
 def _placed(start: int, records: list[bytes], delimiter: bytes) -> Iterator[tuple[int, str]]:
     starts = accumulate([len(record) + len(delimiter) for record in records], initial=start)
-    return zip(starts, [record.decode("utf-8", "replace") for record in records])
+    texts = [record.decode("utf-8", "replace") for record in records]
+    if start == 0 and texts:
+        texts[0] = texts[0].removeprefix(BYTE_ORDER_MARK.decode())
+    return zip(starts, texts)
 
 
 def _record_start(file: BinaryIO, position: int, delimiter: bytes) -> int:

@@ -15,7 +15,7 @@ from headwater.filesystem import FileStatus, list_files, open_raw, qualify
 from headwater.hadoop import settings as job
 from headwater.hadoop.delimited import read_delimited
 from headwater.hadoop.settings import Api, JobSettings, find_format
-from headwater.sequencefile import KEY_ELEMENTS, VALUE_ELEMENTS, SequenceFileReader
+from headwater.sequencefile import KEY_ELEMENTS, SYNC_INTERVAL, VALUE_ELEMENTS, SequenceFileReader
 from headwater.textfiles import (
     SPLIT_BYTES,
     TextSplit,
@@ -37,6 +37,7 @@ class InputFormat(NamedTuple):
 
     cut: Cut
     read: Read
+    split_bytes_min: int = 1
 
 
 def input_format(
@@ -60,19 +61,20 @@ def input_format(
     return make(settings, given[0], given[1])
 
 
-def splitter(cut: Cut, settings: JobSettings, min_splits: int) -> Callable[[str], list[TextSplit]]:
+def splitter(found: InputFormat, settings: JobSettings, min_splits: int) -> Callable[[str], list[TextSplit]]:
     """What lists the splits of a list of input paths, in order; none of an empty file.
 
     Args:
-        cut: the format's.
+        found: the format.
         settings: of the job.
         min_splits: how many splits there should be at least, from 1; small or compressed files may make fewer.
 
     Raises:
         IllegalArgumentException: a setting is invalid.
     """
-    smallest, largest = settings.size(job.SPLIT_MIN, 1), min(settings.size(job.SPLIT_MAX, SPLIT_BYTES), SPLIT_BYTES)
-    return partial(_splits, cut, settings.flag(job.INPUT_RECURSIVE), min_splits, smallest, largest)
+    smallest = max(settings.size(job.SPLIT_MIN, 1), found.split_bytes_min)
+    largest = min(settings.size(job.SPLIT_MAX, SPLIT_BYTES), SPLIT_BYTES)
+    return partial(_splits, found.cut, settings.flag(job.INPUT_RECURSIVE), min_splits, smallest, largest)
 
 
 def _splits(cut: Cut, recursive: bool, min_splits: int, smallest: int, largest: int, path: str) -> list[TextSplit]:
@@ -105,11 +107,11 @@ def _read_key_values(separator: str, split: TextSplit) -> Pairs:
 
 # ------------------------------------------------------------------------------------------------ SequenceFiles
 def _sequence(_settings: JobSettings, key: Writable | None, value: Writable | None) -> InputFormat:
-    return InputFormat(byte_splits_of, partial(_read_sequence, key, value, _load))
+    return InputFormat(byte_splits_of, partial(_read_sequence, key, value, _load), SYNC_INTERVAL)
 
 
 def _sequence_as_text(_settings: JobSettings, key: Writable | None, value: Writable | None) -> InputFormat:
-    return InputFormat(byte_splits_of, partial(_read_sequence, key, value, _load_text))
+    return InputFormat(byte_splits_of, partial(_read_sequence, key, value, _load_text), SYNC_INTERVAL)
 
 
 def _read_sequence(

@@ -166,5 +166,5 @@ class WithHadoopInput:
 
         context = cast("SparkContext", self)
         found = input_format(api, name, key_class, value_class, settings)
-        cut = splitter(found.cut, settings, max(1, context.defaultMinPartitions if min_splits is None else min_splits))
-        return sources.of_splits(context, found.read, path, cut)
+        wanted = max(1, context.defaultMinPartitions if min_splits is None else min_splits)
+        return sources.of_splits(context, found.read, path, splitter(found, settings, wanted))

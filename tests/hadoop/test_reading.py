@@ -53,7 +53,9 @@ def sequence_file(path: Path, key: str, value: str, pairs: list[tuple[Any, Any]]
     kinds = writable(key), writable(value)
     with path.open("wb") as file:
         content = [(kinds[0].encode(one), kinds[1].encode(other)) for one, other in pairs]
-        write_pairs(content, file, names.get("key_class", kinds[0].java_class), names.get("value_class", kinds[1].java_class))
+        write_pairs(
+            content, file, names.get("key_class", kinds[0].java_class), names.get("value_class", kinds[1].java_class)
+        )
 
 
 # ------------------------------------------------------------------------------------------------ text

@@ -1,7 +1,7 @@
 import java.io.BufferedReader;
 import java.io.InputStreamReader;
-import java.util.ArrayList;
-import java.util.List;
+import java.math.BigInteger;
+import java.security.MessageDigest;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.Path;
 import org.apache.hadoop.io.*;
@@ -119,7 +119,10 @@ public class HadoopFormats {
         committer.setupJob(task);
         committer.setupTask(task);
         RecordWriter<Object, Object> writer = output.getRecordWriter(task);
-        for (int i = 0; i < count; i++) writer.write(pair(kind, i)[0], pair(kind, i)[1]);
+        for (int i = 0; i < count; i++) {
+            Writable[] pair = pair(kind, i);
+            writer.write(pair[0], pair[1]);
+        }
         writer.close(task);
         committer.commitTask(task);
         committer.commitJob(task);
@@ -145,15 +148,21 @@ public class HadoopFormats {
         committer.setupTask(task);
         org.apache.hadoop.mapred.RecordWriter<Object, Object> writer =
             output.getRecordWriter(null, job, "part-00000", Reporter.NULL);
-        for (int i = 0; i < count; i++) writer.write(pair(kind, i)[0], pair(kind, i)[1]);
+        for (int i = 0; i < count; i++) {
+            Writable[] pair = pair(kind, i);
+            writer.write(pair[0], pair[1]);
+        }
         writer.close(Reporter.NULL);
         committer.commitTask(task);
         committer.commitJob(whole);
     }
 
     /** The i-th pair of a kind; tests have the same in Python. */
-    private static Writable[] pair(String kind, int i) {
+    private static Writable[] pair(String kind, int i) throws Exception {
         switch (kind) {
+            case "noise": // is hardly compressed
+                byte[] digest = MessageDigest.getInstance("SHA-512").digest(Integer.toString(i).getBytes("UTF-8"));
+                return new Writable[] {new IntWritable(i), new Text(String.format("%0128x", new BigInteger(1, digest)))};
             case "text":
                 return new Writable[] {new Text("key " + i), new Text("wert ü " + "x".repeat(i % 200))};
             case "numbers":
