@@ -211,9 +211,11 @@ class SequenceFileReader:
         return self._in_blocks(end) if self.header.compression == "BLOCK" else self._by_record(end)
 
     def _by_record(self, end: float) -> Iterator[Pair]:
-        decompress = self._decompress
-        while head := self._file.read(_LENGTHS.size):
-            length, key_length = _LENGTHS.unpack(self._whole(head, _LENGTHS.size))
+        read, packed = self._file.read, self._decompress is not None
+        while head := read(_LENGTHS.size):
+            if len(head) < _LENGTHS.size:
+                raise self._cut_short(_LENGTHS.size - len(head))
+            length, key_length = _LENGTHS.unpack(head)
             if length == _SYNC_ESCAPE:
                 if self._at >= end:
                     return
@@ -224,11 +226,13 @@ class SequenceFileReader:
             self._at += _LENGTHS.size
             record = self._exactly(length)
             value = record[key_length:]
-            yield record[:key_length], value if decompress is None else self._unpacked(value)
+            yield record[:key_length], self._unpacked(value) if packed else value
 
     def _in_blocks(self, end: float) -> Iterator[Pair]:
-        while self._at < end and (head := self._file.read(_LENGTHS.size)):
-            if _LENGTHS.unpack(self._whole(head, _LENGTHS.size))[0] != _SYNC_ESCAPE:
+        while self._at < end and (head := self._file.read(_INT.size)):
+            if len(head) < _INT.size:
+                raise self._cut_short(_INT.size - len(head))
+            if _INT.unpack(head)[0] != _SYNC_ESCAPE:
                 raise self._damaged("a block doesn't begin with a sync marker")
             self._check_sync(head)
             count = self._vint()
@@ -303,20 +307,20 @@ class SequenceFileReader:
     def _exactly(self, count: int) -> bytes:
         if count < 0:
             raise self._damaged(f"it tells a length of {count} bytes")
-        data = self._file.read(min(count, _READ_BYTES))
+        data = self._file.read(count if count < _READ_BYTES else _READ_BYTES)
         if len(data) < count:
             parts, left = [data], count - len(data)
             while left and (data := self._file.read(min(left, _READ_BYTES))):
                 parts.append(data)
                 left -= len(data)
-            data = self._whole(b"".join(parts), count)
+            if left:
+                raise self._cut_short(left)
+            data = b"".join(parts)
         self._at += count
         return data
 
-    def _whole(self, data: bytes, count: int) -> bytes:
-        if len(data) < count:
-            raise SparkException(f"{self._name} was cut short: {count - len(data)} bytes are missing at its end")
-        return data
+    def _cut_short(self, missing: int) -> SparkException:
+        return SparkException(f"{self._name} was cut short: {missing} bytes are missing at its end")
 
     def _damaged(self, how: str) -> SparkException:
         return SparkException(f"{self._name} is damaged: {how} (before byte {self._at})")

@@ -262,7 +262,10 @@ def _encode_text(value: Any) -> bytes:
 
 def _decode_text(data: bytes, at: int) -> tuple[str, int]:
     length, at = decode_vint(data, at)
-    return _slice(data, at, length).decode("utf-8", "replace"), at + length
+    end = at + length
+    if not at <= end <= len(data):
+        raise _short(data)
+    return data[at:end].decode("utf-8", "replace"), end
 
 
 def _encode_bytes(value: Any) -> bytes:
