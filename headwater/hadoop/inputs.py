@@ -55,8 +55,7 @@ def input_format(
     Raises:
         IllegalArgumentException: the format, a class or a setting isn't supported.
     """
-    other = Api.OLD if api is Api.NEW else Api.NEW
-    make = find_format(_FORMATS, name, api.input_package, other.input_package)
+    make = find_format(_FORMATS, name, api.input_package, api.other.input_package)
     given = [None if one is None else writable(one) for one in (key_class, value_class)]
     return make(settings, given[0], given[1])
 

@@ -105,8 +105,7 @@ def output_format(
     Raises:
         IllegalArgumentException: the format, a class or a setting isn't supported.
     """
-    other = Api.OLD if api is Api.NEW else Api.NEW
-    make = find_format(_FORMATS, name, api.output_package, other.output_package)
+    make = find_format(_FORMATS, name, api.output_package, api.other.output_package)
     classes = [
         None if one is None else writable(one).name
         for one in (key_class or settings.get(job.KEY_CLASS), value_class or settings.get(job.VALUE_CLASS))
@@ -120,12 +119,11 @@ def format_in(settings: JobSettings, api: Api) -> str:
     Raises:
         IllegalArgumentException: it is told to the other API.
     """
-    other = Api.OLD if api is Api.NEW else Api.NEW
     name = settings.get(api.output_format_key)
-    if name is None and settings.get(other.output_format_key) is not None:
+    if name is None and settings.get(api.other.output_format_key) is not None:
         raise IllegalArgumentException(
-            f"conf: {other.output_format_key} is for Hadoop's other API. Set {api.output_format_key}, or save by the "
-            "method with, or without, newAPI in its name"
+            f"conf: {api.other.output_format_key} is for Hadoop's other API. Set {api.output_format_key}, or save by "
+            "the method with, or without, newAPI in its name"
         )
     return name or api.output_package + "TextOutputFormat"
 

@@ -61,9 +61,8 @@ class WithHadoopInput:
         """
         if minSplits is not None:
             check_int("minSplits", minSplits)
-        refuse_converters(keyConverter=keyConverter, valueConverter=valueConverter)
-        name = Api.OLD.input_package + "SequenceFileInputFormat"
-        return self._hadoop_pairs(Api.OLD, name, keyClass, valueClass, JobSettings(self._conf), path, minSplits)
+        name, converters = Api.OLD.input_package + "SequenceFileInputFormat", (keyConverter, valueConverter)
+        return self._hadoop_pairs(Api.OLD, name, (keyClass, valueClass), converters, None, path, minSplits)
 
     def hadoopFile(
         self,
@@ -92,9 +91,8 @@ class WithHadoopInput:
             InvalidInputException: by actions, if there is no such file.
             SparkException: by actions, if a file is damaged, or of a class or codec that isn't supported.
         """
-        refuse_converters(keyConverter=keyConverter, valueConverter=valueConverter)
-        settings = JobSettings(self._conf, conf)
-        return self._hadoop_pairs(Api.OLD, inputFormatClass, keyClass, valueClass, settings, path)
+        converters = keyConverter, valueConverter
+        return self._hadoop_pairs(Api.OLD, inputFormatClass, (keyClass, valueClass), converters, conf, path)
 
     def hadoopRDD(
         self,
@@ -107,10 +105,8 @@ class WithHadoopInput:
         batchSize: int = 0,
     ) -> RDD[tuple[Any, Any]]:
         """As `hadoopFile`, of the paths in the setting `mapreduce.input.fileinputformat.inputdir`."""
-        refuse_converters(keyConverter=keyConverter, valueConverter=valueConverter)
-        settings = JobSettings(self._conf, conf)
-        path = settings.needed(job.INPUT, "which files to read")
-        return self._hadoop_pairs(Api.OLD, inputFormatClass, keyClass, valueClass, settings, path)
+        converters = keyConverter, valueConverter
+        return self._hadoop_pairs(Api.OLD, inputFormatClass, (keyClass, valueClass), converters, conf)
 
     def newAPIHadoopFile(
         self,
@@ -132,9 +128,8 @@ class WithHadoopInput:
         >>> sc.newAPIHadoopFile(path, text_format, "LongWritable", "Text").collect()
         [(0, 'a river'), (8, 'begins')]
         """
-        refuse_converters(keyConverter=keyConverter, valueConverter=valueConverter)
-        settings = JobSettings(self._conf, conf)
-        return self._hadoop_pairs(Api.NEW, inputFormatClass, keyClass, valueClass, settings, path, 1)
+        converters = keyConverter, valueConverter
+        return self._hadoop_pairs(Api.NEW, inputFormatClass, (keyClass, valueClass), converters, conf, path)
 
     def newAPIHadoopRDD(
         self,
@@ -147,24 +142,26 @@ class WithHadoopInput:
         batchSize: int = 0,
     ) -> RDD[tuple[Any, Any]]:
         """As `newAPIHadoopFile`, of the paths in the setting `mapreduce.input.fileinputformat.inputdir`."""
-        refuse_converters(keyConverter=keyConverter, valueConverter=valueConverter)
-        settings = JobSettings(self._conf, conf)
-        path = settings.needed(job.INPUT, "which files to read")
-        return self._hadoop_pairs(Api.NEW, inputFormatClass, keyClass, valueClass, settings, path, 1)
+        converters = keyConverter, valueConverter
+        return self._hadoop_pairs(Api.NEW, inputFormatClass, (keyClass, valueClass), converters, conf)
 
     def _hadoop_pairs(
         self,
         api: Api,
         name: str,
-        key_class: str | None,
-        value_class: str | None,
-        settings: JobSettings,
-        path: str,
+        classes: tuple[str | None, str | None],
+        converters: tuple[str | None, str | None],
+        conf: Mapping[str, str] | None,
+        path: str | None = None,
         min_splits: int | None = None,
     ) -> RDD[tuple[Any, Any]]:
         from headwater.rdd import sources
 
-        context = cast("SparkContext", self)
-        found = input_format(api, name, key_class, value_class, settings)
-        wanted = max(1, context.defaultMinPartitions if min_splits is None else min_splits)
-        return sources.of_splits(context, found.read, path, splitter(found, settings, wanted))
+        refuse_converters(*converters)
+        context, settings = cast("SparkContext", self), JobSettings(self._conf, conf)
+        found = input_format(api, name, *classes, settings)
+        if path is None:
+            path = settings.needed(job.INPUT, "which files to read")
+        if min_splits is None:
+            min_splits = context.defaultMinPartitions if api is Api.OLD else 1
+        return sources.of_splits(context, found.read, path, splitter(found, settings, max(1, min_splits)))

@@ -62,6 +62,11 @@ class Api(Enum):
         self.output_format_key = output_format_key
         self.part_prefix = part_prefix
 
+    @property
+    def other(self) -> Api:
+        """The one that this one isn't."""
+        return Api.OLD if self is Api.NEW else Api.NEW
+
 
 class JobSettings:
     """The settings of a job: the application's (`spark.hadoop.*`), and upon them its own.
@@ -142,9 +147,9 @@ def find_format(formats: Mapping[str, T], name: str, package: str, other_package
     )
 
 
-def refuse_converters(**converters: Any) -> None:
+def refuse_converters(key_converter: Any, value_converter: Any) -> None:
     """Raises IllegalArgumentException if there is a converter: it is a Java class."""
-    for argument, converter in converters.items():
+    for argument, converter in (("keyConverter", key_converter), ("valueConverter", value_converter)):
         if converter is not None:
             raise IllegalArgumentException(
                 f"{argument}={converter!r}: converters are classes of Java, which can't run here; none is supported. "

@@ -68,7 +68,7 @@ class HadoopOutput(Output[T]):
             IllegalArgumentException: a format, class, codec or setting isn't supported, or a record doesn't fit.
             SparkException: a record is no pair.
         """
-        refuse_converters(keyConverter=keyConverter, valueConverter=valueConverter)
+        refuse_converters(keyConverter, valueConverter)
         settings = JobSettings(self.ctx._conf, conf)
         found = output_format(Api.OLD, outputFormatClass, keyClass, valueClass, settings, compressionCodecClass)
         self._save_pairs(path, Api.OLD, found)
@@ -84,7 +84,7 @@ class HadoopOutput(Output[T]):
         conf: Mapping[str, str] | None = None,
     ) -> None:
         """As `saveAsHadoopFile`, by a format of `org.apache.hadoop.mapreduce.lib.output`; parts are `part-r-00000`."""
-        refuse_converters(keyConverter=keyConverter, valueConverter=valueConverter)
+        refuse_converters(keyConverter, valueConverter)
         settings = JobSettings(self.ctx._conf, conf)
         self._save_pairs(path, Api.NEW, output_format(Api.NEW, outputFormatClass, keyClass, valueClass, settings))
 
@@ -114,7 +114,7 @@ class HadoopOutput(Output[T]):
     def _save_dataset(
         self, api: Api, conf: Mapping[str, str], key_converter: str | None, value_converter: str | None
     ) -> None:
-        refuse_converters(keyConverter=key_converter, valueConverter=value_converter)
+        refuse_converters(key_converter, value_converter)
         settings = JobSettings(self.ctx._conf, conf)
         path = settings.needed(job.OUTPUT, "where to write")
         self._save_pairs(path, api, output_format(api, format_in(settings, api), None, None, settings))

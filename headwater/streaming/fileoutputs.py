@@ -66,7 +66,7 @@ class WithFileOutputs(ABC):
             TypeError: prefix or suffix is no string.
             IllegalArgumentException: a format, class, codec or setting isn't supported.
         """
-        refuse_converters(keyConverter=keyConverter, valueConverter=valueConverter)
+        refuse_converters(keyConverter, valueConverter)
         chosen = outputFormatClass, keyClass, valueClass
         # Better now than in the first batch.
         output_format(Api.OLD, *chosen, JobSettings(self._sc._conf, conf), compressionCodecClass)
@@ -91,7 +91,7 @@ class WithFileOutputs(ABC):
         conf: Mapping[str, str] | None = None,
     ) -> None:
         """Like `saveAsHadoopFiles`, but by `RDD.saveAsNewAPIHadoopFile`."""
-        refuse_converters(keyConverter=keyConverter, valueConverter=valueConverter)
+        refuse_converters(keyConverter, valueConverter)
         chosen = outputFormatClass, keyClass, valueClass
         output_format(Api.NEW, *chosen, JobSettings(self._sc._conf, conf))
         self._save(
