@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from headwater.conf import SparkConf
 from headwater.hadoop import settings as job
-from headwater.hadoop.inputs import input_format, splitter
 from headwater.hadoop.settings import Api, JobSettings, refuse_converters
 from headwater.rdd.checks import check_int
 
@@ -155,6 +154,7 @@ class WithHadoopInput:
         path: str | None = None,
         min_splits: int | None = None,
     ) -> RDD[tuple[Any, Any]]:
+        from headwater.hadoop.inputs import input_format, splitter
         from headwater.rdd import sources
 
         refuse_converters(*converters)
