@@ -174,6 +174,17 @@ def test_missing_input_is_an_error_of_the_action(sc: SparkContext, tmp_path: Pat
     assert found.collect() == [("a", "b")]
 
 
+def test_files_elsewhere_are_written_read_and_split(no_context: None) -> None:
+    fsspec = pytest.importorskip("fsspec")
+    pairs = [(number, "x" * 10_000) for number in range(100)]
+    with SparkContext(conf=SparkConf(loadDefaults=False).setMaster("local").setAppName("elsewhere")) as sc:
+        sc.parallelize(pairs, 1).saveAsSequenceFile("memory://hadoop/out")
+        found = sc.sequenceFile("memory://hadoop/out", minSplits=4)
+        assert found.glom().filter(len).count() == 4
+        assert found.collect() == pairs
+    fsspec.filesystem("memory").rm("/hadoop", recursive=True)
+
+
 # ------------------------------------------------------------------------------------------------ what is refused
 @pytest.mark.parametrize(
     ("name", "conf", "message"),
@@ -217,6 +228,13 @@ def test_input_must_be_told(sc: SparkContext) -> None:
 def test_settings_must_be_strings(sc: SparkContext, conf: Any) -> None:
     with pytest.raises(TypeError, match="conf"):
         sc.newAPIHadoopFile("x", f"{NEW}TextInputFormat", LONG, TEXT, conf=conf)
+
+
+def test_names_must_be_strings(sc: SparkContext) -> None:
+    with pytest.raises(TypeError, match="the name of a format's class should be a str, got None"):
+        sc.newAPIHadoopFile("x", None, LONG, TEXT)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="a path should be a str, got 1"):
+        sc.sequenceFile(1)  # type: ignore[arg-type]
 
 
 def test_settings_of_the_application_are_those_of_its_jobs(no_context: None, tmp_path: Path) -> None:
