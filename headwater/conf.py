@@ -221,7 +221,7 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
         _string("spark.home", "", "What `SparkContext.sparkHome` says; nothing else uses it."),
         _string("spark.executorEnv.*", "", "Environment variables of the workers."),
         _string("spark.hadoop.*", "", "Hadoop's settings of file systems and formats, after the prefix; those that have"
-            " a meaning are in docs/filesystems.md."),
+            " a meaning are in docs/filesystems.md and docs/hadoop.md."),
         _duration("headwater.filesystem.retryTimeout", "60s", "How long a request to a file system over the network is "
             "tried again, with growing pauses, while the server is away or refuses to be hurried."),
         _string("headwater.filesystem.*", "", "Options of the drivers of file systems, as "

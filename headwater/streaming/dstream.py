@@ -15,21 +15,19 @@ from headwater.rdd.partitioner import Partitioner
 from headwater.resultiterable import ResultIterable
 from headwater.storagelevel import StorageLevel
 from headwater.streaming.durations import duration_ms, instant_ms
+from headwater.streaming.fileoutputs import WithFileOutputs
 from headwater.streaming.graph import InputNode
-from headwater.streaming.notyet import OF_DSTREAM, refuse
 from headwater.streaming.operators.functions import call_site, takes_time
 from headwater.streaming.operators.incremental import IncrementalWindow
 from headwater.streaming.operators.joined import Paired, TransformedWith, United
 from headwater.streaming.operators.mapped import Counted, Mapped, Reduced, Transformed, with_none
 from headwater.streaming.operators.mapwithstate import MappedWithState, Snapshots, WithState
 from headwater.streaming.operators.output import Output, printer
-from headwater.streaming.operators.saving import saver
 from headwater.streaming.operators.stateful import Updated
 from headwater.streaming.operators.versioned import Versioned
 from headwater.streaming.operators.windowed import Windowed, window_ms
 from headwater.streaming.state import StateSpec
 from headwater.streaming.transactions import TABLE, TransactionalOutput
-from headwater.textfiles import codec_extension
 
 if TYPE_CHECKING:
     from headwater.rdd import RDD
@@ -39,7 +37,7 @@ if TYPE_CHECKING:
     from headwater.streaming.pool import ConnectionPool
 
 
-class DStream:
+class DStream(WithFileOutputs):
     """A discretized stream. Made by a StreamingContext's sources and by the methods of other streams.
 
     Functions that take records run in the workers. Functions that take RDDs (transform, foreachRDD) run in the
@@ -53,9 +51,6 @@ class DStream:
         self._node = node
         self._ssc = ssc
         self._sc = ssc.sparkContext
-
-    def __getattr__(self, name: str) -> Any:
-        refuse(self, name, OF_DSTREAM)
 
     @property
     def is_cached(self) -> bool:
@@ -454,32 +449,6 @@ class DStream:
         """`pprint`, under the name that Scala programs have for it."""
         self._output("print", printer(num), with_time=True)
 
-    def saveAsTextFiles(self, prefix: str, suffix: str | None = None, compressionCodecClass: str | None = None) -> None:
-        """Write each batch as text, `str(record)` a line, into a directory `prefix-TIME_IN_MS[.suffix]` of its own.
-
-        A directory is complete if it has a file `_SUCCESS`; a batch that runs again leaves a complete one as it is and
-        replaces an incomplete one. An empty batch has a directory too, unless `headwater.streaming.output.skipEmpty`.
-
-        Args:
-            prefix: a path, or a URL that fsspec knows.
-            suffix: None for none.
-            compressionCodecClass: a Hadoop codec's name, such as `org.apache.hadoop.io.compress.GzipCodec`.
-
-        Raises:
-            TypeError: prefix or suffix is no string.
-            IllegalArgumentException: the codec is unknown.
-        """
-        codec_extension(compressionCodecClass)  # better now than in the first batch
-        self._save("saveAsTextFiles", prefix, suffix, lambda rdd, path: rdd.saveAsTextFile(path, compressionCodecClass))
-
-    def saveAsPickleFiles(self, prefix: str, suffix: str | None = None) -> None:
-        """Like `saveAsTextFiles`, but with pickled records, which `SparkContext.pickleFile` reads back."""
-        self._save("saveAsPickleFiles", prefix, suffix, lambda rdd, path: rdd.saveAsPickleFile(path))
-
-    def saveAsObjectFiles(self, prefix: str, suffix: str | None = None) -> None:
-        """`saveAsPickleFiles`, under the name that Scala programs have for it; the files aren't Java's."""
-        self._save("saveAsObjectFiles", prefix, suffix, lambda rdd, path: rdd.saveAsPickleFile(path))
-
     def foreachTransaction(
         self,
         connect: Callable[[], Any] | ConnectionPool[Any],
@@ -640,10 +609,6 @@ class DStream:
             must_checkpoint=must_checkpoint,
         )
         self._ssc._add_output(output)
-
-    def _save(self, operation: str, prefix: str, suffix: str | None, save: Callable[[RDD[Any], str], None]) -> None:
-        skip_empty: bool = self._sc._conf.read("headwater.streaming.output.skipEmpty")
-        self._output(operation, saver(prefix, suffix, save, skip_empty=skip_empty), with_time=True)
 
     def _partitions(self, partitions: int | None) -> int:
         return self._sc.defaultParallelism if partitions is None else partitions
