@@ -221,7 +221,7 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
         _string("spark.home", "", "What `SparkContext.sparkHome` says; nothing else uses it."),
         _string("spark.executorEnv.*", "", "Environment variables of the workers."),
         _string("spark.hadoop.*", "", "Hadoop's settings of file systems and formats, after the prefix; those that have"
-            " a meaning are in docs/filesystems.md."),
+            " a meaning are in docs/filesystems.md and docs/hadoop.md."),
         _duration("headwater.filesystem.retryTimeout", "60s", "How long a request to a file system over the network is "
             "tried again, with growing pauses, while the server is away or refuses to be hurried."),
         _string("headwater.filesystem.*", "", "Options of the drivers of file systems, as "
@@ -542,23 +542,30 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
             "Flume's avro sinks are shown; then `FlumeUtils.createStream` speaks TLS.", absent="no TLS"),
         _string("headwater.streaming.flume.ssl.keyFile", "", "The PEM file with its private key, not encrypted; it "
             "is read in the executor, and in no checkpoint.", absent="the certificate's file"),
-        *_planned(
-            _float("spark.streaming.kafka.maxRatePerPartition", "0",
-                "Records a second of each partition; 0: no limit."),
-            _float("spark.streaming.kafka.minRatePerPartition", "1",
-                "Lowest rate of each partition under back-pressure."),
-            _int("spark.streaming.kafka.maxRetries", "1", "Further attempts of the driver to look up offsets."),
-            _bool("spark.streaming.kafka.consumer.cache.enabled", "true", "Keep consumers for later batches."),
-            _int("spark.streaming.kafka.consumer.cache.maxCapacity", "64", "Consumers that one executor keeps.",
-                least=1),
-            _duration("spark.streaming.kafka.consumer.poll.ms", "", "How long a task waits for records.",
-                same_as="spark.network.timeout"),
-            _bool("spark.streaming.kafka.allowNonConsecutiveOffsets", "false",
-                "Offsets may have gaps: compacted or transactional topics."),
-        ),
+        _float("spark.streaming.kafka.maxRatePerPartition", "0",
+            "Records a second of each partition of a direct stream; 0: no limit."),
+        _float("spark.streaming.kafka.minRatePerPartition", "1",
+            "Records a second that back-pressure leaves each partition of a direct stream."),
+        _bool("spark.streaming.kafka.consumer.cache.enabled", "true", "Workers keep consumers for later batches."),
+        _int("spark.streaming.kafka.consumer.cache.maxCapacity", "64", "Consumers that one worker keeps.", least=1),
+        _duration("spark.streaming.kafka.consumer.poll.ms", "", "How long a task waits for records.",
+            same_as="spark.network.timeout"),
+        _string("headwater.streaming.kafka.offsetsExpired", "fail", "When records of a direct stream have expired "
+            "before they were read, or its topic was made anew: `fail` the batch, or go on with the `earliest` that "
+            "are there.",
+            choices=("fail", "earliest")),
+        _duration("headwater.streaming.kafka.metadataInterval", "5s",
+            "How often a direct stream looks for new topics and partitions.", least=1),
+        _string("headwater.streaming.kafka.brokers", "", "The brokers of programs whose `KafkaUtils.createStream` "
+            "names ZooKeeper only.", absent="an error"),
+        _string("headwater.streaming.kafka.secret.*", "", "A password or another secret of kafkaParams, by "
+            "librdkafka's name after the prefix, for a driver that goes on from a checkpoint; or an environment "
+            "variable such as `HEADWATER_KAFKA_SASL_PASSWORD`.", absent="an error when it is needed"),
         *_accepted(
             _int("spark.streaming.kafka.consumer.cache.initialCapacity", "16", "Of a hash table of the JVM's."),
             _float("spark.streaming.kafka.consumer.cache.loadFactor", "0.75", "Of a hash table of the JVM's."),
+            _int("spark.streaming.kafka.maxRetries", "1", "Offsets are looked up again with each batch."),
+            _bool("spark.streaming.kafka.allowNonConsecutiveOffsets", "false", "Gaps in offsets need no setting."),
         ),
     ),
     "Streaming executors": _planned(

@@ -30,9 +30,9 @@ from headwater.errors import (
     IllegalStateException,
     SerializationError,
     SparkException,
-    UnsupportedOperationException,
 )
 from headwater.files import SparkFiles
+from headwater.hadoop.reading import WithHadoopInput
 from headwater.jobproperties import WithJobProperties
 from headwater.profiler import BasicProfiler, Profiler, ProfilerCollector
 from headwater.rdd.checks import check_function, check_int, check_positive
@@ -65,7 +65,7 @@ _LOG_LEVELS = {
 _PACKAGES = (".zip", ".egg", ".whl")
 
 
-class SparkContext(WithJobProperties):
+class SparkContext(WithJobProperties, WithHadoopInput):
     """Starts an application; makes RDDs, broadcasts and accumulators in it.
 
     Arguments:
@@ -380,41 +380,6 @@ class SparkContext(WithJobProperties):
         check_int("minPartitions", number)
         return max(number, 1)
 
-    def sequenceFile(
-        self,
-        path: str,
-        keyClass: str | None = None,
-        valueClass: str | None = None,
-        keyConverter: str | None = None,
-        valueConverter: str | None = None,
-        minSplits: int | None = None,
-        batchSize: int = 0,
-    ) -> NoReturn:
-        """Not supported yet."""
-        _no_hadoop("sequenceFile")
-
-    def newAPIHadoopFile(
-        self, path: str, inputFormatClass: str, keyClass: str, valueClass: str, *_args: Any, **_kwargs: Any
-    ) -> NoReturn:
-        """Not supported yet."""
-        _no_hadoop("newAPIHadoopFile")
-
-    def newAPIHadoopRDD(
-        self, inputFormatClass: str, keyClass: str, valueClass: str, *_args: Any, **_kwargs: Any
-    ) -> NoReturn:
-        """Not supported yet."""
-        _no_hadoop("newAPIHadoopRDD")
-
-    def hadoopFile(
-        self, path: str, inputFormatClass: str, keyClass: str, valueClass: str, *_args: Any, **_kwargs: Any
-    ) -> NoReturn:
-        """Not supported yet."""
-        _no_hadoop("hadoopFile")
-
-    def hadoopRDD(self, inputFormatClass: str, keyClass: str, valueClass: str, *_args: Any, **_kwargs: Any) -> NoReturn:
-        """Not supported yet."""
-        _no_hadoop("hadoopRDD")
-
     # ----------------------------------------------------------------------------------- shared variables, files
     def broadcast(self, value: T) -> Broadcast[T]:
         """Send a read-only value to the executors, each once, when a task first uses it.
@@ -636,10 +601,3 @@ _ALWAYS_SET = (
     ("spark.driver.port", "0"),
     ("spark.ui.showConsoleProgress", "false"),
 )
-
-
-def _no_hadoop(method: str) -> NoReturn:
-    raise UnsupportedOperationException(
-        f"{method} is not supported yet: there are no Hadoop input formats. Use textFile, binaryFiles, binaryRecords or"
-        " pickleFile, or read the data by your own function in parallelize(paths).flatMap(read)."
-    )

@@ -155,5 +155,5 @@ def read_values(file: BinaryIO) -> Iterator[bytes]:
     classes = [reader.header.key_class, reader.header.value_class]
     if classes != [NULL, BYTES]:
         raise SparkException(f"not a pickle file: it holds {' and '.join(classes)} instead of {BYTES}")
-    decode = writable(BYTES).decode
-    return (bytes(decode(value, 0)[0]) for _, value in reader.pairs())
+    load = writable(BYTES).load
+    return (bytes(load(value)) for _, value in reader.pairs())

@@ -2,7 +2,7 @@
 
 1. Keys and values are bytes here; `headwater.writables` knows what they mean.
 2. A file is sections, each but the first beginning with a sync mark. A section belongs to the split in which it begins.
-3. A file that was cut short, or whose sync marks differ from the header's, is an error.
+3. A file that was cut short, or whose parts contradict each other, is an error that tells its name and the place.
 The grammar is in docs/formats/sequencefile.md.
 """
 
@@ -15,25 +15,30 @@ import os
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import BinaryIO, Literal, NamedTuple, cast
+from functools import partial
+from itertools import accumulate, pairwise
+from typing import Any, BinaryIO, Literal, NamedTuple, cast
 
-from headwater.errors import IllegalArgumentException, SparkException
-from headwater.filesystem import zstandard
-from headwater.writables import decode_vint, encode_vint
+from headwater.errors import SparkException
+from headwater.filesystem import CODEC_PACKAGE, CODECS, codec_name, zstandard
+from headwater.writables import decode_vint, decode_vints, encode_vint
 
 Compression = Literal["NONE", "RECORD", "BLOCK"]
 Pair = tuple[bytes, bytes]
 
+# Names in the metadata of our files: the class of what keys or values hold that are arrays.
+KEY_ELEMENTS, VALUE_ELEMENTS = "headwater.key.elements", "headwater.value.elements"
+SYNC_INTERVAL = 100 * 1024  # bytes between sync marks, as Hadoop's: smaller splits may be empty
 _MAGIC = b"SEQ"
 _VERSION = 6
 _SYNC_BYTES = 16
 _SYNC_ESCAPE = -1  # in place of a record's length: the sync marker follows
-_SYNC_INTERVAL = 100 * 1024  # bytes between sync marks, as Hadoop's
 _BLOCK_BYTES = 1_000_000  # of keys and values in a compressed block, as Hadoop's
-_READ_BYTES = 256 * 1024
+_READ_BYTES = 256 * 1024  # at once, so that a damaged length takes no more memory than the file has bytes
 _SEARCH_BYTES = 64 * 1024
+_GZIP_HEADER = 31  # zlib's number for it
 _INT = struct.Struct(">i")
-_CODEC_PACKAGE = "org.apache.hadoop.io.compress."
+_LENGTHS = struct.Struct(">ii")  # what a record begins with: its length, and its key's
 
 
 class Codec(NamedTuple):
@@ -56,37 +61,31 @@ class Header(NamedTuple):
 
 
 # ------------------------------------------------------------------------------------------------ codecs
-def _unzstd(data: bytes) -> bytes:
-    return cast(bytes, zstandard().ZstdDecompressor().decompressobj().decompress(data))
+def _decompress(decompressor: Callable[[], Any], data: bytes) -> bytes:
+    """The content of compressed streams that are all of the data, each for a decompressor as `zlib.decompressobj()`."""
+    contents: list[bytes] = []
+    while data or not contents:
+        stream = decompressor()
+        contents.append(stream.decompress(data))
+        if not stream.eof:  # none of them says so itself
+            raise ValueError("it was cut short")
+        data = stream.unused_data
+    return b"".join(contents)
 
 
-def _zstd(data: bytes) -> bytes:
-    return cast(bytes, zstandard().ZstdCompressor().compress(data))
-
-
+_ZLIB = Codec(zlib.compress, partial(_decompress, zlib.decompressobj))
 _CODECS = {
-    "DefaultCodec": Codec(zlib.compress, zlib.decompress),
-    "DeflateCodec": Codec(zlib.compress, zlib.decompress),
-    "GzipCodec": Codec(lambda data: gzip.compress(data, mtime=0), gzip.decompress),
-    "BZip2Codec": Codec(bz2.compress, bz2.decompress),
-    "ZStandardCodec": Codec(_zstd, _unzstd),
+    "DefaultCodec": _ZLIB,
+    "DeflateCodec": _ZLIB,
+    "GzipCodec": Codec(
+        lambda data: gzip.compress(data, mtime=0), partial(_decompress, lambda: zlib.decompressobj(_GZIP_HEADER))
+    ),
+    "BZip2Codec": Codec(bz2.compress, partial(_decompress, bz2.BZ2Decompressor)),
+    "ZStandardCodec": Codec(
+        lambda data: cast(bytes, zstandard().ZstdCompressor(write_checksum=True).compress(data)),
+        partial(_decompress, lambda: zstandard().ZstdDecompressor().decompressobj()),
+    ),
 }
-
-
-def codec_class(name: str) -> str:
-    """The full class name of a codec that we have.
-
-    Raises:
-        IllegalArgumentException: we haven't got it.
-    """
-    short = name.removeprefix(_CODEC_PACKAGE)
-    if short not in _CODECS:
-        raise IllegalArgumentException(f"compression codec {name!r} is unknown. Use one of: {_known_codecs()}")
-    return _CODEC_PACKAGE + short
-
-
-def _known_codecs() -> str:
-    return ", ".join(_CODEC_PACKAGE + name for name in _CODECS)
 
 
 # ------------------------------------------------------------------------------------------------ writing
@@ -97,29 +96,41 @@ def write_pairs(
     value_class: str,
     *,
     compression: Compression = "NONE",
-    codec: str = _CODEC_PACKAGE + "DefaultCodec",
+    codec: str = CODEC_PACKAGE + "DefaultCodec",
     metadata: Mapping[str, str] | None = None,
 ) -> None:
     """Write serialised keys and values to a new file.
 
+    Args:
+        pairs: in this order.
+        file: at its start.
+        key_class: Java's name of what the keys are.
+        value_class: and of what the values are.
+        compression: NONE; of each value (RECORD); of many keys and values together (BLOCK).
+        codec: the class that compresses, with or without its package.
+        metadata: names and values for the header.
+
     The sync marker is random, so two files of the same pairs differ in it.
+
+    Raises:
+        IllegalArgumentException: the codec is unknown.
     """
-    sync = os.urandom(_SYNC_BYTES)
-    file.write(_header(key_class, value_class, compression, codec, metadata or {}, sync))
+    sync, codec = os.urandom(_SYNC_BYTES), codec_name(codec)
+    file.write(_header(key_class, value_class, compression, CODEC_PACKAGE + codec, metadata or {}, sync))
     mark = _INT.pack(_SYNC_ESCAPE) + sync
-    compress = _CODECS[codec.removeprefix(_CODEC_PACKAGE)].compress
+    compress = _CODECS[codec].compress
     if compression == "BLOCK":
         for block in _blocks(pairs):
             file.write(mark + _packed_block(block, compress))
         return
     since_sync = 0
     for key, value in pairs:
-        if since_sync >= _SYNC_INTERVAL:
+        if since_sync >= SYNC_INTERVAL:
             file.write(mark)
             since_sync = 0
         if compression == "RECORD":
             value = compress(value)
-        record = b"".join((_INT.pack(len(key) + len(value)), _INT.pack(len(key)), key, value))
+        record = b"".join((_LENGTHS.pack(len(key) + len(value), len(key)), key, value))
         file.write(record)
         since_sync += len(record)
 
@@ -169,7 +180,7 @@ class SequenceFileReader:
     """A file opened to be read; one thread uses it.
 
     Args:
-        file: at its start.
+        file: at its start; it can be sought.
         name: of the file, for errors.
 
     Raises:
@@ -179,13 +190,11 @@ class SequenceFileReader:
     def __init__(self, file: BinaryIO, name: str = "the SequenceFile") -> None:
         self._file = file if isinstance(file, (io.BufferedReader, io.BytesIO)) else _buffered(file)
         self._name = name
-        self._at = 0  # how many bytes of the file are read
+        self._at = 0  # the byte of the file that is read next
         self.header = self._read_header()
-        codec = self.header.codec.removeprefix(_CODEC_PACKAGE)
+        codec = self.header.codec.removeprefix(CODEC_PACKAGE)
         if codec and codec not in _CODECS:
-            raise SparkException(
-                f"{name} is compressed by {self.header.codec}. Those that can be read: {_known_codecs()}"
-            )
+            raise SparkException(f"{name} is compressed by {self.header.codec}. Those that can be read: {CODECS}")
         self._decompress = _CODECS[codec].decompress if codec else None
 
     def pairs(self, start: int = 0, length: int | None = None) -> Iterator[Pair]:
@@ -195,55 +204,50 @@ class SequenceFileReader:
             SparkException: the file is damaged or cut short.
         """
         end = float("inf") if length is None else start + length
-        if start > self.header.length:
-            self._seek_mark(start)
-        elif self.header.length >= end:
+        first = self.header.length
+        if first >= end:
             return iter(())
+        self._at = self._file.seek(first) if start <= first else self._seek_mark(start, end)
         return self._in_blocks(end) if self.header.compression == "BLOCK" else self._by_record(end)
 
     def _by_record(self, end: float) -> Iterator[Pair]:
-        while True:
-            at = self._at
-            head = self._file.read(4)
-            if not head:
-                return
-            self._at += len(head)
-            length = _INT.unpack(self._whole(head, 4))[0]
+        read, packed = self._file.read, self._decompress is not None
+        while head := read(_LENGTHS.size):
+            if len(head) < _LENGTHS.size:
+                raise self._cut_short(_LENGTHS.size - len(head))
+            length, key_length = _LENGTHS.unpack(head)
             if length == _SYNC_ESCAPE:
-                if at >= end:
+                if self._at >= end:
                     return
-                self._check_sync()
+                self._check_sync(head)
                 continue
-            key_length = self._int()
-            record = self._exactly(length)
             if not 0 <= key_length <= length:
                 raise self._damaged(f"a record of {length} bytes tells a key of {key_length} bytes")
+            self._at += _LENGTHS.size
+            record = self._exactly(length)
             value = record[key_length:]
-            yield record[:key_length], self._unpacked(value) if self._decompress else value
+            yield record[:key_length], self._unpacked(value) if packed else value
 
     def _in_blocks(self, end: float) -> Iterator[Pair]:
-        while True:
-            at = self._at
-            head = self._file.read(4)
-            if not head or at >= end:
-                return
-            self._at += len(head)
-            if _INT.unpack(self._whole(head, 4))[0] != _SYNC_ESCAPE:
+        while self._at < end and (head := self._file.read(_INT.size)):
+            if len(head) < _INT.size:
+                raise self._cut_short(_INT.size - len(head))
+            if _INT.unpack(head)[0] != _SYNC_ESCAPE:
                 raise self._damaged("a block doesn't begin with a sync marker")
-            self._check_sync()
+            self._check_sync(head)
             count = self._vint()
             key_lengths, keys, value_lengths, values = [self._exactly(self._vint()) for _ in range(4)]
             yield from zip(self._pieces(count, key_lengths, keys), self._pieces(count, value_lengths, values))
 
-    def _pieces(self, count: int, packed_lengths: bytes, packed: bytes) -> Iterator[bytes]:
-        lengths, content = self._unpacked(packed_lengths), self._unpacked(packed)
-        at = start = 0
-        for _ in range(count):
-            length, at = decode_vint(lengths, at)
-            if length < 0 or start + length > len(content):
-                raise self._damaged("the lengths of a block don't fit its content")
-            yield content[start : start + length]
-            start += length
+    def _pieces(self, count: int, packed_lengths: bytes, packed: bytes) -> list[bytes]:
+        content = self._unpacked(packed)
+        try:
+            lengths = decode_vints(self._unpacked(packed_lengths))
+        except SparkException as error:
+            raise self._damaged(str(error)) from error
+        if len(lengths) != count or sum(lengths) != len(content) or min(lengths, default=0) < 0:
+            raise self._damaged("the lengths of a block don't fit its content")
+        return [content[start:end] for start, end in pairwise(accumulate(lengths, initial=0))]
 
     def _unpacked(self, data: bytes) -> bytes:
         assert self._decompress is not None
@@ -252,21 +256,19 @@ class SequenceFileReader:
         except Exception as error:  # each codec has exceptions of its own
             raise self._damaged(f"a part can't be decompressed: {error}") from error
 
-    def _seek_mark(self, start: int) -> None:
-        """Go to the first sync mark at or after an offset, or to the end of the file."""
+    def _seek_mark(self, start: int, end: float) -> int:
+        """Go to the first sync mark at or after `start`; returns its place, or one from `end` on if none is before."""
         mark = _INT.pack(_SYNC_ESCAPE) + self.header.sync
-        self._file.seek(start)
-        before, data = start, b""
-        while more := self._file.read(_SEARCH_BYTES):
+        at, data = self._file.seek(start), b""
+        while at < end and (more := self._file.read(_SEARCH_BYTES)):
             data += more
             found = data.find(mark)
             if found >= 0:
-                self._at = before + found
-                self._file.seek(self._at)
-                return
-            before += max(0, len(data) - len(mark) + 1)
-            data = data[-len(mark) + 1 :]
-        self._at = self._file.seek(0, io.SEEK_END)
+                return self._file.seek(at + found)
+            kept = data[-len(mark) + 1 :]
+            at += len(data) - len(kept)
+            data = kept
+        return self._file.seek(0, io.SEEK_END)
 
     # -------------------------------------------------------------------------------------------- the header
     def _read_header(self) -> Header:
@@ -276,14 +278,18 @@ class SequenceFileReader:
             raise SparkException(f"{self._name} doesn't begin with SEQ and version 6, as a Hadoop SequenceFile does")
         classes = self._text(), self._text()
         compressed, by_block = self._exactly(2)
+        if max(compressed, by_block) > 1 or by_block > compressed:
+            raise self._damaged(f"it tells the compression {compressed}, {by_block}")
         compression: Compression = "NONE" if not compressed else "BLOCK" if by_block else "RECORD"
         codec = self._text() if compressed else ""
         metadata = {self._text(): self._text() for _ in range(self._int())}
         sync = self._exactly(_SYNC_BYTES)
         return Header(*classes, compression, codec, metadata, sync, self._at)
 
-    def _check_sync(self) -> None:
-        if self._exactly(_SYNC_BYTES) != self.header.sync:
+    def _check_sync(self, head: bytes) -> None:
+        """Read the rest of a sync mark, whose first bytes are there."""
+        self._at += len(head)
+        if head[_INT.size :] + self._exactly(_INT.size + _SYNC_BYTES - len(head)) != self.header.sync:
             raise self._damaged("a sync marker differs from that of the file's header")
 
     def _text(self) -> str:
@@ -296,22 +302,28 @@ class SequenceFileReader:
         return decode_vint(first + self._exactly(more), 0)[0]
 
     def _int(self) -> int:
-        return int(_INT.unpack(self._exactly(4))[0])
+        return int(_INT.unpack(self._exactly(_INT.size))[0])
 
     def _exactly(self, count: int) -> bytes:
         if count < 0:
             raise self._damaged(f"it tells a length of {count} bytes")
-        data = self._whole(self._file.read(count), count)
+        data = self._file.read(count if count < _READ_BYTES else _READ_BYTES)
+        if len(data) < count:
+            parts, left = [data], count - len(data)
+            while left and (data := self._file.read(min(left, _READ_BYTES))):
+                parts.append(data)
+                left -= len(data)
+            if left:
+                raise self._cut_short(left)
+            data = b"".join(parts)
         self._at += count
         return data
 
-    def _whole(self, data: bytes, count: int) -> bytes:
-        if len(data) < count:
-            raise SparkException(f"{self._name} was cut short: {count - len(data)} bytes are missing at its end")
-        return data
+    def _cut_short(self, missing: int) -> SparkException:
+        return SparkException(f"{self._name} was cut short: {missing} bytes are missing at its end")
 
     def _damaged(self, how: str) -> SparkException:
-        return SparkException(f"{self._name} is damaged: {how}")
+        return SparkException(f"{self._name} is damaged: {how} (before byte {self._at})")
 
 
 def _buffered(file: BinaryIO) -> io.BufferedReader:

@@ -22,7 +22,9 @@ from typing import Any, BinaryIO, cast
 
 from headwater.errors import IllegalArgumentException, SparkException
 from headwater.filesystem import (
+    CODEC_EXTENSIONS,
     FileStatus,
+    codec_name,
     is_compressed,
     list_files,
     open_raw,
@@ -38,7 +40,7 @@ _PIECE_BYTES = 64 * 1024  # read, decoded and split at once; a MiB is half as fa
 _SEEK_BYTES = 4096  # looked through for the end of the line that a split begins within
 _WRITE_RECORDS = 1000
 _LINE_END = re.compile(rb"\n|\r\n?")
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,17 +80,11 @@ def text_splits(path: str, min_partitions: int, split_size: int = SPLIT_BYTES) -
 
 def text_splits_of(file: FileStatus, size: int = SPLIT_BYTES) -> Iterator[TextSplit]:
     """The splits of one file, of `size` bytes."""
-    return _cut(file, file.size if is_compressed(file.path) else size)
+    return byte_splits_of(file, file.size if is_compressed(file.path) else size)
 
 
-def byte_splits(path: str, min_partitions: int) -> list[TextSplit]:
-    """As `text_splits`, for formats that compress within the file: those are split whatever their names say."""
-    files = list_files(path)
-    size = max(1, min(sum(file.size for file in files) // max(1, min_partitions), SPLIT_BYTES))
-    return [split for file in files for split in _cut(file, size)]
-
-
-def _cut(file: FileStatus, size: int) -> Iterator[TextSplit]:
+def byte_splits_of(file: FileStatus, size: int) -> Iterator[TextSplit]:
+    """As `text_splits_of`, for formats that compress within the file: those are split whatever their names say."""
     start, left = 0, file.size
     while left / max(1, size) > _SLOP:
         yield TextSplit(file.path, start, size, file.size)
@@ -126,16 +122,27 @@ def _bytes_lines(piece: bytes) -> list[bytes]:
 
 def text_pieces(split: TextSplit, opened: BinaryIO | None = None) -> Iterator[bytes]:
     """The split's bytes, in pieces of whole lines; `opened` is its file, if `open_split` has opened it."""
-    return (piece for _, piece in placed_pieces(split, opened))
+    return (piece.removeprefix(BYTE_ORDER_MARK) if at == 0 else piece for at, piece in _placed_pieces(split, opened))
 
 
-def placed_pieces(split: TextSplit, opened: BinaryIO | None = None) -> Iterator[tuple[int, bytes]]:
-    """`text_pieces`, each with its place in the decompressed file."""
-    with _decompressing(split.path), opened or open_split(split) as file:
+def read_placed_lines(split: TextSplit) -> Iterator[tuple[int, str]]:
+    """The split's lines without their ends, each with the byte of the decompressed file at which it starts."""
+    return chain.from_iterable(map(_placed_lines, _placed_pieces(split)))
+
+
+def _placed_lines(placed: tuple[int, bytes]) -> Iterator[tuple[int, str]]:
+    at, piece = placed
+    starts = [at, *(at + found.end() for found in _LINE_END.finditer(piece))]
+    return zip(starts, text_lines(piece.removeprefix(BYTE_ORDER_MARK) if at == 0 else piece))
+
+
+def _placed_pieces(split: TextSplit, opened: BinaryIO | None = None) -> Iterator[tuple[int, bytes]]:
+    """The split's bytes, in pieces of whole lines, each with its place in the decompressed file."""
+    with decompressing(split.path), opened or open_split(split) as file:
         left = None if is_compressed(split.path) else _seek_lines(file, split)
         at = split.start if left is None else file.tell()
         for piece in _whole_lines(file, left):
-            yield at, piece.removeprefix(_BYTE_ORDER_MARK) if at == 0 else piece
+            yield at, piece
             at += len(piece)
 
 
@@ -145,7 +152,7 @@ def open_split(split: TextSplit) -> BinaryIO:
 
 
 @contextmanager
-def _decompressing(path: str) -> Iterator[None]:
+def decompressing(path: str) -> Iterator[None]:
     """Names the file in what a decompressor raises: each has exceptions of its own, and none knows the name."""
     try:
         yield
@@ -219,7 +226,7 @@ def file_groups(path: str, min_partitions: int) -> list[list[FileStatus]]:
 
 def whole_text(path: str, use_unicode: bool = True) -> tuple[str, Any]:
     """A file's URI and its decompressed content: str, or bytes unless `use_unicode`."""
-    with _decompressing(path), open_read(path) as file:
+    with decompressing(path), open_read(path) as file:
         content = file.read()
     return qualify(path), content.decode("utf-8", "replace") if use_unicode else content
 
@@ -309,13 +316,7 @@ def codec_extension(codec: str | None) -> str:
     >>> codec_extension("org.apache.hadoop.io.compress.GzipCodec"), codec_extension(None)
     ('.gz', '')
     """
-    if codec is None:
-        return ""
-    try:
-        return _EXTENSIONS[codec.removeprefix(_CODEC_PACKAGE)]
-    except KeyError:
-        names = ", ".join(_CODEC_PACKAGE + name for name in _EXTENSIONS)
-        raise IllegalArgumentException(f"compression codec {codec!r} is unknown. Use one of: {names}") from None
+    return "" if codec is None else CODEC_EXTENSIONS[codec_name(codec)]
 
 
 @contextmanager
@@ -354,14 +355,6 @@ def _zstd(file: BinaryIO) -> BinaryIO:
     return cast(BinaryIO, zstandard().ZstdCompressor().stream_writer(file, closefd=False))
 
 
-_CODEC_PACKAGE = "org.apache.hadoop.io.compress."
-_EXTENSIONS = {
-    "GzipCodec": ".gz",
-    "BZip2Codec": ".bz2",
-    "ZStandardCodec": ".zst",
-    "DeflateCodec": ".deflate",
-    "DefaultCodec": ".deflate",
-}
 _COMPRESSORS: dict[str, Callable[[BinaryIO], BinaryIO]] = {
     ".gz": lambda file: cast(BinaryIO, gzip.GzipFile(fileobj=file, mode="wb", mtime=0)),
     ".bz2": lambda file: cast(BinaryIO, bz2.BZ2File(file, "wb")),

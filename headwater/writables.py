@@ -1,8 +1,9 @@
 """Hadoop's Writables: how Python's values are written as them and read back.
 
-- A class is known by its Java name. `ArrayWritable` doesn't say on the wire what it holds; we write it as
-  `ArrayWritable<class of its values>`, and so does a program that reads arrays which Hadoop wrote.
-- Read values are PySpark's: int, float, str, bool, bytearray, None, dict, and tuple for an array.
+- A class is known by its Java name. `ArrayWritable` doesn't say on the wire what it holds: here its name is
+  `ArrayWritable<class of its values>`, and so a program says it that reads arrays which Hadoop wrote.
+- Read values are PySpark's: int, float, str, bool, bytearray, None, dict, and tuple for an array. Of ShortWritable,
+  ByteWritable, VIntWritable and VLongWritable PySpark gives text; here they are int.
 
 | Python | as written unless another class is asked for |
 |---|---|
@@ -18,6 +19,9 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable
+from ctypes import c_float
+from decimal import Decimal
+from functools import cache
 from typing import Any, NamedTuple
 
 from headwater.errors import IllegalArgumentException, SparkException
@@ -62,20 +66,50 @@ Decode = Callable[[bytes, int], tuple[Any, int]]
 
 
 class Writable(NamedTuple):
-    """A class of values."""
+    """A class of values. It travels as its name."""
 
     name: str
     encode: Encode
     decode: Decode
 
+    @property
+    def java_class(self) -> str:
+        """The name by which Java knows it."""
+        return self.name.partition("<")[0]
 
+    @property
+    def elements(self) -> str:
+        """The class of what an array holds; empty for all but arrays."""
+        return self.name.partition("<")[2][:-1]
+
+    def __reduce__(self) -> tuple[Callable[[str], Writable], tuple[str]]:
+        return writable, (self.name,)
+
+    def load(self, data: bytes) -> Any:
+        """The value that is all of the data.
+
+        Raises:
+            SparkException: it ends before the data does, or behind it.
+        """
+        value, end = self.decode(data, 0)
+        if end != len(data):
+            raise SparkException(f"a {self.name} is damaged: it is complete after {end} of {len(data)} bytes")
+        return value
+
+
+@cache
 def writable(name: str) -> Writable:
     """The class of a Java name, by default of `org.apache.hadoop.io`; arrays as `ArrayWritable<class>`.
 
     Raises:
         IllegalArgumentException: it isn't one of those that are supported.
     """
-    outer, bracket, inner = name.strip().partition("<")
+    found = _writable(name)
+    return found if found.name == name else writable(found.name)  # one object a class
+
+
+def _writable(name: str) -> Writable:
+    outer, bracket, inner = name.partition("<")
     full = outer if "." in outer else PACKAGE + outer
     if bracket:
         if full != ARRAY or not inner.endswith(">"):
@@ -95,8 +129,8 @@ def _unsupported(name: str) -> IllegalArgumentException:
     if name.startswith(ARRAY) or name == "ArrayWritable":
         hint = " An array's class must say what it holds, as ArrayWritable<org.apache.hadoop.io.IntWritable>."
     return IllegalArgumentException(
-        f"the class {name} is not supported.{hint} Those that are: {', '.join(SUPPORTED)}. A subclass of ArrayWritable "
-        "is read by giving valueClass='ArrayWritable<class of its values>'."
+        f"the class {name} is not supported.{hint} Those that are: {', '.join(SUPPORTED)}. A subclass of one of "
+        "them is read by giving that one as keyClass or valueClass, for arrays 'ArrayWritable<class of its values>'."
     )
 
 
@@ -111,7 +145,9 @@ def class_for(value: Any) -> str:
     """
     if isinstance(value, (list, tuple)):
         if not value:
-            raise IllegalArgumentException("an empty array doesn't say what it holds: give the class")
+            raise IllegalArgumentException(
+                "an empty array doesn't say what it holds: give the class, as ArrayWritable<IntWritable>"
+            )
         return f"{ARRAY}<{class_for(value[0])}>"
     if isinstance(value, int) and not isinstance(value, bool):
         return INT if -(2**31) <= value < 2**31 else LONG
@@ -137,9 +173,11 @@ _CLASSES: tuple[tuple[Any, str], ...] = (
 # ------------------------------------------------------------------------------------------------ numbers
 def _number(name: str, code: struct.Struct) -> tuple[Encode, Decode]:
     def encode(value: Any) -> bytes:
+        if isinstance(value, bool):
+            raise _unfit(name, value, "it is no number")
         try:
             return code.pack(value)
-        except struct.error as error:
+        except (struct.error, OverflowError) as error:
             raise _unfit(name, value, str(error)) from None
 
     def encode_bool(value: Any) -> bytes:
@@ -169,7 +207,7 @@ def _short(data: bytes) -> SparkException:
 
 
 def _integer(name: str, value: Any, bits: int) -> int:
-    if not isinstance(value, int) or not -(1 << bits - 1) <= value < 1 << bits - 1:
+    if not isinstance(value, int) or isinstance(value, bool) or not -(1 << bits - 1) <= value < 1 << bits - 1:
         raise _unfit(name, value, f"it is no integer of {bits} bits")
     return value
 
@@ -200,17 +238,34 @@ def decode_vint(data: bytes, at: int) -> tuple[int, int]:
     return ~magnitude if negative else magnitude, end
 
 
+def decode_vints(data: bytes) -> list[int]:
+    """All variable-length integers of the data."""
+    if data.isascii():  # each is small, and its own byte
+        return list(data)
+    values, at = [], 0
+    while at < len(data):
+        value, at = decode_vint(data, at)
+        values.append(value)
+    return values
+
+
 # ------------------------------------------------------------------------------------------------ text, bytes, nothing
 def _encode_text(value: Any) -> bytes:
     if not isinstance(value, str):
         raise _unfit(TEXT, value, "it is no str")
-    data = value.encode("utf-8", "replace")
+    try:
+        data = value.encode()
+    except UnicodeEncodeError as error:
+        raise _unfit(TEXT, value, f"{error.reason}, at character {error.start}") from None
     return encode_vint(len(data)) + data
 
 
 def _decode_text(data: bytes, at: int) -> tuple[str, int]:
     length, at = decode_vint(data, at)
-    return _slice(data, at, length).decode("utf-8", "replace"), at + length
+    end = at + length
+    if not at <= end <= len(data):
+        raise _short(data)
+    return data[at:end].decode("utf-8", "replace"), end
 
 
 def _encode_bytes(value: Any) -> bytes:
@@ -231,9 +286,14 @@ def _encode_null(value: Any) -> bytes:
 
 
 def _decode_int(data: bytes, at: int) -> tuple[int, int]:
-    if at + _INT.size > len(data):
-        raise _short(data)
-    return int(_INT.unpack_from(data, at)[0]), at + _INT.size
+    return int(_INT.unpack(_slice(data, at, _INT.size))[0]), at + _INT.size
+
+
+def _decode_count(data: bytes, at: int) -> tuple[int, int]:
+    count, at = _decode_int(data, at)
+    if count < 0:
+        raise SparkException(f"a value is damaged: it tells a count of {count}")
+    return count, at
 
 
 def _slice(data: bytes, at: int, length: int) -> bytes:
@@ -250,7 +310,7 @@ def _array(inner: Writable) -> Writable:
         return b"".join((_INT.pack(len(values)), *map(inner.encode, values)))
 
     def decode(data: bytes, at: int) -> tuple[tuple[Any, ...], int]:
-        count, at = _decode_int(data, at)
+        count, at = _decode_count(data, at)
         values = []
         for _ in range(count):
             value, at = inner.decode(data, at)
@@ -282,19 +342,25 @@ def _decode_map(data: bytes, at: int) -> tuple[dict[Any, Any], int]:
         number, length = struct.unpack(">bH", _slice(data, at, 3))
         classes[number] = _slice(data, at + 3, length).decode()
         at += 3 + length
-    count, at = _decode_int(data, at)
+    count, at = _decode_count(data, at)
     halves: list[Any] = []
     for _ in range(2 * count):
         number = struct.unpack(">b", _slice(data, at, 1))[0]
         if number not in classes:
             raise SparkException(f"a MapWritable holds the class of number {number}, which is not supported")
         half, at = writable(classes[number]).decode(data, at + 1)
-        halves.append(bytes(half) if isinstance(half, bytearray) and len(halves) % 2 == 0 else half)  # keys are hashed
-    return dict(zip(halves[::2], halves[1::2])), at
+        halves.append(half)
+    return dict(zip(map(_hashable, halves[::2]), halves[1::2])), at
 
 
-def _java_utf(text: str) -> bytes:
-    return struct.pack(">H", len(text)) + text.encode()
+def _hashable(key: Any) -> Any:
+    if isinstance(key, dict):
+        raise SparkException("a MapWritable has a map as key, which a dict can't have")
+    return bytes(key) if isinstance(key, bytearray) else key
+
+
+def _java_utf(name: str) -> bytes:
+    return struct.pack(">H", len(name)) + name.encode()
 
 
 _OTHERS: dict[str, tuple[Encode, Decode]] = {
@@ -307,31 +373,51 @@ _OTHERS: dict[str, tuple[Encode, Decode]] = {
 
 # ------------------------------------------------------------------------------------------------ as text
 def java_text(value: Any) -> str:
-    """What a Writable's `toString` gives, as Hadoop's text output writes it.
+    """What the `toString` of its Writable gives, as Hadoop's text formats show it.
 
-    >>> [java_text(value) for value in ("a", True, 1e7, 0.5, b"a1", None)]
-    ['a', 'true', '1.0E7', '0.5', '61 31', '(null)']
+    Raises:
+        IllegalArgumentException: it isn't written as a Writable, or is an array.
+
+    >>> [java_text(value) for value in ("a", True, 1e7, 0.5, b"a1", None, {1: "b"})]
+    ['a', 'true', '1.0E7', '0.5', '61 31', '(null)', '{1=b}']
     """
+    if isinstance(value, str):
+        return value
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
     if isinstance(value, float):
-        return _java_float(value)
+        return _java_float(value, repr(value))
     if isinstance(value, (bytes, bytearray)):
         return value.hex(" ")
-    return "(null)" if value is None else str(value)
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{java_text(key)}={java_text(half)}" for key, half in value.items()) + "}"
+    name = class_for(value)
+    if name != NULL:
+        raise IllegalArgumentException(f"{value!r}: an array has no text. Make it one by map, such as ' '.join")
+    return "(null)"
 
 
-def _java_float(value: float) -> str:
-    if math.isnan(value):
-        return "NaN"
-    if math.isinf(value):
-        return "Infinity" if value > 0 else "-Infinity"
-    if value == 0 or 1e-3 <= abs(value) < 1e7:
-        text = repr(value)
-        return text if "e" not in text else f"{value:f}"
-    mantissa, _, exponent = f"{value!r}".partition("e")
-    if exponent:
-        return f"{mantissa if '.' in mantissa else mantissa + '.0'}E{int(exponent)}"
-    digits = mantissa.lstrip("-").replace(".", "").lstrip("0").rstrip("0") or "0"
-    power = math.floor(math.log10(abs(value)))
-    return f"{'-' if value < 0 else ''}{digits[0]}.{digits[1:] or '0'}E{power}"
+def java_float_text(value: float) -> str:
+    """`java_text` of a number of 32 bits: as few digits as tell it from its neighbours.
+
+    >>> java_float_text(0.10000000149011612)
+    '0.1'
+    """
+    texts = (f"{value:.{digits}g}" for digits in range(1, 10))
+    return _java_float(value, next((text for text in texts if c_float(float(text)).value == value), repr(value)))
+
+
+def _java_float(value: float, shortest: str) -> str:
+    """A number as Java's `Double.toString` has it, from Python's text of its digits."""
+    if not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if value == 0:
+        return "-0.0" if math.copysign(1, value) < 0 else "0.0"
+    number = Decimal(shortest)
+    if 1e-3 <= abs(value) < 1e7:
+        text = f"{number:f}"
+        return text if "." in text else text + ".0"
+    digits = "".join(map(str, number.as_tuple().digits)).rstrip("0")
+    return f"{'-' if value < 0 else ''}{digits[0]}.{digits[1:] or '0'}E{number.adjusted()}"

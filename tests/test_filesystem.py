@@ -114,6 +114,13 @@ def test_list_files_refuses_a_directory_in_a_directory(root: str) -> None:
     assert _names(f"{root}/in/*", root) == ["/in/deep/a"]
 
 
+def test_list_files_takes_what_is_in_directories_when_asked_for(root: str) -> None:
+    for name in ("deep/deeper/a", "deep/b", "c", "_temporary/no"):
+        _write(f"{root}/in/{name}")
+    found = [file.path for file in list_files(f"{root}/in", recursive=True)]
+    assert [path[path.index("/in/") :] for path in found] == ["/in/c", "/in/deep/b", "/in/deep/deeper/a"]
+
+
 def test_open_of_a_missing_file_says_so(root: str) -> None:
     with pytest.raises(InvalidInputException, match="Input path does not exist: "):
         open_read(f"{root}/no")

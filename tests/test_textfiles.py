@@ -21,6 +21,7 @@ from headwater.textfiles import (
     create_file,
     file_groups,
     read_binary_records,
+    read_placed_lines,
     read_text_split,
     text_splits,
     whole_text,
@@ -56,6 +57,10 @@ def test_text_splits_together_are_every_line_once(place: Path, content: bytes, s
     assert [line for split in splits for line in read_text_split(split, use_unicode=False)] == expected
     decoded = [line.decode("utf-8", "replace") for line in expected]
     assert [line for split in splits for line in read_text_split(split)] == decoded
+    placed = [pair for split in splits for pair in read_placed_lines(split)]
+    assert [line for _, line in placed] == decoded
+    starts = [0, *(found.end() for found in re.finditer(rb"\r\n|\n|\r", content))]
+    assert [start for start, _ in placed] == starts[: len(placed)]
 
 
 @settings(deadline=None, max_examples=30)

@@ -368,7 +368,7 @@ class Application:
         with self._lock:
             # Without itself: it may be about to leave another one.
             load = Counter(executor_id for i, (executor_id, _) in self._receivers.items() if i != receiver_id)
-            preferred = [e for e in executors if preferred_host and _is_on(self._hosts.get(e, ""), preferred_host)]
+            preferred = [e for e in executors if preferred_host and is_on(self._hosts.get(e, ""), preferred_host)]
             if preferred_host and not preferred:
                 log.warning("receiver %d prefers %s, where no executor is", receiver_id, preferred_host)
             candidates = preferred or list(executors)
@@ -590,7 +590,7 @@ def _exception(job_id: int, failure: JobFailure) -> BaseException:
     return error
 
 
-def _is_on(host: str, wanted: str) -> bool:
+def is_on(host: str, wanted: str) -> bool:
     """Whether an executor's host is the one that somebody names; the driver's machine has several names."""
     return wanted == host or (host == LOOPBACK and wanted in ("localhost", socket.gethostname()))
 

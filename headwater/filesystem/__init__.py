@@ -13,7 +13,14 @@ from headwater.filesystem.base import (
     InvalidInputException,
     Scan,
 )
-from headwater.filesystem.compression import is_compressed, zstandard
+from headwater.filesystem.compression import (
+    CODEC_EXTENSIONS,
+    CODEC_PACKAGE,
+    CODECS,
+    codec_name,
+    is_compressed,
+    zstandard,
+)
 from headwater.filesystem.local import LocalFileSystem
 from headwater.filesystem.options import configure, relevant
 from headwater.filesystem.output import OutputDirectory
@@ -37,6 +44,9 @@ from headwater.filesystem.remote import RemoteFileSystem
 from headwater.filesystem.retries import TruncatedReadError
 
 __all__ = [
+    "CODECS",
+    "CODEC_EXTENSIONS",
+    "CODEC_PACKAGE",
     "Entry",
     "FileAlreadyExistsException",
     "FileStatus",
@@ -47,6 +57,7 @@ __all__ = [
     "RemoteFileSystem",
     "Scan",
     "TruncatedReadError",
+    "codec_name",
     "configure",
     "exists",
     "expand",

@@ -1,4 +1,4 @@
-"""Compressed files as readable streams, by the extension of their names."""
+"""Compressed files as readable streams, by the extension of their names; Hadoop's names of what compresses them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,32 @@ import zlib
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
-from headwater.errors import SparkException
+from headwater.errors import IllegalArgumentException, SparkException
 
+CODEC_PACKAGE = "org.apache.hadoop.io.compress."
+# Hadoop's codecs, without their package -> the extension of files that they write.
+CODEC_EXTENSIONS = {
+    "GzipCodec": ".gz",
+    "BZip2Codec": ".bz2",
+    "ZStandardCodec": ".zst",
+    "DeflateCodec": ".deflate",
+    "DefaultCodec": ".deflate",
+}
+CODECS = ", ".join(CODEC_PACKAGE + name for name in CODEC_EXTENSIONS)
 _READ_BYTES = 1024 * 1024
 _INFLATE_BYTES = 64 * 1024  # compressed bytes read at once: they may become a thousand times more
+
+
+def codec_name(codec: str) -> str:
+    """The name, without its package, of a Hadoop codec that we have.
+
+    Raises:
+        IllegalArgumentException: we haven't got it.
+    """
+    name = codec.removeprefix(CODEC_PACKAGE)
+    if name not in CODEC_EXTENSIONS:
+        raise IllegalArgumentException(f"compression codec {codec!r} is unknown. Use one of: {CODECS}")
+    return name
 
 
 def decompressed(file: BinaryIO, path: str) -> BinaryIO:
@@ -99,5 +121,3 @@ def zstandard() -> Any:
         return importlib.import_module("zstandard")
     except ImportError as error:
         raise SparkException("zstd compression needs the package zstandard (pip install zstandard)") from error
-
-

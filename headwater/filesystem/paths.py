@@ -68,15 +68,19 @@ def remove(path: str) -> None:
 
 
 # ------------------------------------------------------------------------------------------------ input
-def list_files(path: str) -> list[FileStatus]:
+def list_files(path: str, *, recursive: bool = False) -> list[FileStatus]:
     """The input files of a list of paths and globs: files as such, of directories their direct children.
 
     Globs know `*`, `?`, `[ab]`, `[^ab]` and `{a,b}`. The files of each path come in the order of their names.
 
+    Args:
+        path: the list, separated by commas.
+        recursive: of directories, take what is in their directories too.
+
     Raises:
         InvalidInputException: a path doesn't exist, a glob matches nothing, or a directory holds another one.
     """
-    return [file for part in split_paths(path) for file in _list_path(part)]
+    return [file for part in split_paths(path) for file in _list_path(part, recursive)]
 
 
 def split_paths(paths: str) -> list[str]:
@@ -122,11 +126,11 @@ def _expand_braces(pattern: str) -> Iterator[str]:
         yield from _expand_braces(pattern[: braces.start()] + choice + pattern[braces.end() :])
 
 
-def _list_path(path: str) -> Iterator[FileStatus]:
+def _list_path(path: str, recursive: bool) -> Iterator[FileStatus]:
     filesystem, resolved = resolve(path)
     if not _GLOB.search(resolved):
         with suppress(FileNotFoundError):
-            yield from _files_of(filesystem, resolved, path)
+            yield from _files_of(filesystem, resolved, path, recursive)
             return
         raise InvalidInputException(f"Input path does not exist: {filesystem.qualify(resolved)}")
     matches = _matches(filesystem, resolved)
@@ -134,24 +138,27 @@ def _list_path(path: str) -> Iterator[FileStatus]:
         raise InvalidInputException(f"Input Pattern {filesystem.qualify(resolved)} matches 0 files")
     for match in matches:
         if match.is_directory:
-            yield from _files_of(filesystem, resolve(match.file.path)[1], path)
+            yield from _files_of(filesystem, resolve(match.file.path)[1], path, recursive)
         else:
             yield match.file
 
 
-def _files_of(filesystem: FileSystem, resolved: str, path: str) -> list[FileStatus]:
+def _files_of(filesystem: FileSystem, resolved: str, path: str, recursive: bool) -> list[FileStatus]:
     """A file, or the files of a directory. One listing tells all of them: objects are many, and looking costs."""
     try:
         entries = [entry for entry in filesystem.entries(resolved) if not is_hidden(entry.file.path)]
     except NotADirectoryError:
         return [filesystem.status(resolved)]
-    directory = next((entry.file.path for entry in entries if entry.is_directory), None)
-    if directory is not None:
+    directories = [entry.file.path for entry in entries if entry.is_directory]
+    if directories and not recursive:
         raise InvalidInputException(
-            f"Not a file: {qualify(directory)}. The input {qualify(path)} is a directory that holds"
+            f"Not a file: {qualify(directories[0])}. The input {qualify(path)} is a directory that holds"
             f" directories; name those by a glob such as {qualify(path).rstrip('/')}/*"
         )
-    return sorted((entry.file for entry in entries), key=lambda file: file.path)
+    files = [entry.file for entry in entries if not entry.is_directory]
+    for directory in directories:
+        files += _files_of(filesystem, resolve(directory)[1], path, recursive)
+    return sorted(files, key=lambda file: file.path)
 
 
 def open_raw(path: str, size: int | None = None) -> BinaryIO:

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from headwater.hashing import portable_hash
 from headwater.rdd.approximate import BoundedFloat
-from headwater.rdd.output import Output
+from headwater.rdd.hadoop import HadoopOutput
 from headwater.rdd.partitioner import Partitioner
 from headwater.resultiterable import ResultIterable
 from headwater.statcounter import StatCounter
@@ -16,7 +16,7 @@ __all__ = ["RDD", "BoundedFloat", "Partitioner", "PipelinedRDD", "ResultIterable
 T = TypeVar("T")
 
 
-class RDD(Output[T]):
+class RDD(HadoopOutput[T]):
     """A collection of records in partitions, computed when an action asks for it and as often as it does.
 
     Transformations return another RDD at once; actions run a job and return its result. Made by a `SparkContext`.

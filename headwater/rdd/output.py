@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Any, BinaryIO, NoReturn, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
-from headwater.errors import UnsupportedOperationException
 from headwater.filesystem import OutputDirectory
 from headwater.picklefile import write_pickle_file
 from headwater.rdd.checks import check_positive
@@ -60,32 +59,6 @@ class Output(Sorting[T]):
             directory.abort()
             raise
         directory.commit()
-
-    def saveAsSequenceFile(self, path: str, compressionCodecClass: str | None = None) -> NoReturn:
-        """Not supported yet."""
-        self._no_hadoop("saveAsSequenceFile")
-
-    def saveAsHadoopFile(self, path: str, outputFormatClass: str, *_args: Any, **_kwargs: Any) -> NoReturn:
-        """Not supported yet."""
-        self._no_hadoop("saveAsHadoopFile")
-
-    def saveAsNewAPIHadoopFile(self, path: str, outputFormatClass: str, *_args: Any, **_kwargs: Any) -> NoReturn:
-        """Not supported yet."""
-        self._no_hadoop("saveAsNewAPIHadoopFile")
-
-    def saveAsHadoopDataset(self, conf: dict[str, str], *_args: Any, **_kwargs: Any) -> NoReturn:
-        """Not supported yet."""
-        self._no_hadoop("saveAsHadoopDataset")
-
-    def saveAsNewAPIHadoopDataset(self, conf: dict[str, str], *_args: Any, **_kwargs: Any) -> NoReturn:
-        """Not supported yet."""
-        self._no_hadoop("saveAsNewAPIHadoopDataset")
-
-    def _no_hadoop(self, method: str) -> NoReturn:
-        raise UnsupportedOperationException(
-            f"{method} is not supported yet: there are no Hadoop output formats. Use saveAsTextFile or"
-            " saveAsPickleFile, or write the records by your own function in foreachPartition."
-        )
 
 
 def _write_part(

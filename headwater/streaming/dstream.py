@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from operator import add, sub
 from typing import TYPE_CHECKING, Any
@@ -15,30 +15,29 @@ from headwater.rdd.partitioner import Partitioner
 from headwater.resultiterable import ResultIterable
 from headwater.storagelevel import StorageLevel
 from headwater.streaming.durations import duration_ms, instant_ms
+from headwater.streaming.fileoutputs import WithFileOutputs
 from headwater.streaming.graph import InputNode
-from headwater.streaming.notyet import OF_DSTREAM, refuse
 from headwater.streaming.operators.functions import call_site, takes_time
 from headwater.streaming.operators.incremental import IncrementalWindow
 from headwater.streaming.operators.joined import Paired, TransformedWith, United
 from headwater.streaming.operators.mapped import Counted, Mapped, Reduced, Transformed, with_none
 from headwater.streaming.operators.mapwithstate import MappedWithState, Snapshots, WithState
 from headwater.streaming.operators.output import Output, printer
-from headwater.streaming.operators.saving import saver
 from headwater.streaming.operators.stateful import Updated
 from headwater.streaming.operators.versioned import Versioned
 from headwater.streaming.operators.windowed import Windowed, window_ms
 from headwater.streaming.state import StateSpec
 from headwater.streaming.transactions import TABLE, TransactionalOutput
-from headwater.textfiles import codec_extension
 
 if TYPE_CHECKING:
     from headwater.rdd import RDD
     from headwater.streaming.context import StreamingContext
+    from headwater.streaming.kafka.direct import KafkaDStream
     from headwater.streaming.operators.node import Node
     from headwater.streaming.pool import ConnectionPool
 
 
-class DStream:
+class DStream(WithFileOutputs):
     """A discretized stream. Made by a StreamingContext's sources and by the methods of other streams.
 
     Functions that take records run in the workers. Functions that take RDDs (transform, foreachRDD) run in the
@@ -52,9 +51,6 @@ class DStream:
         self._node = node
         self._ssc = ssc
         self._sc = ssc.sparkContext
-
-    def __getattr__(self, name: str) -> Any:
-        refuse(self, name, OF_DSTREAM)
 
     @property
     def is_cached(self) -> bool:
@@ -453,32 +449,6 @@ class DStream:
         """`pprint`, under the name that Scala programs have for it."""
         self._output("print", printer(num), with_time=True)
 
-    def saveAsTextFiles(self, prefix: str, suffix: str | None = None, compressionCodecClass: str | None = None) -> None:
-        """Write each batch as text, `str(record)` a line, into a directory `prefix-TIME_IN_MS[.suffix]` of its own.
-
-        A directory is complete if it has a file `_SUCCESS`; a batch that runs again leaves a complete one as it is and
-        replaces an incomplete one. An empty batch has a directory too, unless `headwater.streaming.output.skipEmpty`.
-
-        Args:
-            prefix: a path, or a URL that fsspec knows.
-            suffix: None for none.
-            compressionCodecClass: a Hadoop codec's name, such as `org.apache.hadoop.io.compress.GzipCodec`.
-
-        Raises:
-            TypeError: prefix or suffix is no string.
-            IllegalArgumentException: the codec is unknown.
-        """
-        codec_extension(compressionCodecClass)  # better now than in the first batch
-        self._save("saveAsTextFiles", prefix, suffix, lambda rdd, path: rdd.saveAsTextFile(path, compressionCodecClass))
-
-    def saveAsPickleFiles(self, prefix: str, suffix: str | None = None) -> None:
-        """Like `saveAsTextFiles`, but with pickled records, which `SparkContext.pickleFile` reads back."""
-        self._save("saveAsPickleFiles", prefix, suffix, lambda rdd, path: rdd.saveAsPickleFile(path))
-
-    def saveAsObjectFiles(self, prefix: str, suffix: str | None = None) -> None:
-        """`saveAsPickleFiles`, under the name that Scala programs have for it; the files aren't Java's."""
-        self._save("saveAsObjectFiles", prefix, suffix, lambda rdd, path: rdd.saveAsPickleFile(path))
-
     def foreachTransaction(
         self,
         connect: Callable[[], Any] | ConnectionPool[Any],
@@ -516,6 +486,48 @@ class DStream:
         if any(isinstance(other, TransactionalOutput) and other.name == name for other in functions):
             raise IllegalArgumentException(f"another foreachTransaction has the name {name!r}. Give each its own.")
         self._output("foreachTransaction", output, with_time=True)
+
+    def saveToKafka(
+        self,
+        topic: str | None,
+        kafkaParams: Mapping[str, Any],
+        keyEncoder: Callable[[Any], str | bytes | None] | None = None,
+        valueEncoder: Callable[[Any], str | bytes | None] | None = None,
+        exactlyOnce: str = "",
+        offsetsOf: KafkaDStream | None = None,
+    ) -> None:
+        """Write each batch to Kafka: at least once, or exactly once. Needs `headwater[kafka]`.
+
+        A pair is a record's key and value, a `ProducerRecord` says more, anything else is a value.
+
+        With `exactlyOnce` each partition of a batch is a transaction, with a note in it that the batch is written; who
+        finds the note writes nothing. Readers must have `isolation.level=read_committed`. With `offsetsOf` besides, a
+        whole batch is one transaction, written by one task, which moves the source's consumer group on, too: then a
+        program that starts without a checkpoint goes on exactly where its output ends.
+
+        Args:
+            topic: where records go; None if each says so itself.
+            kafkaParams: Kafka's settings, with `bootstrap.servers`.
+            keyEncoder: makes str or bytes of a key; called in tasks. None: it is that already.
+            valueEncoder: likewise of a value.
+            exactlyOnce: names the output: no other one of these brokers has it, and it stays over restarts. Empty: at
+                least once. Without `offsetsOf` it needs a directory for checkpoints.
+            offsetsOf: the direct stream that the batches are made of, with a `group.id`.
+
+        Raises:
+            TypeError: `kafkaParams` is no dict, or `offsetsOf` no direct stream.
+            IllegalArgumentException: a setting of Kafka is missing or wrong, the name is another output's, or
+                something that belongs to it is missing.
+            SparkException: confluent-kafka isn't installed.
+        """
+        from headwater.streaming.kafka.stream import kafka_output
+
+        output = kafka_output(topic, kafkaParams, keyEncoder, valueEncoder, exactlyOnce, offsetsOf)
+        names = [getattr(other.function, "kafka_name", "") for other in self._ssc._graph.outputs]
+        if exactlyOnce and exactlyOnce in names:
+            raise IllegalArgumentException(f"another saveToKafka has the name {exactlyOnce!r}. Give each its own.")
+        must_checkpoint = bool(exactlyOnce) and offsetsOf is None
+        self._output("saveToKafka", output, with_time=True, must_checkpoint=must_checkpoint)
 
     def slice(self, begin: datetime | float, end: datetime | float) -> list[RDD[Any]]:
         """The RDDs of the batches from `begin` to `end`, both included, as far as they are generated and remembered.
@@ -584,14 +596,19 @@ class DStream:
     def _paired(self, method: str, other: DStream, partitions: int | None) -> DStream:
         return self._new(Paired(self._sc, self._node, other._node, method, self._partitions(partitions)))
 
-    def _output(self, operation: str, function: Callable[..., Any], *, with_time: bool) -> None:
+    def _output(
+        self, operation: str, function: Callable[..., Any], *, with_time: bool, must_checkpoint: bool = False
+    ) -> None:
         name, description = call_site(operation)
-        output = Output(self._node, function, with_time=with_time, name=name, description=description)
+        output = Output(
+            self._node,
+            function,
+            with_time=with_time,
+            name=name,
+            description=description,
+            must_checkpoint=must_checkpoint,
+        )
         self._ssc._add_output(output)
-
-    def _save(self, operation: str, prefix: str, suffix: str | None, save: Callable[[RDD[Any], str], None]) -> None:
-        skip_empty: bool = self._sc._conf.read("headwater.streaming.output.skipEmpty")
-        self._output(operation, saver(prefix, suffix, save, skip_empty=skip_empty), with_time=True)
 
     def _partitions(self, partitions: int | None) -> int:
         return self._sc.defaultParallelism if partitions is None else partitions

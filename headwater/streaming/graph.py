@@ -187,6 +187,13 @@ class Graph:
                 "requirement failed: No output operations registered, so nothing to execute. "
                 "Call foreachRDD, pprint or another output operation on a stream before start()."
             )
+        for output in self.outputs:
+            if output.must_checkpoint and checkpoint_directory is None:
+                raise IllegalArgumentException(
+                    "requirement failed: The checkpoint directory has not been set. Please set it by "
+                    f"StreamingContext.checkpoint(): the output {output.name} can write each batch once only if a "
+                    "restart runs the same batches again."
+                )
         for node in self._reachable():
             node.validate(checkpoint_directory)
 

@@ -319,14 +319,14 @@ class TransactionalOutput:
 
     def _forgotten_until_ms(self, batch_ms: int) -> int | None:
         """Before when notes may be removed; None if it isn't time for that."""
-        until_ms = min((batch_ms - self._retention_ms, *_pending_ms()))
+        until_ms = min((batch_ms - self._retention_ms, *pending_ms()))
         if until_ms - self._cleaned_ms <= self._retention_ms * _CLEANED_EACH:
             return None
         self._cleaned_ms = until_ms
         return until_ms
 
 
-def _pending_ms() -> tuple[int, ...]:
+def pending_ms() -> tuple[int, ...]:
     """The batches that a restart would run again."""
     from headwater.streaming.context import StreamingContext
 

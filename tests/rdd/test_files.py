@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from headwater import SparkContext
-from headwater.errors import SparkException, UnsupportedOperationException
+from headwater.errors import SparkException
 from headwater.filesystem import FileAlreadyExistsException, InvalidInputException
 
 
@@ -98,21 +98,3 @@ def test_pickle_files_keep_types(sc: SparkContext, tmp_path: pathlib.Path) -> No
     read = sc.pickleFile(f"{tmp_path}/out")
     assert read.collect() == records
     assert read.getNumPartitions() == 2
-
-
-def test_hadoop_formats_say_that_they_are_not_there_yet(sc: SparkContext) -> None:
-    rdd = sc.parallelize([(1, 2)])
-    for call in (
-        lambda: sc.sequenceFile("x"),
-        lambda: sc.newAPIHadoopFile("x", "F", "K", "V"),
-        lambda: sc.newAPIHadoopRDD("F", "K", "V", conf={}),
-        lambda: sc.hadoopFile("x", "F", "K", "V"),
-        lambda: sc.hadoopRDD("F", "K", "V"),
-        lambda: rdd.saveAsSequenceFile("x"),
-        lambda: rdd.saveAsHadoopFile("x", "F"),
-        lambda: rdd.saveAsNewAPIHadoopFile("x", "F"),
-        lambda: rdd.saveAsHadoopDataset({}),
-        lambda: rdd.saveAsNewAPIHadoopDataset({}),
-    ):
-        with pytest.raises(UnsupportedOperationException, match="not supported yet.*[uU]se"):
-            call()

@@ -126,6 +126,45 @@ def test_text_is_compressed_when_asked_for(harness: Any, tmp_path: Path) -> None
         assert file.read() == "a\n"
 
 
+def test_pairs_are_saved_by_hadoops_formats(harness: Any, tmp_path: Path) -> None:
+    pairs = harness.stream([[("a", 1)], [], [("b", 2)]]).repartition(1)
+    pairs.saveAsHadoopFiles(f"{tmp_path}/old", "seq", "org.apache.hadoop.mapred.SequenceFileOutputFormat")
+    pairs.saveAsNewAPIHadoopFiles(
+        f"{tmp_path}/new",
+        None,
+        "org.apache.hadoop.mapreduce.lib.output.TextOutputFormat",
+        conf={"mapreduce.output.textoutputformat.separator": "="},
+    )
+    harness.run(3)
+    saved = [tmp_path / f"old-{FIRST_MS + 1000 * number}.seq" for number in range(3)]
+    assert [harness.sc.sequenceFile(str(path)).collect() for path in saved] == [[("a", 1)], [], [("b", 2)]]
+    assert [lines(tmp_path / f"new-{FIRST_MS + 1000 * number}") for number in range(3)] == [["a=1"], [], ["b=2"]]
+    assert names(tmp_path / f"new-{FIRST_MS}") == ["_SUCCESS", "part-r-00000"]
+
+
+def test_half_written_directory_of_hadoops_formats_is_replaced(harness: Any, tmp_path: Path) -> None:
+    half = tmp_path / f"out-{FIRST_MS}"
+    half.mkdir()
+    (half / "part-r-00009").write_bytes(b"left by an attempt that died")
+    name = "org.apache.hadoop.mapreduce.lib.output.SequenceFileOutputFormat"
+    harness.stream([[("a", 1)]]).repartition(1).saveAsNewAPIHadoopFiles(f"{tmp_path}/out", None, name)
+    harness.run(1)
+    assert harness.sc.sequenceFile(str(half)).collect() == [("a", 1)]
+
+
+def test_what_hadoops_formats_do_not_know_is_refused_before_the_first_batch(harness: Any) -> None:
+    stream = harness.stream()
+    known = "org.apache.hadoop.mapred.SequenceFileOutputFormat"
+    with pytest.raises(IllegalArgumentException, match="belongs to Hadoop's other API"):
+        stream.saveAsNewAPIHadoopFiles("out", None, known)
+    with pytest.raises(IllegalArgumentException, match="org.acme.K is not supported"):
+        stream.saveAsHadoopFiles("out", None, known, "org.acme.K")
+    with pytest.raises(IllegalArgumentException, match="valueConverter='org.acme.C'"):
+        stream.saveAsHadoopFiles("out", None, known, valueConverter="org.acme.C")
+    with pytest.raises(IllegalArgumentException, match="compression codec 'Zip' is unknown"):
+        stream.saveAsHadoopFiles("out", None, known, compressionCodecClass="Zip")
+
+
 def test_urls_are_taken(no_context: None) -> None:
     fsspec = pytest.importorskip("fsspec")
     memory = fsspec.filesystem("memory")

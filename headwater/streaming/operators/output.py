@@ -25,15 +25,24 @@ class Output:
         with_time: whether it takes the batch time first.
         name: where it was defined, short.
         description: the same as a list of calls.
+        must_checkpoint: whether it keeps its word only if a restart runs the same batches again.
     """
 
     def __init__(
-        self, parent: Node, function: Callable[..., Any], *, with_time: bool, name: str, description: str
+        self,
+        parent: Node,
+        function: Callable[..., Any],
+        *,
+        with_time: bool,
+        name: str,
+        description: str,
+        must_checkpoint: bool = False,
     ) -> None:
         self.parent = parent
         self.name = name
         self.description = description
         self.function = function
+        self.must_checkpoint = must_checkpoint
         self._with_time = with_time
 
     def job(self, time_ms: int) -> Callable[[], None] | None:
