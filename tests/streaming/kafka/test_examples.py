@@ -62,9 +62,10 @@ def test_kafka_offsets_in_database_goes_on_where_the_database_is(kafka: KafkaBro
         for partition in (0, 1):
             kafka.send(topic, [f"{round_}-{partition}-{i}" for i in range(5)], partition)
             expected += [f"{round_}-{partition}-{i}" for i in range(5)]
+        sent = len(expected)
         with running("kafka_offsets_in_database.py", kafka.bootstrap, topic, database):
             until(lambda: database.exists() and "records" in tables(database), "the table is there")
-            until(lambda sent=len(expected): len(values()) >= sent, "all records are in the database")
+            until(lambda sent=sent: len(values()) >= sent, "all records are in the database")
     assert values() == sorted(expected)
 
 
