@@ -1,10 +1,10 @@
 """16. Kafka: word count over 100-byte messages by a direct stream, beside what a user would pick instead; or lags.
 
-Starts a broker of its own (Java, Maven), fills a topic with --messages, and has each of --readers count its words, one
-after the other, each in a process of its own: `stream` (a direct stream, batches of --size messages at most),
-`consumer` (confluent-kafka and a dict), `quixstreams`, `bytewax` (where they are installed). Prints a line for each, and
-one with the ratios. With --lag a producer sends a message every 37 ms, and the time until its batch's foreachRDD has it
-is taken.
+Starts a broker of its own (Java, Maven), fills a topic with --messages, and has each of --readers count its words,
+one after the other, each in a process of its own: `stream` (a direct stream, batches of --size messages at most),
+`consumer` (confluent-kafka and a dict), `quixstreams`, `bytewax` (where they are installed). Prints a line for each,
+and one with the ratios. With --lag a producer sends a message every 37 ms, and the time until its batch's foreachRDD
+has it is taken.
 """
 import collections
 import json
@@ -32,7 +32,8 @@ def fill(args, bootstrap, topic):
         while len(line) < 95:
             line += f"w{int(5000 * chosen.random() ** 3)} "
         lines.append(line.strip())
-    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 50, "queue.buffering.max.messages": 200000, **QUIET})
+    settings = {"linger.ms": 50, "queue.buffering.max.messages": 200000, **QUIET}
+    producer = Producer({"bootstrap.servers": bootstrap, **settings})
     for i in range(args.messages):
         while True:
             try:
@@ -161,7 +162,8 @@ def main():
         bootstrap, topic = args.at.split("/")
         tree = Tree()
         seconds, words = globals()[f"read_{args.readers}"](args, bootstrap, topic)
-        emit("kafka", args, Api("headwater"), messages_per_s=round(args.messages / seconds), words=words, mem=tree.result())
+        rate = round(args.messages / seconds)
+        emit("kafka", args, Api("headwater"), messages_per_s=rate, words=words, mem=tree.result())
         os._exit(0)
     from tests.servers.kafka import new_broker
     directory = Path(tempfile.mkdtemp(prefix="bench-kafka-"))
@@ -174,7 +176,8 @@ def main():
         fill(args, broker.bootstrap, topic)
         rates = {}
         for reader in args.readers.split(","):
-            command = [sys.executable, __file__, *sys.argv[1:], "--readers", reader, "--at", f"{broker.bootstrap}/{topic}"]
+            at = f"{broker.bootstrap}/{topic}"
+            command = [sys.executable, __file__, *sys.argv[1:], "--readers", reader, "--at", at]
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
             print(done, end="", flush=True)
             rates[reader] = json.loads(done.splitlines()[-1])["messages_per_s"]

@@ -361,6 +361,7 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
         ),
     ),
     "Network and cluster": (
+        _duration("spark.network.timeout", "120s", "When Kafka's answer to a task is overdue.", "s", least=1),
         *_planned(
             _string("spark.driver.host", "127.0.0.1", "Address under which executors reach the driver."),
             _string("spark.driver.bindAddress", "", "Address on which the driver listens.",
@@ -368,7 +369,6 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
             _int("spark.driver.port", "0", "Port on which the driver listens; 0: any."),
             _int("spark.blockManager.port", "0", "Port on which executors listen; 0: any."),
             _int("spark.port.maxRetries", "16", "Next ports to try when a port is taken."),
-            _duration("spark.network.timeout", "120s", "When an answer over the network is overdue.", "s", least=1),
             _duration("spark.executor.heartbeatInterval", "10s",
                 "How often an executor tells the driver that it lives."),
             _string("spark.authenticate.secret", "", "The shared secret.", absent="a new one for each application"),

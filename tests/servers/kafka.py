@@ -5,8 +5,6 @@ A broker keeps its data and its ports from one start to the next: brokers that a
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
 import subprocess
 import uuid
 from collections.abc import Iterator, Sequence
@@ -18,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.servers import jars, leave_out
+from tests.servers.certificates import certificate
 from tests.servers.processes import START_SECONDS_MAX, await_answer, free_port, running
 
 MEMORY = ("-Xms128m", "-Xmx512m", "-XX:TieredStopAtLevel=1")
@@ -42,7 +41,6 @@ class KafkaBroker:
         self._jars = jars
         self._directory = directory
         self._running = ExitStack()
-        self.certificate = directory / "certificate.pem"
         self._port, self._secure_port, controller_port = free_port(), free_port(), free_port()
         self.bootstrap = f"127.0.0.1:{self._port}"
         self.secure_bootstrap = f"127.0.0.1:{self._secure_port}"
@@ -77,7 +75,8 @@ class KafkaBroker:
             "num.io.threads": 4,
         }
         directory.mkdir(parents=True, exist_ok=True)
-        _write_certificate(self.certificate, directory / "keystore.pem")
+        self.certificate, key = certificate(directory)
+        (directory / "keystore.pem").write_bytes(key.read_bytes() + self.certificate.read_bytes())
         (directory / "log4j.properties").write_text(_LOGGING)
         self._properties = directory / "server.properties"
         self._properties.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
@@ -238,36 +237,6 @@ class KafkaBroker:
         finally:
             consumer.close()
         return found
-
-
-def _write_certificate(certificate: Path, keystore: Path) -> None:
-    """A certificate of 127.0.0.1 that vouches for itself, and with its key as Kafka wants it."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.x509.oid import NameOID
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.datetime.now(datetime.timezone.utc)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=30))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = made.public_bytes(serialization.Encoding.PEM)
-    certificate.write_bytes(pem)
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    keystore.write_bytes(private + pem)
 
 
 def new_broker(directory: Path) -> KafkaBroker:

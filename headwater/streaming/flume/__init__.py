@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headwater.rdd.checks import check_function, check_port
 from headwater.storagelevel import StorageLevel
+from headwater.streaming.decoding import utf8_decoder
 
 if TYPE_CHECKING:
     from headwater.streaming.context import StreamingContext
@@ -21,18 +22,6 @@ class SparkFlumeEvent(NamedTuple):
 
     headers: dict[str, str]
     body: Any
-
-
-def utf8_decoder(s: bytes | None) -> str | None:
-    """The text of a body, which must be UTF-8; None of None.
-
-    Raises:
-        UnicodeDecodeError: it isn't UTF-8.
-
-    >>> utf8_decoder(b"caf\\xc3\\xa9")
-    'café'
-    """
-    return None if s is None else s.decode("utf-8")
 
 
 class FlumeUtils:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from headwater.streaming.decoding import utf8_decoder
 from headwater.streaming.kafka.direct import KafkaDStream
 from headwater.streaming.kafka.offsets import Broker, OffsetRange, TopicAndPartition, TopicPartition
 from headwater.streaming.kafka.reading import KafkaRDD
-from headwater.streaming.kafka.records import ConsumerRecord, KafkaMessageAndMetadata, utf8_decoder
+from headwater.streaming.kafka.records import ConsumerRecord, KafkaMessageAndMetadata
 from headwater.streaming.kafka.strategies import (
     ConsumerStrategies,
     ConsumerStrategy,

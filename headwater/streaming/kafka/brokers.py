@@ -32,6 +32,8 @@ START_PAUSE_MS = 500
 READING = {"isolation.level": "read_uncommitted"}
 # Timestamps by which Kafka's protocol asks for the ends of a partition.
 _LATEST, _EARLIEST = -1, -2
+# What confluent-kafka has where there is none.
+NO_OFFSET = -1001
 
 
 class Brokers:
@@ -108,7 +110,7 @@ class Brokers:
         Raises:
             SparkException: the brokers don't answer.
         """
-        asked = [_native(each) for each in partitions]
+        asked = [native(each) for each in partitions]
         found = self._ask(lambda: self._client.committed(asked, timeout=ANSWER_SECONDS_MAX))
         self._check_each(found)
         return {_ours(each): each.offset for each in found if each.offset >= 0}
@@ -119,7 +121,7 @@ class Brokers:
         Raises:
             SparkException: the brokers don't answer, or refuse.
         """
-        asked = [_native(each, offset) for each, offset in offsets.items()]
+        asked = [native(each, offset) for each, offset in offsets.items()]
         self._check_each(self._ask(lambda: self._client.commit(offsets=asked, asynchronous=False)))
 
     def close(self) -> None:
@@ -127,7 +129,7 @@ class Brokers:
         self._client.close()
 
     def _offsets(self, partitions: Sequence[TopicAndPartition], timestamp: int) -> dict[TopicAndPartition, int]:
-        asked = [_native(each, timestamp) for each in partitions]
+        asked = [native(each, timestamp) for each in partitions]
         found = self._ask(lambda: self._client.offsets_for_times(asked, timeout=ANSWER_SECONDS_MAX))
         self._check_each(found)
         return {_ours(each): each.offset for each in found}
@@ -293,7 +295,8 @@ class Watch:
             logger.warning(text, self._name, why)
 
 
-def _native(partition: TopicAndPartition, offset: int = -1001) -> Any:
+def native(partition: TopicAndPartition, offset: int = NO_OFFSET) -> Any:
+    """confluent-kafka's form of a partition and an offset."""
     from confluent_kafka import TopicPartition
 
     return TopicPartition(partition.topic, partition.partition, offset)

@@ -110,7 +110,7 @@ def next_ranges(positions: Positions, latest: Positions, limits: Limits) -> list
 def split(ranges: Sequence[OffsetRange], at_least: int) -> list[OffsetRange]:
     """The ranges cut into `at_least` pieces or a few more, as equal as can be; empty ones stay whole.
 
-    >>> [str(piece.fromOffset) for piece in split([OffsetRange("t", 0, 0, 90), OffsetRange("t", 1, 5, 15)], 4)]
+    >>> [str(piece.fromOffset) for piece in split([OffsetRange("t", 0, 0, 90), OffsetRange("t", 1, 5, 35)], 4)]
     ['0', '30', '60', '5']
     """
     total = sum(each.count() for each in ranges)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from headwater.engine.lineage import Leaf, Records
 from headwater.errors import IllegalStateException, SparkException
 from headwater.rdd import RDD
-from headwater.streaming.kafka.brokers import READING
+from headwater.streaming.kafka.brokers import READING, native
 from headwater.streaming.kafka.kept import Kept
 from headwater.streaming.kafka.offsets import OffsetRange, TopicAndPartition
 from headwater.streaming.kafka.params import KafkaParams
@@ -236,7 +236,7 @@ class PartitionReader:
 
     def _skip_expired(self, settings: ReadSettings, until: int) -> None:
         """The next offset isn't there: go on with the oldest that is."""
-        oldest, end = self._consumer.get_watermark_offsets(_native(self._partition), _ANSWER_SECONDS_MAX)
+        oldest, end = self._consumer.get_watermark_offsets(native(self._partition), _ANSWER_SECONDS_MAX)
         lost = f"{self._partition}: offset {self._seen} is out of range: the topic has {oldest} to {end}"
         if oldest <= self._seen or not settings.skips_expired:
             raise SparkException(
@@ -250,7 +250,7 @@ class PartitionReader:
     def _seek(self, offset: int) -> None:
         self._ahead = []
         self._seen = offset
-        self._consumer.assign([_native(self._partition, offset)])
+        self._consumer.assign([native(self._partition, offset)])
 
     def _hear(self, error: Any) -> None:
         self._trouble = str(error.str())
@@ -274,9 +274,3 @@ _readers: Kept[PartitionReader] = Kept()
 
 def _size(message: Any) -> int:
     return int(len(message.value() or b"") + len(message.key() or b""))
-
-
-def _native(partition: TopicAndPartition, offset: int = -1001) -> Any:
-    from confluent_kafka import TopicPartition
-
-    return TopicPartition(partition.topic, partition.partition, offset)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from headwater.errors import IllegalArgumentException
+from headwater.streaming.decoding import utf8_decoder
 from headwater.streaming.kafka.offsets import TopicAndPartition
 
 Decoder = Callable[[Any], Any]
@@ -19,15 +20,6 @@ _TIMESTAMP_TYPES = ("NoTimestampType", "CreateTime", "LogAppendTime")  # by libr
 
 
 # ------------------------------------------------------------------------------------------------ bytes to values
-def utf8_decoder(s: bytes | None) -> str | None:
-    """The text of UTF-8 bytes; None of None.
-
-    >>> utf8_decoder(b"caf\\xc3\\xa9"), utf8_decoder(None)
-    ('café', None)
-    """
-    return None if s is None else s.decode("utf-8")
-
-
 def _bytes(data: bytes | None) -> bytes | None:
     return data
 

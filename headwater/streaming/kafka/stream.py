@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, overload
 from headwater.errors import IllegalArgumentException, SparkException
 from headwater.rdd.checks import check_function
 from headwater.storagelevel import StorageLevel
+from headwater.streaming.decoding import utf8_decoder
 from headwater.streaming.kafka import offsets, output
 from headwater.streaming.kafka.brokers import Brokers
 from headwater.streaming.kafka.direct import DirectSettings, KafkaDStream, direct_stream, read_settings
@@ -25,7 +26,6 @@ from headwater.streaming.kafka.records import (
     Handled,
     KafkaMessageAndMetadata,
     Pairs,
-    utf8_decoder,
 )
 from headwater.streaming.kafka.strategies import (
     ConsumerStrategies,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from headwater.streaming.decoding import utf8_decoder
 from headwater.streaming.kinesis.credentials import SparkAWSCredentials
 from headwater.streaming.kinesis.records import Record
 from headwater.streaming.kinesis.stream import (
@@ -9,7 +10,6 @@ from headwater.streaming.kinesis.stream import (
     KinesisInitialPositions,
     KinesisInputDStream,
     KinesisUtils,
-    utf8_decoder,
 )
 
 __all__ = [

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from headwater import extras
 from headwater.errors import IllegalArgumentException
 from headwater.storagelevel import StorageLevel
+from headwater.streaming.decoding import utf8_decoder
 from headwater.streaming.durations import duration_ms
 from headwater.streaming.kinesis.credentials import SparkAWSCredentials, credentials_of
 from headwater.streaming.kinesis.leases import AT_TIMESTAMP, LATEST, TRIM_HORIZON, InitialPosition
@@ -21,11 +22,6 @@ if TYPE_CHECKING:
 
 DEFAULT_ENDPOINT = "https://kinesis.us-east-1.amazonaws.com"
 DEFAULT_REGION = "us-east-1"
-
-
-def utf8_decoder(s: bytes | None) -> str | None:
-    """The text of UTF-8 bytes; None of None."""
-    return None if s is None else s.decode("utf-8")
 
 
 class InitialPositionInStream:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
 import socket
 import ssl
 import struct
@@ -20,6 +18,7 @@ from headwater.streaming import StreamingContext
 from headwater.streaming.flume import FlumeUtils, SparkFlumeEvent
 from headwater.streaming.flume.push import AVRO_SOURCE_PROTOCOL, FlumeReceiver, tls_of
 from headwater.streaming.flume.rpc import Protocol, Requestor, Response
+from tests.servers.certificates import certificate
 from tests.servers.flume import pushing_agent
 from tests.servers.processes import answers, free_port, until
 from tests.streaming.programs import FRAGILE_LOG, LOG, Program, broken, program
@@ -68,34 +67,6 @@ def pushed(port: int, **options: Any) -> Callable[[StreamingContext], Any]:
 
 def bodies(running: Program) -> list[Any]:
     return [record.body for record in running.records]
-
-
-def certificate(directory: Path) -> tuple[Path, Path]:
-    """A certificate for the loopback address that signs itself, and its key."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.x509.oid import NameOID
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.datetime.now(datetime.timezone.utc)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
-        .sign(key, hashes.SHA256())
-    )
-    paths = directory / "certificate.pem", directory / "key.pem"
-    paths[0].write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    paths[1].write_bytes(key.private_bytes(serialization.Encoding.PEM, *plain))
-    return paths
 
 
 # ------------------------------------------------------------------------------------------------ the protocol

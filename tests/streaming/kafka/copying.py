@@ -37,17 +37,17 @@ READING = {
     "key.deserializer": "StringDeserializer",
     "value.deserializer": "StringDeserializer",
 }
-CRASH, _, AT = os.environ.get("CRASH", "").partition(":")
 
 
 def crash(point: str, value: str) -> None:
     """Die if this is the point and the record; once, however often it runs."""
+    # Asked for here: a variable would come out of the checkpoint, with what it was for the driver before.
+    where, _, at = os.environ.get("CRASH", "").partition(":")
     dead = DIRECTORY / "dead"
-    if CRASH in (point, "worker" if point == "write" else point) and value == AT and not dead.exists():
+    if where in (point, "worker" if point == "write" else point) and value == at and not dead.exists():
         dead.touch()
-        # Not a variable of this function: a checkpoint would have that of the driver before.
         driver = int((DIRECTORY / "pid").read_text())
-        os.kill(os.getpid() if CRASH == "worker" else driver, signal.SIGKILL)
+        os.kill(os.getpid() if where == "worker" else driver, signal.SIGKILL)
 
 
 def stream_of(ssc: StreamingContext, offsets: dict[TopicAndPartition, int] | None = None) -> KafkaDStream:

@@ -11,8 +11,8 @@ import pytest
 from headwater import SparkConf, SparkContext
 from headwater.errors import IllegalArgumentException, SparkException
 from headwater.streaming.kafka import KafkaUtils, LocationStrategies, OffsetRange, TopicAndPartition
-from tests.engine.processes import await_true
 from tests.servers.kafka import KafkaBroker
+from tests.servers.processes import until
 from tests.streaming.kafka.conftest import Topics, sorted_values
 
 COMPACTED = {
@@ -140,7 +140,7 @@ def test_compacted_topic_is_read_without_what_is_gone(two_workers: SparkContext,
         return len(kafka.read(topic)[0]) < kafka.end(topic)
 
     kafka.send(topic, [("k", f"{i}") for i in range(20)])
-    await_true(is_compacted, "the topic is compacted")
+    until(is_compacted, "the topic is compacted")
     expected, end = [value.decode() for _, value in kafka.read(topic)[0]], kafka.end(topic)
     pieces = [OffsetRange(topic, 0, at, min(at + 5, end)) for at in range(0, end, 5)]
     got = read(two_workers, kafka, *pieces)
