@@ -89,6 +89,7 @@ class ManualClock:
             return self._now_ms
 
     def ahead_ms(self) -> int:
+        """Zero: nobody sets it back."""
         return 0
 
     def advance(self, ms: int) -> None:

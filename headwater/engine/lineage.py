@@ -242,14 +242,17 @@ class Dataset:
 
     @property
     def operator(self) -> Operator:
+        """The last step to its records."""
         return self.origin.operator
 
     @property
     def parents(self) -> tuple[Dataset, ...]:
+        """The datasets that it's computed from without a shuffle."""
         return self.origin.parents
 
     @property
     def shuffle(self) -> Shuffle | None:
+        """What it reads, if it is regrouped."""
         return self.origin.shuffle
 
     def cut(self, operator: Operator, parents: Sequence[Dataset], payloads: Sequence[Any] | None = None) -> None:
