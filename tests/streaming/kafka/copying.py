@@ -28,15 +28,19 @@ from headwater.streaming.kafka import (
     TopicAndPartition,
 )
 
-DIRECTORY, OPTIONS = Path(sys.argv[1]), json.loads(sys.argv[2])
-PARAMS = {"bootstrap.servers": OPTIONS["bootstrap"]}
 READING = {
-    **PARAMS,
     "group.id": "copying",
     "auto.offset.reset": "earliest",
     "key.deserializer": "StringDeserializer",
     "value.deserializer": "StringDeserializer",
 }
+# Of the program's arguments.
+DIRECTORY = Path()
+OPTIONS: dict[str, str] = {}
+
+
+def brokers() -> dict[str, str]:
+    return {"bootstrap.servers": OPTIONS["bootstrap"]}
 
 
 def crash(point: str, value: str) -> None:
@@ -51,7 +55,7 @@ def crash(point: str, value: str) -> None:
 
 
 def stream_of(ssc: StreamingContext, offsets: dict[TopicAndPartition, int] | None = None) -> KafkaDStream:
-    strategy = ConsumerStrategies.Subscribe([OPTIONS["source"]], READING, offsets)
+    strategy = ConsumerStrategies.Subscribe([OPTIONS["source"]], brokers() | READING, offsets)
     return KafkaUtils.createDirectStream(ssc, LocationStrategies.PreferConsistent, strategy)
 
 
@@ -78,7 +82,7 @@ def define_copy(ssc: StreamingContext, *, with_offsets: bool) -> None:
     pairs = stream.map(read)
     pairs.saveToKafka(
         OPTIONS["sink"],
-        PARAMS,
+        brokers(),
         valueEncoder=encode,
         exactlyOnce="copying-out",
         offsetsOf=stream if with_offsets else None,
@@ -132,4 +136,6 @@ def main() -> None:
     ssc.awaitTermination()
 
 
-main()
+if __name__ == "__main__":
+    DIRECTORY, OPTIONS = Path(sys.argv[1]), json.loads(sys.argv[2])
+    main()
