@@ -65,6 +65,7 @@ class KafkaBroker:
             "transaction.state.log.min.isr": 1,
             "transaction.state.log.num.partitions": 1,
             "group.initial.rebalance.delay.ms": 0,
+            "group.min.session.timeout.ms": 500,
             "auto.create.topics.enable": "false",
             "log.retention.check.interval.ms": 200,
             "log.cleaner.backoff.ms": 100,

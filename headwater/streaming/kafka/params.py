@@ -43,7 +43,7 @@ _RENAMED = {
 }
 # What has no meaning here, or isn't the program's to say.
 _LEFT_OUT = re.compile(
-    r"max\.poll\.(records|interval\.ms)|partition\.assignment\.strategy|session\.timeout\.ms|heartbeat\.interval\.ms"
+    r"max\.poll\.records|partition\.assignment\.strategy"
     r"|auto\.commit\.interval\.ms|zookeeper\..*|consumer\.timeout\.ms|num\.consumer\.fetchers|rebalance\..*"
     r"|refresh\.leader\.backoff\.ms|(key|value)\.serializer|interceptor\.classes|metric(s|\.).*|exclude\.internal\.topics"
     r"|default\.api\.timeout\.ms|auto\.commit\.enable|offsets\.storage|spark\..*"

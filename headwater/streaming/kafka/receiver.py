@@ -22,6 +22,9 @@ logger = logging.getLogger("headwater.streaming.kafka")
 # Messages that are stored at once, and how long a member waits for so many.
 STORED_AT_ONCE = 5000
 WAIT_SECONDS = 0.1
+# Unless the program says otherwise a member may store for a day: that it waits for room doesn't mean that it's dead.
+_PATIENT = {"max.poll.interval.ms": 86_400_000}
+_INSTANCE = "group.instance.id"
 
 
 class KafkaReceiver(Receiver):
@@ -41,30 +44,36 @@ class KafkaReceiver(Receiver):
 
     def onStart(self) -> None:
         self._ending = threading.Event()
-        for number in range(sum(self._topics.values())):
+        for number in range(self._members):
             name = f"kafka-receiver-{self.streamId()}-{number}"
-            threading.Thread(target=self._receive, args=(self._ending,), name=name, daemon=True).start()
+            threading.Thread(target=self._receive, args=(number, self._ending), name=name, daemon=True).start()
 
     def onStop(self) -> None:
         if self._ending is not None:
             self._ending.set()
 
-    def _receive(self, ending: threading.Event) -> None:
+    @property
+    def _members(self) -> int:
+        return sum(self._topics.values())
+
+    def _settings(self, number: int, ending: threading.Event) -> dict[str, Any]:
+        """Of a member's client."""
+        own = {
+            "group.id": self._params.group,
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "auto.offset.reset": "error" if self._params.reset == "none" else self._params.reset,
+            "error_cb": lambda error: self._told(error, ending),
+        }
+        if _INSTANCE in self._params.settings and self._members > 1:
+            own[_INSTANCE] = f"{self._params.settings[_INSTANCE]}-{number}"
+        return self._params.client(own, READING | _PATIENT)
+
+    def _receive(self, number: int, ending: threading.Event) -> None:
         from confluent_kafka import Consumer
 
         try:
-            consumer = Consumer(
-                self._params.client(
-                    {
-                        "group.id": self._params.group,
-                        "enable.auto.commit": False,
-                        "enable.auto.offset.store": False,
-                        "auto.offset.reset": "error" if self._params.reset == "none" else self._params.reset,
-                        "error_cb": lambda error: self._told(error, ending),
-                    },
-                    READING,
-                )
-            )
+            consumer = Consumer(self._settings(number, ending))
             try:
                 consumer.subscribe(list(self._topics))
                 while not ending.is_set():
@@ -103,9 +112,9 @@ class KafkaReceiver(Receiver):
             self.reportError("Kafka offsets could not be committed, so records may come twice", error)
 
     def _told(self, error: Any, ending: threading.Event) -> None:
-        from confluent_kafka import KafkaException
+        from confluent_kafka import KafkaError, KafkaException
 
-        if error.fatal():
+        if error.fatal() or error.code() == KafkaError._FATAL:
             raise KafkaException(error)
         if not ending.is_set():
             self.reportError(f"Kafka at {self._params.brokers}: {error.str()}")

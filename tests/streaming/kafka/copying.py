@@ -1,9 +1,11 @@
 """A program that copies a topic exactly once, and dies where it's told to. Run by `test_exactly_once.py`.
 
 Arguments: its directory, and options as JSON: `bootstrap`, `source`, `sink`; `how`: "checkpoint" (transactions, and a
-checkpoint), "offsets" (transactions with the source's offsets, no checkpoint) or "database" (rows and offsets in
-SQLite, no checkpoint). CRASH=POINT:N has the driver killed when the Nth record comes to a point: "read" (a task reads
-it), "write" (a task writes it), "written" (it was written, its batch isn't done); or "worker": the one that writes it.
+checkpoint), "offsets" (transactions with the source's offsets, no checkpoint), "database" (rows and offsets in SQLite,
+no checkpoint) or "receiver" (a receiver with its log, at least once).
+
+CRASH=POINT:N has the driver killed when the Nth record comes to a point: "read" (a task reads it), "write" (a task
+writes it), "written" (it was written, its batch isn't done); or "worker": the one that writes it.
 """
 
 from __future__ import annotations
@@ -62,7 +64,20 @@ def stream_of(ssc: StreamingContext, offsets: dict[TopicAndPartition, int] | Non
 def new_context() -> StreamingContext:
     conf = SparkConf(loadDefaults=False).setMaster("local[2]").setAppName("copying")
     conf.set("spark.streaming.kafka.maxRatePerPartition", "400")
+    conf.set("spark.streaming.receiver.writeAheadLog.enable", "true")
     return StreamingContext(SparkContext(conf=conf), 0.1)
+
+
+def define_received(ssc: StreamingContext) -> None:
+    def encode(value: str) -> str:
+        crash("write", value)
+        return value
+
+    # A dead member's partitions are free after the timeout.
+    quickly = {"session.timeout.ms": 1000, "heartbeat.interval.ms": 200}
+    params = {**brokers(), **quickly, "auto.offset.reset": "earliest"}
+    pairs = KafkaUtils.createStream(ssc, "", "copying", {OPTIONS["source"]: 2}, params)
+    pairs.saveToKafka(OPTIONS["sink"], brokers(), valueEncoder=encode)
 
 
 def define_copy(ssc: StreamingContext, *, with_offsets: bool) -> None:
@@ -123,10 +138,10 @@ def main() -> None:
 
     def setup() -> StreamingContext:
         ssc = new_context()
-        define_copy(ssc, with_offsets=False)
+        define_received(ssc) if OPTIONS["how"] == "receiver" else define_copy(ssc, with_offsets=False)
         return ssc
 
-    if OPTIONS["how"] == "checkpoint":
+    if OPTIONS["how"] in ("checkpoint", "receiver"):
         ssc = StreamingContext.getOrCreate(str(DIRECTORY / "checkpoint"), setup)
     else:
         ssc = new_context()

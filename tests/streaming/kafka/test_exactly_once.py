@@ -116,6 +116,18 @@ def test_each_record_is_there_once_when_the_driver_is_killed(copy: Start, how: s
     it.check()
 
 
+def test_no_received_record_is_lost_when_the_driver_is_killed(copy: Start) -> None:
+    it = copy("receiver")
+    it.send()
+    for victim in (RECORDS // 4, RECORDS // 2 + 1):
+        with it.running(f"write:{victim}") as process:
+            await_death(process, it)
+    it.send()
+    with it.running() as process:
+        it.await_copied(process)
+    assert it.copied().keys() == set(it.sent)
+
+
 @pytest.mark.parametrize("how", ["checkpoint", "database"])
 def test_each_record_is_there_once_when_a_worker_is_killed(copy: Start, how: str) -> None:
     it = copy(how)

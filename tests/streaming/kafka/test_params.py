@@ -27,7 +27,7 @@ def read(**more: Any) -> KafkaParams:
         ({**BROKER, "receive.buffer.bytes": 70000}, {**BROKER, "socket.receive.buffer.bytes": "70000"}),
         ({**BROKER, "fetch.message.max.bytes": "5"}, {**BROKER, "max.partition.fetch.bytes": "5"}),
         ({**BROKER, "check.crcs": True}, {**BROKER, "check.crcs": "true"}),
-        ({**BROKER, "max.poll.records": 5, "zookeeper.connect": "z:1", "session.timeout.ms": 3}, BROKER),
+        ({**BROKER, "max.poll.records": 5, "zookeeper.connect": "z:1"}, BROKER),
         (
             {**BROKER, "ssl.endpoint.identification.algorithm": ""},
             {**BROKER, "ssl.endpoint.identification.algorithm": "none"},

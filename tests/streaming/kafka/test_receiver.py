@@ -79,6 +79,25 @@ def test_receiver_goes_on_when_the_broker_is_back(kafka: KafkaBroker, tmp_path: 
     assert {value for _, value in running.records} == {"before", "after"}
 
 
+def test_member_that_is_fenced_joins_again_and_nothing_is_lost(kafka: KafkaBroker, tmp_path: Path) -> None:
+    from confluent_kafka import Consumer
+
+    topic = kafka.topic()
+    kafka.send(topic, ["before"])
+    params = {"bootstrap.servers": kafka.bootstrap, "auto.offset.reset": "smallest", "group.instance.id": "the-one"}
+    make = lambda ssc: KafkaUtils.createStream(ssc, "", "fenced", {topic: 1}, params)  # noqa: E731
+    with program(make, LOG, tmp_path) as running:
+        running.wait(lambda: len(running.records) == 1)
+        intruder = Consumer({**params, "group.id": "fenced", "auto.offset.reset": "earliest", "log_level": 2})
+        intruder.subscribe([topic])
+        while not any("fenced" in error for error in running.errors):
+            intruder.poll(0.1)
+        intruder.close()
+        kafka.send(topic, ["after"])
+        running.wait(lambda: (None, "after") in running.records)
+    assert {value for _, value in running.records} == {"before", "after"}
+
+
 def test_brokers_of_a_program_that_names_zookeeper_are_a_setting(kafka: KafkaBroker) -> None:
     topic = kafka.topic()
     kafka.send(topic, ["a"])
