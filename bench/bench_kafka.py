@@ -22,6 +22,7 @@ from common import HERE, Api, Tree, contexts, dist, emit, parser, stop
 
 sys.path.insert(0, str(Path(HERE).parent))
 QUIET = {"log_level": 2}
+PEERS = ("quixstreams", "bytewax")
 
 
 def fill(args, bootstrap, topic):
@@ -155,6 +156,7 @@ def main():
     p.add_argument("--messages", type=int, default=3_000_000)
     p.add_argument("--size", type=int, default=500_000, help="messages of a batch at most")
     p.add_argument("--partitions", type=int, default=4)
+    p.add_argument("--peers-python", default=sys.executable, help="where quixstreams and bytewax are installed")
     p.add_argument("--lag", action="store_true")
     p.add_argument("--at", default="", help="BROKER/TOPIC that is there and filled: read with one reader")
     args = p.parse_args()
@@ -163,7 +165,8 @@ def main():
         tree = Tree()
         seconds, words = globals()[f"read_{args.readers}"](args, bootstrap, topic)
         rate = round(args.messages / seconds)
-        emit("kafka", args, Api("headwater"), messages_per_s=rate, words=words, mem=tree.result())
+        print(json.dumps({"bench": "kafka", "reader": args.readers, "messages_per_s": rate, "words": words,
+                          "mem": tree.result()}), flush=True)
         os._exit(0)
     from tests.servers.kafka import new_broker
     directory = Path(tempfile.mkdtemp(prefix="bench-kafka-"))
@@ -177,7 +180,8 @@ def main():
         rates = {}
         for reader in args.readers.split(","):
             at = f"{broker.bootstrap}/{topic}"
-            command = [sys.executable, __file__, *sys.argv[1:], "--readers", reader, "--at", at]
+            python = args.peers_python if reader in PEERS else sys.executable
+            command = [python, __file__, *sys.argv[1:], "--readers", reader, "--at", at]
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
             print(done, end="", flush=True)
             rates[reader] = json.loads(done.splitlines()[-1])["messages_per_s"]

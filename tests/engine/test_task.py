@@ -91,8 +91,8 @@ def run(
     inputs: dict[tuple[int, int], Any] = {}
     for i, node in enumerate(stage.nodes):
         for p in range(node.num_partitions):
-            if node.payloads is not None:
-                inputs[i, p] = node.payloads[p]
+            if node.origin.payloads is not None:
+                inputs[i, p] = node.origin.payloads[p]
             elif node.shuffle is not None:
                 inputs[i, p] = segments
     shipped = stage.ship()
