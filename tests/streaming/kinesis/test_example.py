@@ -40,5 +40,7 @@ def test_kinesis_wordcount_counts_what_is_in_the_stream(programs: Programs) -> N
             _, errors = process.communicate(timeout=PATIENCE_SECONDS)
         finally:
             process.kill()
-    assert (process.returncode, errors) == (0, "")
+    # On a busy machine it says which batches it has dropped.
+    complaints = [line for line in errors.splitlines() if not line.startswith("Dropped, as the context stops")]
+    assert (process.returncode, complaints) == (0, [])
     assert counts == {"to": 20, "be": 20, "or": 10, "not": 10}
