@@ -74,5 +74,4 @@ def hdfs_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HdfsClust
 @pytest.fixture(scope="session")
 def hdfs(hdfs_cluster: HdfsCluster) -> Store:
     """The cluster as a store."""
-    spellings = ("hdfs://", f"webhdfs://127.0.0.1:{hdfs_cluster.http_port}")
-    return Store("hdfs", f"hdfs://127.0.0.1:{hdfs_cluster.port}", hdfs_cluster.port, settings_at, spellings)
+    return Store("hdfs", f"hdfs://127.0.0.1:{hdfs_cluster.port}", hdfs_cluster.port, settings_at, ("hdfs://",))
