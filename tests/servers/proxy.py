@@ -31,7 +31,7 @@ class FaultyProxy:
         self._chance = random.Random(seed)
         self._lock = threading.Lock()  # guards the three above
         self._upstream = port
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"proxy": self}))
+        self._server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"proxy": self}))
         self.port = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
@@ -61,6 +61,12 @@ class FaultyProxy:
     def connect(self) -> http.client.HTTPConnection:
         """A connection to the store."""
         return http.client.HTTPConnection("127.0.0.1", self._upstream, timeout=PATIENCE_SECONDS)
+
+
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 128
+    daemon_threads = True
+    block_on_close = False  # connections that clients keep open
 
 
 class _Handler(BaseHTTPRequestHandler):
