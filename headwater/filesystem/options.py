@@ -32,7 +32,7 @@ _DRIVERS = {
 }
 # A rename copies, and a file appears when it's closed. Of others we assume what a file system does.
 _OBJECT_STORES = frozenset({"s3", "abfs", "gs", "oss", "oci", "obs", "cos", "r2", "b2", "swift"})
-# The client's own patience with a name node that is away would be minutes, in which nobody hears of it: `retries` waits.
+# The client's own patience with a name node that is away would be minutes, in silence: it's `retries` that waits.
 _HDFS_PATIENCE = {
     "dfs.client.failover.max.attempts": "2",  # there may be two name nodes
     "dfs.client.failover.sleep.base.millis": "100",

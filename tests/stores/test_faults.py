@@ -19,8 +19,8 @@ from tests.stores.test_files import write
 OBJECTS, LINES = 30, 20
 
 
-# Shares of what is refused, whose answer is lost, and whose answer is cut. Google's own package waits for seconds before
-# it tries a refused request again, so there are few for it; Azure's waits for a quarter of a minute, so it's left out.
+# Shares of what is refused, whose answer is lost, and whose answer is cut. Google's own package waits for seconds
+# before it tries a refused request again, so there are few for it; Azure's waits for a quarter of a minute.
 SHARES = {"s3": (0.1, 0.05, 0.1), "gcs": (0.02, 0.01, 0.1)}
 
 

@@ -60,8 +60,10 @@ def counted(place: str) -> dict[str, int]:
     """The newest of the counts."""
     if not filesystem.exists(f"{place}/counts"):
         return {}
-    newest = max(filesystem.list_files(f"{place}/counts"), key=lambda file: file.path)
-    with filesystem.open_raw(newest.path) as file:
+    files = [file.path for file in filesystem.list_files(f"{place}/counts") if file.path[-1].isdigit()]
+    if not files:
+        return {}
+    with filesystem.open_raw(max(files)) as file:
         return dict(json.load(file))
 
 
