@@ -112,6 +112,18 @@ def test_directories_of_a_glob_are_watched_and_may_come_later(harness: Watching,
     assert sorted_records(out) == ["day 1", "day 2"]
 
 
+def test_small_objects_share_the_partitions_of_a_batch(harness: Watching, sc: SparkContext, place: str) -> None:
+    partitions: list[int] = []
+    harness.ssc.textFileStream(f"{place}/in").foreachRDD(lambda rdd: partitions.append(rdd.getNumPartitions()))
+    out = harness.watch(f"{place}/in")
+    for number in range(12):
+        write(f"{place}/in/{number:02d}", b"%02d\n" % number)
+    harness.catch_up()
+    harness.run(2)
+    assert sorted_records(out) == [f"{number:02d}" for number in range(12)]
+    assert max(partitions) <= 2 * sc.defaultParallelism
+
+
 def test_each_object_costs_one_read_and_each_batch_one_listing(store: Store, place: str) -> None:
     if store.name == "hdfs":
         pytest.skip("HDFS doesn't speak HTTP here")
