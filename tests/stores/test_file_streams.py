@@ -83,9 +83,7 @@ def test_object_that_is_renamed_into_the_directory_is_read_once(harness: Watchin
     assert sorted_records(out) == ["0", "1", "2"]
 
 
-def test_object_that_is_overwritten_is_another_one_by_identity_only(
-    harness: Watching, rule: str, place: str
-) -> None:
+def test_object_that_is_overwritten_is_another_one_by_identity_only(harness: Watching, rule: str, place: str) -> None:
     out = harness.watch(f"{place}/in")
     write(f"{place}/in/a", b"first\n")
     harness.run(4)

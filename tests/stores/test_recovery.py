@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ import pytest
 from headwater import filesystem
 from headwater.streaming.recovery.log import LogSettings, LogWriter, clean, read_log, read_record
 from tests.servers.azure import ACCOUNT_KEY
+from tests.servers.processes import running
 from tests.servers.s3 import SECRET_KEY
 from tests.servers.stores import Store
 from tests.stores.counting import KEYS
@@ -32,20 +33,12 @@ SETTINGS = {
 }
 
 
-@contextmanager
-def driver(store: Store, place: str, directory: Path) -> Iterator[subprocess.Popen[bytes]]:
+def driver(store: Store, place: str, directory: Path) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
     """The program, from its start to the end of the block, where it's killed; `log` gets what it says."""
     defaults = "".join(f"{key} {value}\n" for key, value in store.settings.items())
     (directory / "spark-defaults.conf").write_text(defaults)
     environment = {**os.environ, "SPARK_CONF_DIR": str(directory), "PYTHONPATH": str(PROGRAM.parents[2])}
-    with (directory / "log").open("ab") as log:
-        command = [sys.executable, str(PROGRAM), place, json.dumps(SETTINGS)]
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
+    return running([sys.executable, str(PROGRAM), place, json.dumps(SETTINGS)], directory / "log", environment)
 
 
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
