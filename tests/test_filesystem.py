@@ -21,6 +21,7 @@ from headwater.filesystem import (
     qualify,
     resolve,
 )
+from headwater.filesystem.retries import may_pass
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -206,3 +207,10 @@ def test_output_of_a_late_attempt_is_refused_after_an_abort(tmp_path: Path) -> N
         output.commit_task(0, 0)
     with pytest.raises(FileNotFoundError):
         open_write(output.task_path(0, 1))
+
+
+@pytest.mark.parametrize(
+    "told, passes", [("Connection refused (os error 111)", True), ("Is a file (os error 21)", False)]
+)
+def test_error_that_is_told_by_its_text_is_tried_again_if_its_number_may_pass(told: str, passes: bool) -> None:
+    assert may_pass(OSError(told)) is passes

@@ -27,6 +27,7 @@ from headwater.filesystem.output import OutputDirectory
 from headwater.filesystem.paths import (
     exists,
     expand,
+    is_local,
     list_files,
     open_ahead,
     open_raw,
@@ -62,6 +63,7 @@ __all__ = [
     "exists",
     "expand",
     "is_compressed",
+    "is_local",
     "list_files",
     "open_ahead",
     "open_raw",

@@ -32,6 +32,12 @@ _DRIVERS = {
 }
 # A rename copies, and a file appears when it's closed. Of others we assume what a file system does.
 _OBJECT_STORES = frozenset({"s3", "abfs", "gs", "oss", "oci", "obs", "cos", "r2", "b2", "swift"})
+# The client's own patience with a name node that is away would be minutes, in silence: it's `retries` that waits.
+_HDFS_PATIENCE = {
+    "dfs.client.failover.max.attempts": "2",  # there may be two name nodes
+    "dfs.client.failover.sleep.base.millis": "100",
+    "dfs.client.failover.sleep.max.millis": "500",
+}
 EXTRAS = {"s3": "s3", "abfs": "azure", "gs": "gcs", "hdfs": "hdfs", "webhdfs": "hdfs"}
 
 
@@ -212,7 +218,7 @@ def _hdfs(hadoop: Mapping[str, str], authority: str, scheme: str) -> Options:
     host, port = _host_and_port(authority)
     ours = ("dfs.", "fs.defaultFS", "hadoop.")
     options: Options = {key: value for key, value in hadoop.items() if key.startswith(ours)}
-    return {"host": host, **({"port": port} if port else {}), **options}
+    return {"host": host, **({"port": port} if port else {}), **_HDFS_PATIENCE, **options}
 
 
 def _webhdfs(hadoop: Mapping[str, str], authority: str, scheme: str) -> Options:

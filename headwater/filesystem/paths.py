@@ -55,6 +55,11 @@ def qualify(path: str) -> str:
     return filesystem.qualify(path)
 
 
+def is_local(path: str) -> bool:
+    """Does it belong to the machine, not to a file system over a network?"""
+    return not is_url(path) or path.startswith("file:")
+
+
 def exists(path: str) -> bool:
     """Is there a file or directory?"""
     filesystem, path = resolve(path)

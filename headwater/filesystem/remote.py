@@ -52,7 +52,8 @@ class RemoteFileSystem:
         """How the driver writes the root of the URLs."""
         if location.driver == "abfs" and "@" in location.authority:
             return location.authority.partition("@")[0]
-        path = str(self._driver._strip_protocol(location.root + location.path + "/x"))
+        # By the driver's own scheme: s3fs takes s3n: for the name of a bucket.
+        path = str(self._driver._strip_protocol(f"{location.driver}://{location.authority}{location.path}/x"))
         return path.removesuffix(location.path + "/x")
 
     def _to_driver(self, url: str) -> str:
@@ -198,15 +199,26 @@ def _make_driver(location: options.Location, url: str) -> Any:
     except ImportError as error:
         raise SparkException(f"{url} is not a local path: it needs the package fsspec (pip install fsspec)") from error
     try:
-        if location.driver == "hdfs":  # fsspec's own goes through a JVM
-            kind = importlib.import_module("hdfs_native.fsspec").HdfsFileSystem
-        else:
-            kind = fsspec.get_filesystem_class(location.driver)
-        return kind(skip_instance_cache=True, **location.options)
+        return _class_of(location.driver, fsspec)(skip_instance_cache=True, **location.options)
     except ImportError as error:
         extra = options.EXTRAS.get(location.driver)
         remedy = f"pip install 'headwater[{extra}]'" if extra else "install that"
         raise SparkException(f"{url} needs a package that isn't there ({error}): {remedy}") from error
+
+
+def _class_of(driver: str, fsspec: Any) -> Any:
+    if driver == "hdfs":  # fsspec's own goes through a JVM
+        kind = importlib.import_module("hdfs_native.fsspec").HdfsFileSystem
+        # Its own takes what stands behind a ? or # for no part of the name.
+        return type("HdfsFileSystem", (kind,), {"_strip_protocol": classmethod(_strip_hdfs)})
+    if driver == "gs":  # the class that is registered asks a second service, over gRPC, what kind each bucket is
+        return importlib.import_module("gcsfs.core").GCSFileSystem
+    return fsspec.get_filesystem_class(driver)
+
+
+def _strip_hdfs(kind: Any, path: str) -> str:
+    scheme, separator, rest = path.partition("://")
+    return (("/" + rest.partition("/")[2]) if separator else scheme).rstrip("/") or "/"
 
 
 def _status(path: str, found: Mapping[str, Any]) -> FileStatus:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import random
+import re
 import time
 from collections.abc import Callable, Iterator
 from queue import SimpleQueue
@@ -55,6 +56,7 @@ _TEXTS = (
     "RetriableException",
     "could only be written to 0",
 )
+_RUST_ERRNO = re.compile(r"\(os error (\d+)\)")  # hdfs-native's way to tell
 
 
 class TruncatedReadError(OSError):
@@ -94,12 +96,17 @@ def _is_transient(error: BaseException) -> bool:
         return False
     if isinstance(error, (ConnectionError, TimeoutError, TruncatedReadError)):
         return True
-    if isinstance(error, OSError) and error.errno in _ERRNOS:
+    if isinstance(error, OSError) and _errno(error) in _ERRNOS:
         return True
     if _status(error) in _STATUSES or any(kind.__name__ in _CLASSES for kind in type(error).__mro__):
         return True
     module = type(error).__module__
     return (module.startswith(("hdfs_native", "builtins"))) and str(error).startswith(_TEXTS)
+
+
+def _errno(error: OSError) -> int | None:
+    told = _RUST_ERRNO.search(str(error)) if error.errno is None else None
+    return int(told[1]) if told else error.errno
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,10 +24,14 @@ def dies_with_its_parent() -> None:
 
 
 @contextmanager
-def running(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def running(
+    command: list[str], log: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """A server, from its start to the end of the block, where it's killed. `log` gets what it prints."""
     with log.open("ab") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, preexec_fn=dies_with_its_parent)
+        process = subprocess.Popen(
+            command, stdout=output, stderr=output, env=environment, preexec_fn=dies_with_its_parent
+        )
     try:
         yield process
     finally:

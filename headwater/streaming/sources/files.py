@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from functools import partial
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol
 
-from headwater import textfiles
+from headwater import filesystem, textfiles
 from headwater.accumulators import Accumulator, AccumulatorParam
 from headwater.errors import SparkException
 from headwater.filesystem import FileStatus, InvalidInputException
@@ -37,6 +37,10 @@ logger = logging.getLogger("headwater.streaming.sources.files")
 
 # Records of a program's own reader that are read ahead to be counted.
 COUNTED_AT_ONCE = 100
+# Files over a network that are smaller than this share partitions, so that their reads overlap; of those there are so
+# many for each core.
+SMALL_BYTES = 1 << 20
+PARTITIONS_A_CORE = 2
 
 
 # ------------------------------------------------------------------------------------------------ counts
@@ -100,19 +104,19 @@ class BatchSplit(NamedTuple):
 
 
 class SplitReader:
-    """Files read by splits: one RDD whose partitions are all splits of all files.
+    """Files read by splits: one RDD whose partitions are the splits; small files over a network share some of them.
 
     Args:
         sc: makes the RDD.
         splits: the splits of a file; called in the driver.
-        read: the records of a `BatchSplit`; called in tasks, and the same for all batches.
+        read: the records of a partition's splits; called in tasks, and the same for all batches.
     """
 
     def __init__(
         self,
         sc: SparkContext,
         splits: Callable[[FileStatus], Sequence[Any]],
-        read: Callable[[BatchSplit], Iterator[Any]],
+        read: Callable[[list[BatchSplit]], Iterator[Any]],
     ) -> None:
         self._sc = sc
         self._splits = splits
@@ -125,8 +129,25 @@ class SplitReader:
         from headwater.rdd import RDD
         from headwater.rdd.sources import Reading
 
-        payloads = [split for splits in opened for split in splits]
+        splits = [split for each in opened for split in each]
+        payloads = _partitions(splits, PARTITIONS_A_CORE * self._sc.defaultParallelism)
         return RDD(self._sc, Reading(self._read), (), len(payloads), payloads=payloads)
+
+
+def _partitions(splits: list[BatchSplit], shared: int) -> list[list[BatchSplit]]:
+    """A partition a split; those of small files over a network in `shared` partitions, or one more."""
+    small = [split for _, split in splits if _is_small(split)]
+    most = -(-len(small) // shared)
+    groups: list[list[BatchSplit]] = []
+    for each in splits:
+        if not (groups and _is_small(each.split) and _is_small(groups[-1][0].split) and len(groups[-1]) < most):
+            groups.append([])
+        groups[-1].append(each)
+    return groups
+
+
+def _is_small(split: Any) -> bool:
+    return split.length < SMALL_BYTES and not filesystem.is_local(split.path)
 
 
 class ProgramReader:
@@ -162,15 +183,17 @@ def records_reader(sc: SparkContext, counts: Accumulator[dict[int, Counts]], rec
     return SplitReader(sc, lambda file: textfiles.record_splits_of(file, record_length), partial(_read_records, counts))
 
 
-def _read_text(counts: Accumulator[dict[int, Counts]], batch_split: BatchSplit) -> Iterator[str]:
-    return chain.from_iterable(_counted_lines(counts, *batch_split))
+def _read_text(counts: Accumulator[dict[int, Counts]], splits: list[BatchSplit]) -> Iterator[str]:
+    opened = filesystem.open_ahead(splits, lambda each: textfiles.open_split(each.split))
+    lines = (_counted_lines(counts, time_ms, split, file) for (time_ms, split), file in opened)
+    return chain.from_iterable(chain.from_iterable(lines))
 
 
 def _counted_lines(
-    counts: Accumulator[dict[int, Counts]], time_ms: int, split: textfiles.TextSplit
+    counts: Accumulator[dict[int, Counts]], time_ms: int, split: textfiles.TextSplit, file: BinaryIO
 ) -> Iterator[list[str]]:
     records = undecodable = 0
-    for piece in textfiles.text_pieces(split):
+    for piece in textfiles.text_pieces(split, file):
         lines = textfiles.text_lines(piece)
         records += len(lines)
         undecodable += count_undecodable(piece)
@@ -178,9 +201,11 @@ def _counted_lines(
         yield lines
 
 
-def _read_records(counts: Accumulator[dict[int, Counts]], batch_split: BatchSplit) -> Iterator[bytes]:
-    time_ms, split = batch_split
-    return _counted(counts, time_ms, (split.path, split.start), textfiles.record_pieces(split))
+def _read_records(counts: Accumulator[dict[int, Counts]], splits: list[BatchSplit]) -> Iterator[bytes]:
+    return chain.from_iterable(
+        _counted(counts, time_ms, (split.path, split.start), textfiles.record_pieces(split))
+        for time_ms, split in splits
+    )
 
 
 def _counted_records(
