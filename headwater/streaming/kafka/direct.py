@@ -132,8 +132,9 @@ class KafkaInput(InputNode):
 
     def go_on(self, first_ms: int, after_ms: int, memory: Mapping[str, Any]) -> None:
         self._begins_ms = first_ms
-        self._positions = {_named(name): at for name, at in memory.items() if name != _BEGUN}
-        self._told = dict(self._positions)
+        self._told = {_named(name): at for name, at in memory.items() if name != _BEGUN}
+        # New code may read other topics.
+        self._positions = {each: at for each, at in self._told.items() if self._settings.strategy.selects(each)}
         self._known = _BEGUN in memory
 
     def restore_batch(self, time_ms: int, data: Any) -> None:

@@ -101,6 +101,31 @@ def test_new_code_goes_on_with_the_offsets_of_the_old(clocked: SparkContext, top
     assert (results.records("old"), results.records("new")) == (["0", "1", "2"], ["3", "4"])
 
 
+def test_new_code_that_reads_another_topic_begins_with_its_oldest_records(
+    clocked: SparkContext, topics: Topics, tmp_path: Path
+) -> None:
+    first, second, results = topics.broker.topic(), topics.broker.topic(), Results(tmp_path / "results")
+
+    def program(*names: str) -> Any:
+        write = results.of("-".join(names))
+
+        def define(ssc: StreamingContext) -> None:
+            stream = KafkaUtils.createDirectStream(ssc, list(names), topics.params(auto_offset_reset="latest"))
+            stream.uid("clicks").map(lambda pair: pair[1]).foreachRDD(write)
+
+        return define
+
+    driver = Driver(tmp_path / "checkpoint", program(first)).start()
+    driver.tick()
+    driver.stop()
+    for topic in (first, second):
+        topics.broker.send(topic, [topic])
+    driver = Driver(tmp_path / "checkpoint", program(second), upgrade=True).start(after_ms=500)
+    driver.tick()
+    driver.stop()
+    assert (results.records(first), results.records(second)) == ([], [second])
+
+
 # ------------------------------------------------------------------------------------------------ secrets
 # Writes what it reads over TLS, with a password, into a file; goes on from its checkpoint.
 PROGRAM = """
