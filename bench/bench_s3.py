@@ -4,7 +4,8 @@ A moto server (`pip install 'moto[server]' 'headwater[s3]'`) gets --files object
 what a loop of s3fs's `cat_file` over its own listing takes, `stream_s` a batch of a file stream: its listing, its
 reads, and the count of its lines.  Both are measured --rounds times in turn, in one run; the medians are printed.
 `server_cpu_s` is the CPU time that the server took for the median batch: it is one Python process, so a batch can't
-be shorter than that.  Headwater only.
+be shorter than that.  --latency SECONDS has it wait with each answer, as stores do that aren't in the same machine.
+Headwater only.
 """
 import os
 import socket
@@ -18,6 +19,19 @@ from concurrent.futures import ThreadPoolExecutor
 from common import Api, emit, parser, spark_context
 
 BUCKET, KEY = "bench", "key"
+SERVER = """
+import sys, time
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import run_simple
+app, port, latency = DomainDispatcherApplication(create_backend_app), int(sys.argv[1]), float(sys.argv[2])
+
+def late(environ, start_response):
+    if environ["REQUEST_METHOD"] == "GET":
+        time.sleep(latency)
+    return app(environ, start_response)
+
+run_simple("127.0.0.1", port, late, threaded=True)
+"""
 LINE = b"a line of words, one like the other\n"
 
 
@@ -92,10 +106,11 @@ def main():
     p.add_argument("--files", type=int, default=10_000, help="objects")
     p.add_argument("--bytes", type=int, default=10_000, help="of an object")
     p.add_argument("--rounds", type=int, default=3)
+    p.add_argument("--latency", type=float, default=0, help="seconds that the server waits with an answer")
     p.set_defaults(package="headwater")
     args = p.parse_args()
     port = free_port()
-    server = subprocess.Popen([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+    server = subprocess.Popen([sys.executable, "-c", SERVER, str(port), str(args.latency)],
                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         while True:
