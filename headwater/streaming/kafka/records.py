@@ -156,6 +156,11 @@ class Pairs:
 
     def __call__(self, messages: Sequence[Any]) -> list[Any]:
         key, value = self.key, self.value
+        if key is utf8_decoder is value:  # the common case: without two calls a message
+            return [
+                (k if (k := m.key()) is None else k.decode(), v if (v := m.value()) is None else v.decode())
+                for m in messages
+            ]
         return [(key(message.key()), value(message.value())) for message in messages]
 
 
