@@ -10,6 +10,7 @@ import pytest
 from headwater.errors import SparkException
 from headwater.extras import require
 from headwater.streaming.flume import FlumeUtils
+from headwater.streaming.kafka import KafkaUtils
 from headwater.streaming.receivers import MQTTReceiver, RedisStreamReceiver, WebSocketReceiver
 
 
@@ -20,6 +21,7 @@ from headwater.streaming.receivers import MQTTReceiver, RedisStreamReceiver, Web
         ("fastavro", "flume", lambda: FlumeUtils.createPollingStream(None, [("a", 1)])),  # type: ignore[arg-type]
         ("paho", "mqtt", lambda: MQTTReceiver("localhost", 1883, "topic", clientId="c")),
         ("redis", "redis", lambda: RedisStreamReceiver("localhost", 6379, "stream", "group")),
+        ("confluent_kafka", "kafka", lambda: KafkaUtils.createRDD(None, {}, [])),  # type: ignore[call-overload]
         ("aiohttp", "web", lambda: WebSocketReceiver("ws://localhost")),
     ],
 )

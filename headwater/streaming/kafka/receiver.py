@@ -6,7 +6,6 @@ executor had not stored comes again, to whichever member has its partitions then
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,8 +15,6 @@ from headwater.storagelevel import StorageLevel
 from headwater.streaming.kafka.brokers import READING
 from headwater.streaming.kafka.params import KafkaParams
 from headwater.streaming.sources.receiver import Receiver
-
-logger = logging.getLogger("headwater.streaming.kafka")
 
 # Messages that are stored at once, and how long a member waits for so many.
 STORED_AT_ONCE = 5000
