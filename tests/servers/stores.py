@@ -33,3 +33,7 @@ class Store:
     def place(self) -> str:
         """The URL of a directory that nobody has used."""
         return f"{self.root}/{uuid.uuid4().hex[:12]}"
+
+    def through(self, port: int, url: str) -> str:
+        """The URL by which the same place is reached through another port; most kinds have no port in theirs."""
+        return url.replace(f":{self.port}/", f":{port}/")

@@ -10,11 +10,11 @@ from headwater import SparkConf, SparkContext, filesystem
 from tests.conftest import stop_active_context
 from tests.servers.azure import azure  # noqa: F401
 from tests.servers.gcs import gcs  # noqa: F401
-from tests.servers.hdfs import hdfs, hdfs_cluster  # noqa: F401
+from tests.servers.hdfs import hdfs, hdfs_cluster, webhdfs  # noqa: F401
 from tests.servers.s3 import s3  # noqa: F401
 from tests.servers.stores import Store
 
-STORES = ["s3", "hdfs", "azure", "gcs"]
+STORES = ["s3", "hdfs", "webhdfs", "azure", "gcs"]
 
 
 @pytest.fixture(scope="session", params=STORES)

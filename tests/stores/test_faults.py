@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -17,11 +19,12 @@ from tests.stores.test_file_streams import Watching
 from tests.stores.test_files import write
 
 OBJECTS, LINES = 30, 20
+AWAY_SECONDS = 30.0
 
 
 # Shares of what is refused, whose answer is lost, and whose answer is cut. Google's own package waits for seconds
 # before it tries a refused request again, so there are few for it; Azure's waits for a quarter of a minute.
-SHARES = {"s3": (0.1, 0.05, 0.1), "gcs": (0.02, 0.01, 0.1)}
+SHARES = {"s3": (0.1, 0.05, 0.1), "gcs": (0.02, 0.01, 0.1), "webhdfs": (0.04, 0.03, 0.1), "azure": (0.01, 0.01, 0.03)}
 
 
 @pytest.fixture(params=SHARES)
@@ -64,7 +67,7 @@ def test_stream_is_exact_over_a_store_that_refuses_and_cuts(store: Store, place:
     with FaultyProxy(store.port, seed=1) as proxy:
         conf = conf_of(store, spark__default__parallelism="2").setAll(store.settings_at(proxy.port).items())
         with SparkContext(conf=conf) as sc, Watching(sc, 5.0) as harness:
-            watch(harness, place)
+            watch(harness, store.through(proxy.port, place))
             for name in range(0, OBJECTS, 10):
                 proxy.refuse_share = proxy.lose_share = proxy.cut_share = 0.0
                 for each in range(name, name + 10):
@@ -76,19 +79,39 @@ def test_stream_is_exact_over_a_store_that_refuses_and_cuts(store: Store, place:
         assert proxy.faults.total() > 0, proxy.faults
 
 
-def test_stream_goes_on_when_the_name_node_was_away(hdfs: Store, hdfs_cluster: HdfsCluster) -> None:
-    stop_active_context()
+@pytest.fixture
+def hdfs_place(hdfs: Store) -> str:
     filesystem.configure(dict(hdfs.settings))
-    place = hdfs.place()
-    with SparkContext(conf=conf_of(hdfs, headwater__filesystem__retryTimeout="300ms")) as sc, Watching(sc) as harness:
-        watch(harness, place)
-        write(f"{place}/in/0", numbers_of(0))
+    stop_active_context()
+    return hdfs.place()
+
+
+def test_batches_wait_for_a_name_node_that_is_away(hdfs: Store, hdfs_cluster: HdfsCluster, hdfs_place: str) -> None:
+    with SparkContext(conf=conf_of(hdfs)) as sc, Watching(sc, 5.0) as harness, ThreadPoolExecutor(1) as aside:
+        watch(harness, hdfs_place)
+        write(f"{hdfs_place}/in/0", numbers_of(0))
+        hdfs_cluster.kill_name_node()
+        catching_up = aside.submit(harness.catch_up)
+        time.sleep(AWAY_SECONDS)
+        assert not catching_up.done()
+        hdfs_cluster.start_name_node()
+        catching_up.result()
+        assert saved(hdfs_place) == Counter(range(LINES))
+
+
+def test_batches_without_patience_fail_and_nothing_is_lost(
+    hdfs: Store, hdfs_cluster: HdfsCluster, hdfs_place: str
+) -> None:
+    impatient = conf_of(hdfs, headwater__filesystem__retryTimeout="300ms")
+    with SparkContext(conf=impatient) as sc, Watching(sc, 5.0) as harness:
+        watch(harness, hdfs_place)
+        write(f"{hdfs_place}/in/0", numbers_of(0))
         harness.catch_up()
-        hdfs_cluster.kill()
+        hdfs_cluster.kill_name_node()
         away = [harness.runBatch() for _ in range(2)]
-        hdfs_cluster.start()
-        filesystem.configure(dict(sc._conf.getAll()))
-        write(f"{place}/in/1", numbers_of(1))
+        hdfs_cluster.start_name_node()
+        filesystem.configure(dict(hdfs.settings))
+        write(f"{hdfs_place}/in/1", numbers_of(1))
         harness.catch_up()
-        assert len(away) == 2
-        assert saved(place) == Counter(range(2 * LINES))
+        assert any(output.failureReason() for batch in away for output in batch.outputOperationInfos().values())
+        assert saved(hdfs_place) == Counter(range(2 * LINES))
