@@ -1,10 +1,10 @@
 """File stream over S3: many small objects in one batch, against s3fs reading them one after the other.
 
-A moto server (`pip install 'moto[server]' 'headwater[s3]'`) gets --files objects of --bytes bytes.  `seq_s` is
+A moto server (`pip install 'moto[server]' s3fs 'headwater[s3]'`) gets --files objects of --bytes bytes.  `seq_s` is
 what a loop of s3fs's `cat_file` over its own listing takes, `stream_s` a batch of a file stream: its listing, its
 reads, and the count of its lines.  Both are measured --rounds times in turn, in one run; the medians are printed.
 `server_cpu_s` is the CPU time that the server took for the median batch: it is one Python process, so a batch can't
-be shorter than that.  --latency SECONDS has it wait with each answer, as stores do that aren't in the same machine.
+be shorter than that.  The interval is 20 s, as each batch that becomes due lists the bucket.  --latency SECONDS has it wait with each answer, as stores do that aren't in the same machine.
 Headwater only.
 """
 import os
@@ -102,7 +102,7 @@ def streamed(api, args, endpoint, pid):
 
 
 def main():
-    p = parser(__doc__, batch=2.0)
+    p = parser(__doc__, batch=20.0)
     p.add_argument("--files", type=int, default=10_000, help="objects")
     p.add_argument("--bytes", type=int, default=10_000, help="of an object")
     p.add_argument("--rounds", type=int, default=3)

@@ -38,6 +38,7 @@ _HDFS_PATIENCE = {
     "dfs.client.failover.sleep.base.millis": "100",
     "dfs.client.failover.sleep.max.millis": "500",
 }
+_S3_ATTEMPTS = 2  # of each request, by the client itself; then it's `retries` that waits
 EXTRAS = {"s3": "s3", "abfs": "azure", "gs": "gcs", "hdfs": "hdfs", "webhdfs": "hdfs"}
 
 
@@ -141,36 +142,43 @@ def _value(key: str, text: str) -> Any:
 # ------------------------------------------------------------------------------------------------ Hadoop's keys
 def _s3(hadoop: Mapping[str, str], bucket: str, scheme: str) -> Options:
     found = _merged(hadoop, "fs.s3.", "fs.s3n.", "fs.s3a.", f"fs.s3a.bucket.{bucket}.")
-    options = _renamed(found, {"access.key": "key", "secret.key": "secret", "session.token": "token"})
-    options |= _renamed(found, {"awsAccessKeyId": "key", "awsSecretAccessKey": "secret"})
-    secure = found.get("connection.ssl.enabled", "true").lower() == "true"
+    options = _renamed(found, {"awsAccessKeyId": "access_key_id", "awsSecretAccessKey": "secret_access_key"})
+    options |= _renamed(
+        found,
+        {
+            "access.key": "access_key_id",
+            "secret.key": "secret_access_key",
+            "session.token": "session_token",
+            "endpoint.region": "region",
+        },
+    )
+    client: Options = {}
+    path_style = found.get("path.style.access", "").lower()
     if endpoint := found.get("endpoint"):
-        options["endpoint_url"] = endpoint if "://" in endpoint else f"{'https' if secure else 'http'}://{endpoint}"
-    if region := found.get("endpoint.region"):
-        options["client_kwargs"] = {"region_name": region}
-    config: Options = {}
-    if "path.style.access" in found:
-        config["s3"] = {"addressing_style": "path" if found["path.style.access"].lower() == "true" else "auto"}
-    if "attempts.maximum" in found:
-        config["retries"] = {"max_attempts": int(found["attempts.maximum"])}
+        secure = found.get("connection.ssl.enabled", "true").lower() == "true"
+        scheme, host = endpoint.split("://") if "://" in endpoint else ("https" if secure else "http", endpoint)
+        in_host = path_style == "false"  # without a word of it, servers of one's own take it in the path
+        options |= {"endpoint": f"{scheme}://{bucket}.{host}" if in_host else f"{scheme}://{host}"}
+        options |= {"virtual_hosted_style_request": in_host}
+        client["allow_http"] = scheme == "http"
+    else:
+        options["virtual_hosted_style_request"] = path_style != "true"
     if "connection.maximum" in found:
-        config["max_pool_connections"] = int(found["connection.maximum"])
-    for key, name in (("connection.timeout", "read_timeout"), ("connection.establish.timeout", "connect_timeout")):
+        client["pool_max_idle_per_host"] = found["connection.maximum"]
+    for key, name in (("connection.timeout", "timeout"), ("connection.establish.timeout", "connect_timeout")):
         if key in found:
-            config[name] = _seconds(f"fs.s3a.{key}", found[key])
-    if config:
-        options["config_kwargs"] = config
+            client[name] = f"{_milliseconds(f'fs.s3a.{key}', found[key])} ms"
     if "Anonymous" in found.get("aws.credentials.provider", ""):
-        options["anon"] = True
+        options["skip_signature"] = True
     if found.get("requester.pays.enabled", "").lower() == "true":
-        options["requester_pays"] = True
+        options["request_payer"] = True
     encryption = found.get("encryption.algorithm") or found.get("server-side-encryption-algorithm")
     if encryption:
-        more = {"ServerSideEncryption": "aws:kms" if encryption == "SSE-KMS" else encryption}
+        options["server_side_encryption"] = "aws:kms" if encryption == "SSE-KMS" else encryption
         if key_id := found.get("encryption.key") or found.get("server-side-encryption.key"):
-            more["SSEKMSKeyId"] = key_id
-        options["s3_additional_kwargs"] = more
-    return {"use_listings_cache": False, **options}
+            options["sse_kms_key_id"] = key_id
+    retries = int(found.get("attempts.maximum", _S3_ATTEMPTS)) - 1
+    return {"client_options": client, "retry_config": {"max_retries": max(0, retries)}, **options}
 
 
 def _azure(hadoop: Mapping[str, str], authority: str, scheme: str) -> Options:
@@ -247,9 +255,8 @@ def _renamed(found: Mapping[str, str], names: Mapping[str, str]) -> Options:
     return {name: found[key] for key, name in names.items() if found.get(key)}
 
 
-def _seconds(key: str, text: str) -> float:
-    milliseconds: int = conf.Setting(_HADOOP + key, conf.Kind.DURATION, "", "", "ms").parse(text)
-    return milliseconds / 1000
+def _milliseconds(key: str, text: str) -> int:
+    return int(conf.Setting(_HADOOP + key, conf.Kind.DURATION, "", "", "ms").parse(text))
 
 
 _TRANSLATORS: dict[str, Callable[[Mapping[str, str], str, str], Options]] = {

@@ -7,7 +7,10 @@
 
 from __future__ import annotations
 
+import fnmatch
+import glob
 import importlib
+import re
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -52,9 +55,8 @@ class RemoteFileSystem:
         """How the driver writes the root of the URLs."""
         if location.driver == "abfs" and "@" in location.authority:
             return location.authority.partition("@")[0]
-        # By the driver's own scheme: s3fs takes s3n: for the name of a bucket.
-        path = str(self._driver._strip_protocol(f"{location.driver}://{location.authority}{location.path}/x"))
-        return path.removesuffix(location.path + "/x")
+        # By the driver's own scheme: it may not know the others.
+        return str(self._driver._strip_protocol(f"{location.driver}://{location.authority}/x")).removesuffix("/x")
 
     def _to_driver(self, url: str) -> str:
         return (self._driver_root + url[len(self._root) :]) or str(self._driver.root_marker)
@@ -114,9 +116,28 @@ class RemoteFileSystem:
         return Scan({name_of(entry.file.path) for entry in entries}, files)
 
     def glob(self, pattern: str) -> list[Entry]:
-        self._driver.invalidate_cache()
-        found = self._try("listing", pattern, lambda: self._driver.glob(self._to_driver(pattern), detail=True))
-        return [self._entry(each) for each in found.values()]
+        # Not the driver's, which takes directories for empty that it couldn't list.
+        directories = [self._root]
+        *above, last = pattern[len(self._root) :].strip("/").split("/")
+        for part in above:
+            if glob.has_magic(part):
+                matches = (entry for path in directories for entry in self._matching(path, part))
+                directories = [entry.file.path for entry in matches if entry.is_directory]
+            else:  # whether it's there shows below
+                directories = [f"{path}/{part}" for path in directories]
+        return [entry for path in directories for entry in self._matching(path, last)]
+
+    def _matching(self, directory: str, part: str) -> list[Entry]:
+        """What is in a directory under the names that one part of a pattern stands for."""
+        with suppress(FileNotFoundError, NotADirectoryError):
+            if not glob.has_magic(part):
+                path = f"{directory}/{part}"
+                info = self._try("looking at", path, lambda: self._info(path))
+                return [Entry(_status(path, info), info["type"] == "directory")]
+            matches = re.compile(fnmatch.translate(part)).match
+            names = ((entry, name_of(entry.file.path)) for entry in self.entries(directory))
+            return [entry for entry, name in names if matches(name) and name[0] != "."]
+        return []
 
     # -------------------------------------------------------------------------------------------- content
     def open(self, path: str, mode: str, size: int | None = None) -> BinaryIO:
@@ -211,6 +232,8 @@ def _class_of(driver: str, fsspec: Any) -> Any:
         kind = importlib.import_module("hdfs_native.fsspec").HdfsFileSystem
         # Its own takes what stands behind a ? or # for no part of the name.
         return type("HdfsFileSystem", (kind,), {"_strip_protocol": classmethod(_strip_hdfs)})
+    if driver == "s3":
+        return importlib.import_module("headwater.filesystem.objects").S3FileSystem
     if driver == "gs":  # the class that is registered asks a second service, over gRPC, what kind each bucket is
         return importlib.import_module("gcsfs.core").GCSFileSystem
     return fsspec.get_filesystem_class(driver)

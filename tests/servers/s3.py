@@ -31,7 +31,7 @@ def settings_at(port: int) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """The server, started once."""
-    if not all(map(importlib.util.find_spec, ("moto", "flask", "s3fs", "boto3"))):
+    if not all(map(importlib.util.find_spec, ("moto", "flask", "obstore", "boto3"))):
         leave_out("S3 (moto)", "pip install 'headwater[s3]' 'moto[server]'")
     import boto3
 

@@ -79,6 +79,20 @@ def test_stream_is_exact_over_a_store_that_refuses_and_cuts(store: Store, place:
         assert proxy.faults.total() > 0, proxy.faults
 
 
+def test_glob_over_a_store_that_refuses_misses_nothing(s3: Store) -> None:
+    filesystem.configure(dict(s3.settings))
+    place = s3.place()
+    paths = [f"{place}/{year}/{month}/a" for year in range(4) for month in range(3)]
+    for path in paths:
+        write(path, b"x")
+    with FaultyProxy(s3.port, seed=1) as proxy:
+        filesystem.configure(s3.settings_at(proxy.port))
+        proxy.refuse_share = 0.3
+        for _ in range(5):
+            assert [file.path for file in filesystem.list_files(f"{place}/*/[0-9]/?")] == paths
+        assert proxy.faults["refused"] > 0
+
+
 @pytest.fixture
 def hdfs_place(hdfs: Store) -> str:
     filesystem.configure(dict(hdfs.settings))
