@@ -4,8 +4,8 @@ A moto server (`pip install 'moto[server]' s3fs 'headwater[s3]'`) gets --files o
 what a loop of s3fs's `cat_file` over its own listing takes, `stream_s` a batch of a file stream: its listing, its
 reads, and the count of its lines.  Both are measured --rounds times in turn, in one run; the medians are printed.
 `server_cpu_s` is the CPU time that the server took for the median batch: it is one Python process, so a batch can't
-be shorter than that.  The interval is 20 s, as each batch that becomes due lists the bucket.  --latency SECONDS has it wait with each answer, as stores do that aren't in the same machine.
-Headwater only.
+be shorter than that.  The interval is long, as each batch that becomes due lists the bucket.  --latency SECONDS has
+it wait with each answer, as stores do that aren't in the same machine.  Headwater only.
 """
 import os
 import socket
