@@ -1,22 +1,28 @@
-"""S3 as a driver of fsspec, over obstore (Rust), which spends a fifth of the time of aiobotocore on a request."""
+"""S3 and Azure as drivers of fsspec, over obstore: a client in Rust, which spends a fifth of the time on a request."""
 
 from __future__ import annotations
 
 import errno
 import importlib
+import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import obstore
 from fsspec import AbstractFileSystem
 from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, UnauthenticatedError
-from obstore.store import S3Store
+from obstore.store import AzureStore, S3Store
 
+# What adlfs and Azure's own program read, too.
+_AZURE_ENVIRONMENT = {
+    "AZURE_STORAGE_ACCOUNT_NAME": "account_name",
+    "AZURE_STORAGE_ACCOUNT_KEY": "account_key",
+    "AZURE_STORAGE_SAS_TOKEN": "sas_key",
+}
 _STATUS = re.compile(r"status code: (\d+)")
-_OWN_KEYS = {"access_key_id", "skip_signature"}
 
 
 class RefusedError(OSError):
@@ -27,29 +33,25 @@ class RefusedError(OSError):
         self.status = status
 
 
-class S3FileSystem(AbstractFileSystem):  # type: ignore[misc]
+class _ObjectStore(AbstractFileSystem):  # type: ignore[misc]
     """Paths are `bucket/key`. Any thread may call it.
 
     Args:
-        profile: of the files in which Amazon's programs keep their credentials.
-        config: of obstore's S3Store, `client_options` and `retry_config` included. With neither a key nor
-            `skip_signature` in it, the credentials are those that boto3 finds.
-
-    Raises:
-        PermissionError: there are none.
+        kind: of obstore's stores.
+        config: of it, `client_options` and `retry_config` included.
     """
 
-    protocol = "s3"
-
-    def __init__(self, profile: str | None = None, **config: Any) -> None:
+    def __init__(self, kind: type[S3Store] | type[AzureStore], config: Mapping[str, Any]) -> None:
         super().__init__()
-        self._config = config if _OWN_KEYS & config.keys() else {**config, "credential_provider": _credentials(profile)}
-        self._stores: dict[str, S3Store] = {}  # bucket -> its store; two threads may make one twice
+        client = {"allow_http": str(config.get("endpoint")).startswith("http:"), **config.get("client_options", {})}
+        self._config = {**config, "client_options": client}
+        self._kind = kind
+        self._stores: dict[str, Any] = {}  # bucket -> its store; two threads may make one twice
 
-    def _at(self, path: str) -> tuple[S3Store, str]:
+    def _at(self, path: str) -> tuple[Any, str]:
         bucket, _, key = path.partition("/")
         if bucket not in self._stores:
-            self._stores[bucket] = S3Store(bucket, **self._config)
+            self._stores[bucket] = self._kind(bucket, **self._config)
         return self._stores[bucket], key
 
     def info(self, path: str, **_: Any) -> dict[str, Any]:
@@ -103,8 +105,77 @@ class S3FileSystem(AbstractFileSystem):  # type: ignore[misc]
     def rm(self, path: str, recursive: bool = False, maxdepth: int | None = None) -> None:
         store, key = self._at(path)
         with _asking(path):
-            below = obstore.list(store, key, chunk_size=1000) if recursive else ()
-            obstore.delete(store, [key, *(each["path"] for chunk in below for each in chunk)])
+            while recursive:
+                try:
+                    chunks = obstore.list(store, key, chunk_size=1000)
+                    obstore.delete(store, [each["path"] for chunk in chunks for each in chunk])
+                    break
+                except FileNotFoundError:
+                    continue  # somebody else removes them, too: there are fewer now
+            with suppress(FileNotFoundError):
+                obstore.delete(store, key)
+
+
+class S3FileSystem(_ObjectStore):
+    """S3.
+
+    Args:
+        profile: of the files in which Amazon's programs keep their credentials.
+        config: of obstore's S3Store. Without keys or `skip_signature` the credentials are those that boto3 finds.
+
+    Raises:
+        PermissionError: there are none.
+    """
+
+    protocol = "s3"
+
+    def __init__(self, profile: str | None = None, **config: Any) -> None:
+        if not {"access_key_id", "skip_signature"} & config.keys():
+            session = importlib.import_module("boto3").Session(profile_name=profile)
+            if session.get_credentials() is None:
+                raise PermissionError(
+                    "There are no credentials for S3: set spark.hadoop.fs.s3a.access.key and .secret.key, or "
+                    "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or headwater.filesystem.s3.profile; for public "
+                    "buckets set headwater.filesystem.s3.skip_signature=true"
+                )
+            provider = importlib.import_module("obstore.auth.boto3").Boto3CredentialProvider(session)
+            config["credential_provider"] = provider
+        super().__init__(S3Store, config)
+
+
+class AzureFileSystem(_ObjectStore):
+    """Azure's blob storage.
+
+    Args:
+        config: of obstore's AzureStore; the environment may name the account and its key. Without a key, a signature,
+            a client's secret or `skip_signature` the credentials are those that azure-identity finds.
+
+    Raises:
+        ValueError: no account is named.
+        PermissionError: there are no credentials.
+    """
+
+    protocol = "abfs"
+
+    def __init__(self, **config: Any) -> None:
+        told = ((option, os.environ.get(name)) for name, option in _AZURE_ENVIRONMENT.items())
+        config = {option: value for option, value in told if value} | config
+        if not {"account_name", "endpoint"} & config.keys():
+            raise ValueError(
+                "No account of Azure's storage is named: write abfs://container@account.dfs.core.windows.net/path, or "
+                "set headwater.filesystem.abfs.account_name"
+            )
+        if not {"account_key", "sas_key", "client_secret", "skip_signature"} & config.keys():
+            provider = importlib.import_module("obstore.auth.azure").AzureCredentialProvider()
+            try:
+                provider()
+            except Exception as error:
+                raise PermissionError(
+                    "There are no credentials for Azure's storage: set spark.hadoop.fs.azure.account.key, or one of "
+                    f"the others of docs/filesystems.md. azure-identity: {str(error).partition(chr(10))[0]}"
+                ) from error
+            config["credential_provider"] = provider
+        super().__init__(AzureStore, config)
 
 
 @contextmanager
@@ -113,7 +184,7 @@ def _asking(path: str) -> Iterator[None]:
     try:
         yield
     except (BaseError, FileNotFoundError) as error:
-        message = f"s3://{path}: {str(error).partition(chr(10))[0]}"
+        message = f"{path}: {str(error).partition(chr(10))[0]}"
         status = _STATUS.search(message)
         if isinstance(error, FileNotFoundError) or (status and status[1] == "404"):  # there may be no such bucket
             raise FileNotFoundError(message) from None
@@ -130,20 +201,9 @@ def _asking(path: str) -> Iterator[None]:
 
 
 def _told(path: str, found: Mapping[str, Any]) -> dict[str, Any]:
-    told = {"ETag": found["e_tag"], "LastModified": found["last_modified"]}
+    told = {"ETag": (found["e_tag"] or "").strip('"'), "LastModified": found["last_modified"]}
     return {"name": path, "size": found["size"], "type": "file", **told}
 
 
 def _directory(path: str) -> dict[str, Any]:
     return {"name": path, "size": 0, "type": "directory"}
-
-
-def _credentials(profile: str | None) -> Any:
-    session = importlib.import_module("boto3").Session(profile_name=profile)
-    if session.get_credentials() is None:
-        raise PermissionError(
-            "There are no credentials for S3: set spark.hadoop.fs.s3a.access.key and .secret.key, or AWS_ACCESS_KEY_ID "
-            "and AWS_SECRET_ACCESS_KEY, or headwater.filesystem.s3.profile; for public buckets set "
-            "headwater.filesystem.s3.skip_signature=true"
-        )
-    return importlib.import_module("obstore.auth.boto3").Boto3CredentialProvider(session)

@@ -38,7 +38,7 @@ _HDFS_PATIENCE = {
     "dfs.client.failover.sleep.base.millis": "100",
     "dfs.client.failover.sleep.max.millis": "500",
 }
-_S3_ATTEMPTS = 2  # of each request, by the client itself; then it's `retries` that waits
+_ATTEMPTS = 2  # of each request, by the client itself; then it's `retries` that waits
 EXTRAS = {"s3": "s3", "abfs": "azure", "gs": "gcs", "hdfs": "hdfs", "webhdfs": "hdfs"}
 
 
@@ -160,7 +160,6 @@ def _s3(hadoop: Mapping[str, str], bucket: str, scheme: str) -> Options:
         in_host = path_style == "false"  # without a word of it, servers of one's own take it in the path
         options |= {"endpoint": f"{scheme}://{bucket}.{host}" if in_host else f"{scheme}://{host}"}
         options |= {"virtual_hosted_style_request": in_host}
-        client["allow_http"] = scheme == "http"
     else:
         options["virtual_hosted_style_request"] = path_style != "true"
     if "connection.maximum" in found:
@@ -177,12 +176,12 @@ def _s3(hadoop: Mapping[str, str], bucket: str, scheme: str) -> Options:
         options["server_side_encryption"] = "aws:kms" if encryption == "SSE-KMS" else encryption
         if key_id := found.get("encryption.key") or found.get("server-side-encryption.key"):
             options["sse_kms_key_id"] = key_id
-    retries = int(found.get("attempts.maximum", _S3_ATTEMPTS)) - 1
+    retries = int(found.get("attempts.maximum", _ATTEMPTS)) - 1
     return {"client_options": client, "retry_config": {"max_retries": max(0, retries)}, **options}
 
 
 def _azure(hadoop: Mapping[str, str], authority: str, scheme: str) -> Options:
-    options: Options = {"use_listings_cache": False}
+    options: Options = {"retry_config": {"max_retries": _ATTEMPTS - 1}}
     container, at, host = authority.rpartition("@")
     account = host.partition(".")[0] if at else ""
     if account:
@@ -197,7 +196,7 @@ def _azure(hadoop: Mapping[str, str], authority: str, scheme: str) -> Options:
     if key := of_account("fs.azure.account.key"):
         options["account_key"] = key
     if sas := of_account("fs.azure.sas.fixed.token") or hadoop.get(f"fs.azure.sas.{container}.{host}"):
-        options["sas_token"] = sas
+        options["sas_key"] = sas.removeprefix("?")
     if client := of_account("fs.azure.account.oauth2.client.id"):
         options["client_id"] = client
         options["client_secret"] = of_account("fs.azure.account.oauth2.client.secret")

@@ -232,8 +232,9 @@ def _class_of(driver: str, fsspec: Any) -> Any:
         kind = importlib.import_module("hdfs_native.fsspec").HdfsFileSystem
         # Its own takes what stands behind a ? or # for no part of the name.
         return type("HdfsFileSystem", (kind,), {"_strip_protocol": classmethod(_strip_hdfs)})
-    if driver == "s3":
-        return importlib.import_module("headwater.filesystem.objects").S3FileSystem
+    if driver in ("s3", "abfs"):
+        objects = importlib.import_module("headwater.filesystem.objects")
+        return objects.S3FileSystem if driver == "s3" else objects.AzureFileSystem
     if driver == "gs":  # the class that is registered asks a second service, over gRPC, what kind each bucket is
         return importlib.import_module("gcsfs.core").GCSFileSystem
     return fsspec.get_filesystem_class(driver)

@@ -37,11 +37,6 @@ _CLASSES = frozenset(
         "ClientConnectionError",  # aiohttp
         "ClientPayloadError",
         "ServerTimeoutError",
-        "HTTPClientError",  # botocore
-        "IncompleteReadError",
-        "ResponseStreamingError",
-        "ServiceRequestError",  # azure
-        "ServiceResponseError",
         "ChunkedEncodingError",  # requests
         "Timeout",
         "TransportError",  # google
@@ -120,9 +115,6 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 def _status(error: BaseException) -> int | None:
     """The status of the HTTP answer that an error tells of; drivers don't agree on where."""
     response = getattr(error, "response", None)
-    if isinstance(response, dict):  # botocore
-        response = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-        return response if isinstance(response, int) else None
     for holder in (error, response):
         for name in ("status_code", "status", "code"):
             value = getattr(holder, name, None)

@@ -16,25 +16,20 @@ ACCOUNT, CONTAINER = "devstoreaccount1", "container"
 ACCOUNT_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
 
-def connection_string(port: int) -> str:
-    """How clients of Azure are told of a server of one's own."""
-    endpoint = f"http://127.0.0.1:{port}/{ACCOUNT}"
-    parts = {"DefaultEndpointsProtocol": "http", "AccountName": ACCOUNT, "AccountKey": ACCOUNT_KEY}
-    return ";".join(f"{name}={value}" for name, value in {**parts, "BlobEndpoint": endpoint}.items())
-
-
 def settings_at(port: int) -> dict[str, str]:
-    """What a program sets: the account's key as for Spark, and where the server is."""
+    """What a program sets: the account's key as for Spark, and where the server is; URLs by az: name no account."""
     return {
         f"spark.hadoop.fs.azure.account.key.{ACCOUNT}.dfs.core.windows.net": ACCOUNT_KEY,
-        "headwater.filesystem.abfs.connection_string": connection_string(port),
+        "headwater.filesystem.abfs.endpoint": f"http://127.0.0.1:{port}/{ACCOUNT}",
+        "headwater.filesystem.az.account_name": ACCOUNT,
+        "headwater.filesystem.az.account_key": ACCOUNT_KEY,
     }
 
 
 @pytest.fixture(scope="session")
 def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """The server, started once."""
-    if not all(map(importlib.util.find_spec, ("adlfs", "aiohttp"))):
+    if not all(map(importlib.util.find_spec, ("obstore", "azure.identity", "azure.storage"))):
         leave_out("Azure (azurite)", "pip install 'headwater[azure]'")
     from azure.storage.blob import BlobServiceClient
 
@@ -44,7 +39,7 @@ def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     command += ["--inMemoryPersistence", "--skipApiVersionCheck", "--silent", "--disableTelemetry"]
     with running(command, directory / "log") as process:
         await_answer(port, process, directory / "log")
-        with BlobServiceClient.from_connection_string(connection_string(port)) as client:
+        with BlobServiceClient(f"http://127.0.0.1:{port}/{ACCOUNT}", ACCOUNT_KEY) as client:
             client.create_container(CONTAINER)
         host = f"{CONTAINER}@{ACCOUNT}.dfs.core.windows.net"
         blob_host = f"{CONTAINER}@{ACCOUNT}.blob.core.windows.net"

@@ -72,7 +72,6 @@ def test_server_of_ones_own_takes_the_bucket_in_the_path(
     found = translated(**settings)
     assert found["endpoint"] == endpoint
     assert found["virtual_hosted_style_request"] is in_host
-    assert found["client_options"] == {"allow_http": endpoint.startswith("http:")}
 
 
 def test_hadoops_keys_have_their_meaning() -> None:
