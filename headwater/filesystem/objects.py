@@ -105,15 +105,16 @@ class _ObjectStore(AbstractFileSystem):  # type: ignore[misc]
     def rm(self, path: str, recursive: bool = False, maxdepth: int | None = None) -> None:
         store, key = self._at(path)
         with _asking(path):
-            while recursive:
-                try:
-                    chunks = obstore.list(store, key, chunk_size=1000)
-                    obstore.delete(store, [each["path"] for chunk in chunks for each in chunk])
+            while recursive and (below := _below(store, key)):
+                with suppress(FileNotFoundError):  # somebody else removes them, too: there are fewer now
+                    obstore.delete(store, below)
                     break
-                except FileNotFoundError:
-                    continue  # somebody else removes them, too: there are fewer now
             with suppress(FileNotFoundError):
                 obstore.delete(store, key)
+
+
+def _below(store: Any, key: str) -> list[str]:
+    return [each["path"] for chunk in obstore.list(store, key, chunk_size=1000) for each in chunk]
 
 
 class S3FileSystem(_ObjectStore):

@@ -99,6 +99,14 @@ def test_removal_takes_what_another_one_removes_meanwhile(azure: Store, monkeypa
     assert not filesystem.exists(place)
 
 
+def test_missing_container_is_told_and_holds_nothing_to_remove(azure: Store) -> None:
+    filesystem.configure(dict(azure.settings))
+    url = azure.root.replace(f"{CONTAINER}@", "nocontainer@")
+    with pytest.raises(filesystem.InvalidInputException, match="Input path does not exist: abfs://nocontainer@"):
+        filesystem.list_files(f"{url}/in")
+    filesystem.remove(f"{url}/in")
+
+
 def test_file_of_blocks_is_put_together(azure: Store) -> None:
     filesystem.configure(dict(azure.settings))
     place = azure.place()
