@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("headwater.streaming.context")
 
+
 class State(Enum):
     """The life of a context."""
 
@@ -242,7 +243,15 @@ class StreamingContext:
         if directory is None:
             return Keeping(self._sc._application.directory, ledger)
         program = dump_graph(self._graph)
-        return Safekeeping(self._sc, directory, self._graph, program, ledger, None if found is None else found.lock)
+        lock = None if found is None else found.lock
+        keeping = Safekeeping(self._sc, directory, self._graph, program, ledger, lock)
+        keeping.when_lost(self._lose_directory)
+        return keeping
+
+    def _lose_directory(self, loss: BaseException) -> None:
+        """Another driver works with the checkpoints: this one must not go on."""
+        self._waiter.abort(loss)
+        self.stop(stopSparkContext=False)
 
     def _release_found(self) -> None:
         """Let others have the directory: this context does not go on from it."""

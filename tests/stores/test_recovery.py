@@ -76,6 +76,18 @@ def test_driver_that_is_killed_is_followed_by_one_that_loses_nothing(store: Stor
     assert b"Traceback" not in log.read_bytes()
 
 
+def test_second_driver_is_refused(store: Store, place: str, tmp_path: Path) -> None:
+    log, second_log = tmp_path / "log", tmp_path / "second" / "log"
+    second_log.parent.mkdir()
+    with driver(store, place, tmp_path) as process:
+        wait_for(lambda: "started" in log.read_text(), process, log)
+        with driver(store, place, second_log.parent) as second:
+            assert second.wait(PATIENCE_SECONDS) != 0
+        assert f"is in use by process {process.pid} on" in second_log.read_text()
+        write(f"{place}/in/0", numbers_of(0))
+        wait_for(lambda: bool(counted(place)), process, log)
+
+
 def complete(place: str) -> Counter[int]:
     """As `saved`; what a killed driver has left incomplete was replaced, unless it was of the last batch."""
     for directory in filesystem.expand(f"{place}/saved/*"):

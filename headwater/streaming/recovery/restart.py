@@ -13,7 +13,7 @@ from headwater.filesystem import qualify
 from headwater.streaming.recovery import checkpoint
 from headwater.streaming.recovery.checkpoint import Checkpoint
 from headwater.streaming.recovery.journal import log_directories, recovered
-from headwater.streaming.recovery.lock import DirectoryLock
+from headwater.streaming.recovery.lock import lock_directory
 from headwater.streaming.recovery.log import read_log
 from headwater.streaming.recovery.program import load_graph
 from headwater.streaming.recovery.safekeeping import Found, log_settings
@@ -87,7 +87,7 @@ def find(directory: str, conf: SparkConf | None) -> Found | None:
     if not checkpoint.names(directory) and checkpoint.newest(directory) is None:
         _refuse_logs_alone(directory)
         return None
-    lock = DirectoryLock(directory)
+    lock = lock_directory(directory)
     try:
         found = checkpoint.newest(directory)
         if found is None:

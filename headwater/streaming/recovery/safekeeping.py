@@ -29,7 +29,7 @@ from headwater.streaming.recovery.ledger import (
     VersionsStored,
     is_logged,
 )
-from headwater.streaming.recovery.lock import DirectoryLock
+from headwater.streaming.recovery.lock import DirectoryLock, lock_directory
 from headwater.streaming.recovery.log import LogSettings, LogWriter
 from headwater.streaming.recovery.segment import SegmentName
 from headwater.streaming.runtime.receivers import BlockStored, block_data
@@ -86,13 +86,13 @@ class Safekeeping(Keeping):
         self._sc = sc
         self._graph = graph
         self._begins_anew = lock is None
-        self._lock = lock or DirectoryLock(directory)
+        self._lock = lock or lock_directory(directory)
         try:
             used = (*checkpoint.names(directory), *log_directories(directory))
             number = max((number for number, _ in used), default=0)
             self.epoch = str(number + 1)  # no other run in this directory has it
             self._program = checkpoint.write_program(directory, number + 1, program)
-            conf, settings = sc._conf, log_settings(sc._conf)
+            conf, self._log_settings = sc._conf, log_settings(sc._conf)
             self._rolling_ms: int = conf.read("spark.streaming.receiver.writeAheadLog.rollingIntervalSecs")
             self._store_timeout_ms: int = conf.read("spark.streaming.receiver.blockStoreTimeout")
             self._cleaned_at = time.monotonic()  # when the receivers' logs were; the journal's thread's
@@ -101,12 +101,21 @@ class Safekeeping(Keeping):
                 ledger,
                 number,
                 describe=self._describe,
-                open_log=lambda path: LogWriter(path, settings),
+                open_log=self._open_log,
                 interval_ms=conf.read("headwater.streaming.checkpoint.interval"),
             )
         except BaseException:
             self._lock.close()
             raise
+
+    def when_lost(self, then: Callable[[BaseException], None]) -> None:
+        """Have `then` called when another driver has taken the directory over."""
+        self._lock.when_lost(then)
+
+    def _open_log(self, path: str) -> LogWriter:
+        """Each checkpoint begins with it: none may be written by a driver that has lost the directory."""
+        self._lock.check()
+        return LogWriter(path, self._log_settings)
 
     def _describe(self, ledger: Ledger, number: int) -> Checkpoint:
         pairs = self._sc._conf.getAll()

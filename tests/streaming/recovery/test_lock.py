@@ -1,4 +1,4 @@
-"""The lock on a directory for checkpoints: one driver at a time, however the one before ended."""
+"""The lock on a local directory for checkpoints: one driver at a time, however the one before ended."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from headwater.errors import IllegalStateException
-from headwater.streaming.recovery.lock import DirectoryLock
+from headwater.streaming.recovery.lock import lock_directory
 
 HOLDER = """
 import sys
-from headwater.streaming.recovery.lock import DirectoryLock
-lock = DirectoryLock(sys.argv[1])
+from headwater.streaming.recovery.lock import lock_directory
+lock = lock_directory(sys.argv[1])
 print("held", flush=True)
 sys.stdin.read()
 """
@@ -35,7 +35,7 @@ def holder(directory: Path) -> subprocess.Popen[str]:
 def test_second_driver_is_refused_and_told_who_holds_the_directory(tmp_path: Path) -> None:
     with holder(tmp_path) as process:
         with pytest.raises(IllegalStateException) as caught:
-            DirectoryLock(str(tmp_path))
+            lock_directory(str(tmp_path))
         process.communicate(timeout=PATIENCE_SECONDS)
     assert str(caught.value) == (
         f"checkpoint directory {tmp_path} is in use by process {process.pid} on {socket.gethostname()}. Stop that "
@@ -47,20 +47,14 @@ def test_directory_is_free_when_its_driver_was_killed(tmp_path: Path) -> None:
     with holder(tmp_path) as process:
         os.kill(process.pid, signal.SIGKILL)
         process.wait(PATIENCE_SECONDS)
-        DirectoryLock(str(tmp_path)).close()
+        lock_directory(str(tmp_path)).close()
 
 
 def test_lock_is_free_when_it_is_closed_and_may_be_closed_again(tmp_path: Path) -> None:
-    first = DirectoryLock(str(tmp_path / "made" / "by it"))
+    first = lock_directory(str(tmp_path / "made" / "by it"))
     first.close()
-    second = DirectoryLock(str(tmp_path / "made" / "by it"))
+    second = lock_directory(str(tmp_path / "made" / "by it"))
     first.close()
     with pytest.raises(IllegalStateException, match=f"in use by process {os.getpid()}"):
-        DirectoryLock(str(tmp_path / "made" / "by it"))
-    second.close()
-
-
-def test_directory_on_a_file_system_without_locks_is_taken() -> None:
-    first, second = DirectoryLock("memory://test-lock"), DirectoryLock("memory://test-lock")
-    first.close()
+        lock_directory(str(tmp_path / "made" / "by it"))
     second.close()

@@ -1,0 +1,188 @@
+"""The lease on a directory for checkpoints on a file system over a network, where there are no locks.
+
+1. It is a file that the holder writes again every few seconds.
+2. A driver that finds one of its own machine looks whether that process lives. One of another machine it watches: if
+   the file stays as it is for as long as the holder would have written it several times, the holder is taken for dead.
+3. A holder that finds another's lease in its place has lost the directory (it was stopped for a while, or cut off from
+   the network): it writes no more checkpoints, and its context stops.
+No clocks are compared, and nothing is asked of the file system but that a file is replaced as a whole.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import threading
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+
+from headwater import filesystem
+from headwater.errors import IllegalStateException
+
+logger = logging.getLogger("headwater.streaming.recovery")
+
+BEAT_SECONDS = 5.0
+BEATS_MISSED_MAX = 3
+
+
+def this_process() -> str:
+    """How the holder of a directory is called in the error of another driver."""
+    return f"process {os.getpid()} on {socket.gethostname()}"
+
+
+def in_use(directory: str, holder: str) -> IllegalStateException:
+    """The error of a driver that is refused."""
+    return IllegalStateException(
+        f"checkpoint directory {directory} is in use by {holder}. Stop that driver first, or use another directory."
+    )
+
+
+@dataclass(frozen=True)
+class _Holder:
+    """What the file says."""
+
+    id: str
+    process: str  # for messages
+    machine: str  # what sees the same process ids
+    pid: int
+    born: str  # of the process: ids come again
+    beat: int = 0
+    released: bool = False
+
+
+class Lease:
+    """Held from construction to `close`, or until the process ends or is taken for dead.
+
+    Its thread writes the file; the lock guards what is known of the loss.
+
+    Args:
+        directory: for checkpoints, for messages.
+        path: of the file.
+
+    Raises:
+        IllegalStateException: another driver holds it.
+    """
+
+    def __init__(self, directory: str, path: str) -> None:
+        self._directory, self._path = directory, path
+        self._closed = threading.Event()
+        held = self._read()
+        if held is not None and not held.released and not self._has_ended(held):
+            raise in_use(directory, held.process)
+        pid = os.getpid()
+        self._mine = _Holder(uuid.uuid4().hex, this_process(), _machine(), pid, _born(pid))
+        self._write()
+        if (other := self._read()) is not None and other.id != self._mine.id:
+            raise in_use(directory, other.process)  # it came at the same time
+        self._lock = threading.Lock()  # guards both below
+        self._loss: IllegalStateException | None = None
+        self._then: list[Callable[[BaseException], None]] = []
+        self._thread = threading.Thread(target=self._beat, name="streaming-lease", daemon=True)
+        self._thread.start()
+
+    def check(self) -> None:
+        with self._lock:
+            if self._loss is not None:
+                raise self._loss
+
+    def when_lost(self, then: Callable[[BaseException], None]) -> None:
+        with self._lock:
+            if self._loss is not None:
+                raise self._loss
+            self._then.append(then)
+
+    def close(self) -> None:
+        if self._closed.is_set():
+            return
+        self._closed.set()
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+        if self._loss is None:
+            self._mine = replace(self._mine, released=True)
+            try:
+                self._write()
+            except Exception as error:
+                logger.warning("%s: the lease could not be released", self._directory, exc_info=error)
+
+    # -------------------------------------------------------------------------------------------- its thread
+    def _beat(self) -> None:
+        while not self._closed.wait(BEAT_SECONDS):
+            try:
+                held = self._read()
+                if held is not None and held.id != self._mine.id:
+                    self._lose(held)
+                    return
+                self._mine = replace(self._mine, beat=self._mine.beat + 1)
+                self._write()
+            except Exception as error:
+                logger.warning("%s: the lease could not be renewed", self._directory, exc_info=error)
+
+    def _lose(self, other: _Holder) -> None:
+        loss = IllegalStateException(
+            f"checkpoint directory {self._directory} was taken over by {other.process}, which took this driver for "
+            f"dead: it had not renewed its lease for {BEAT_SECONDS * BEATS_MISSED_MAX:g} s"
+        )
+        logger.error("%s. This driver stops", loss)
+        with self._lock:
+            self._loss = loss
+            then = list(self._then)
+        for each in then:
+            each(loss)
+
+    # -------------------------------------------------------------------------------------------- the file
+    def _has_ended(self, held: _Holder) -> bool:
+        if held.machine == _machine():
+            return _born(held.pid) != held.born
+        seconds = BEAT_SECONDS * BEATS_MISSED_MAX
+        logger.warning(
+            "%s has a lease of %s: waiting for %g s to see whether that is alive",
+            self._directory,
+            held.process,
+            seconds,
+        )
+        for _ in range(BEATS_MISSED_MAX):
+            self._closed.wait(BEAT_SECONDS)
+            found = self._read()
+            if found is None or found.released:
+                return True
+            if found != held:
+                return False
+        return True
+
+    def _read(self) -> _Holder | None:
+        with suppress(filesystem.InvalidInputException), filesystem.open_raw(self._path) as file:
+            return _Holder(**json.loads(file.read()))
+        return None
+
+    def _write(self) -> None:
+        filesystem.write_whole(self._path, json.dumps(asdict(self._mine)).encode())
+
+
+def _machine() -> str:
+    """What sees the same process ids as this process: the machine since its start, and the container."""
+    parts = [socket.gethostname()]
+    with suppress(OSError), open("/proc/sys/kernel/random/boot_id") as file:
+        parts.append(file.read().strip())
+    with suppress(OSError):
+        parts.append(os.readlink("/proc/self/ns/pid"))
+    return " ".join(parts)
+
+
+def _born(pid: int) -> str:
+    """When a process of this machine began, as far as that can be told; empty if there is none of that id."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            state, *fields = file.read().rpartition(")")[2].split()
+        return "" if state in "ZX" else fields[18]
+    except FileNotFoundError:
+        if os.path.exists("/proc/self/stat"):
+            return ""
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return ""
+    return "lives"
