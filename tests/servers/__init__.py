@@ -1,4 +1,4 @@
-"""Real servers for tests: fetched by npm or Maven, started on loopback at free ports, ended with the tests.
+"""Real servers for tests: fetched by npm, Maven or apt, started on loopback at free ports, ended with the tests.
 
 A module a server. What can't be run here is left out: its tests are skipped, and the end of the run says how to get it.
 """
@@ -6,6 +6,7 @@ A module a server. What can't be run here is left out: its tests are skipped, an
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -66,3 +67,39 @@ def jars(what: str, profile: str) -> Path:
                 leave_out(what, f"`mvn dependency:copy-dependencies` failed: {done.stdout.strip()[-300:]}")
             stamp.write_text(wanted)
     return directory
+
+
+def debian_program(what: str, name: str, package: str) -> tuple[str, dict[str, str]]:
+    """A program and the environment to run it in: the system's or, fetched and unpacked beside it, Debian's.
+
+    Skips the test where neither is to be had.
+    """
+    found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin")  # Debian's users don't have that
+    if found is not None:
+        return found, dict(os.environ)
+    if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
+        leave_out(what, f"install {name}")
+    directory = CACHE / "debian" / package
+    (directory / "state" / "lists" / "partial").mkdir(parents=True, exist_ok=True)
+    (directory / "cache" / "archives" / "partial").mkdir(parents=True, exist_ok=True)
+    root, stamp = directory / "root", directory / "installed"
+    with (directory / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another run may fetch, too
+        if not stamp.exists():
+            options = {"Dir::State": f"{directory}/state", "Dir::State::status": "/var/lib/dpkg/status"}
+            options |= {
+                "Dir::Cache": f"{directory}/cache",
+                "Debug::NoLocking": "1",
+            }  # nothing of the system's is touched
+            apt = ["apt-get", "-qq", *(part for key, value in options.items() for part in ("-o", f"{key}={value}"))]
+            fetch = [*apt, "--yes", "--no-install-recommends", "--download-only", "install", package]
+            for command in ([*apt, "update"], fetch):
+                done = subprocess.run(command, capture_output=True, text=True, timeout=FETCH_SECONDS_MAX)
+                if done.returncode != 0:
+                    leave_out(what, f"apt-get install {package}; `apt-get` failed: {done.stderr.strip()[-300:]}")
+            for archive in (directory / "cache" / "archives").glob("*.deb"):
+                subprocess.run(["dpkg-deb", "-x", str(archive), str(root)], check=True)
+            stamp.touch()
+    (program,) = (path for path in root.glob(f"usr/*bin/{name}"))
+    libraries = ":".join(str(path) for path in (*root.glob("usr/lib/*-linux-*"), *root.glob("lib/*-linux-*")))
+    return str(program), {**os.environ, "LD_LIBRARY_PATH": libraries}

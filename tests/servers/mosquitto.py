@@ -1,20 +1,15 @@
-"""Mosquitto, an MQTT broker: the system's, on loopback."""
+"""Mosquitto, an MQTT broker, on loopback."""
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.servers import leave_out
+from tests.servers import debian_program
 from tests.servers.processes import await_answer, free_port, running
-
-# Debian's is outside of a user's path.
-SEARCHED = os.environ.get("PATH", "") + os.pathsep + "/usr/sbin"
 
 
 class Mosquitto:
@@ -22,12 +17,13 @@ class Mosquitto:
 
     Args:
         program: its path.
+        environment: of it.
         directory: of its configuration and its data.
     """
 
-    def __init__(self, program: str, directory: Path) -> None:
+    def __init__(self, program: str, environment: Mapping[str, str], directory: Path) -> None:
         self.port = free_port()
-        self._program = program
+        self._program, self._environment = program, environment
         self._directory = directory
         self._running = ExitStack()
         (directory / "mosquitto.conf").write_text(
@@ -39,7 +35,7 @@ class Mosquitto:
         """Start it; returns when it answers."""
         log = self._directory / "log"
         process = self._running.enter_context(
-            running([self._program, "-c", str(self._directory / "mosquitto.conf")], log)
+            running([self._program, "-c", str(self._directory / "mosquitto.conf")], log, self._environment)
         )
         await_answer(self.port, process, log)
 
@@ -51,10 +47,8 @@ class Mosquitto:
 @pytest.fixture(scope="session")
 def mosquitto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
     """A broker, started once."""
-    program = shutil.which("mosquitto", path=SEARCHED)
-    if program is None:
-        leave_out("MQTT (mosquitto)", "apt-get install mosquitto")
-    broker = Mosquitto(program, tmp_path_factory.mktemp("mosquitto"))
+    program, environment = debian_program("MQTT (mosquitto)", "mosquitto", "mosquitto")
+    broker = Mosquitto(program, environment, tmp_path_factory.mktemp("mosquitto"))
     broker.start()
     try:
         yield broker
