@@ -1,7 +1,8 @@
 """Paths and files: local ones with `os`, all others over the drivers of fsspec, by one set of functions.
 
 1. `base` says what is asked of a file system; `local` and `remote` are the two. `options` leads from a URL and the
-   application's settings to a driver, `retries` and `transfers` are what a network needs.
+   application's settings to a driver; those of S3 and Azure are in `objects`. `retries` and `transfers` are what a
+   network needs.
 2. `paths` and `output` are what the rest of Headwater calls.
 """
 
@@ -12,6 +13,7 @@ from headwater.filesystem.base import (
     FileSystem,
     InvalidInputException,
     Scan,
+    name_of,
 )
 from headwater.filesystem.compression import (
     CODEC_EXTENSIONS,
@@ -65,6 +67,7 @@ __all__ = [
     "is_compressed",
     "is_local",
     "list_files",
+    "name_of",
     "open_ahead",
     "open_raw",
     "open_read",

@@ -1,9 +1,10 @@
 """The lease on a directory for checkpoints on a file system over a network, where there are no locks.
 
-1. It is a file that the holder writes again every few seconds.
+1. It is a file that the holder writes again every few seconds. Its name is a number; the highest is the lease that
+   counts, so that what a holder writes late, when another one has come, does no harm.
 2. A driver that finds one of its own machine looks whether that process lives. One of another machine it watches: if
    the file stays as it is for as long as the holder would have written it several times, the holder is taken for dead.
-3. A holder that finds another's lease in its place has lost the directory (it was stopped for a while, or cut off from
+3. A holder that finds a higher lease than its own has lost the directory (it was stopped for a while, or cut off from
    the network): it writes no more checkpoints, and its context stops.
 No clocks are compared, and nothing is asked of the file system but that a file is replaced as a whole.
 """
@@ -25,6 +26,7 @@ from headwater.errors import IllegalStateException
 
 logger = logging.getLogger("headwater.streaming.recovery")
 
+LEASES = "leases"
 BEAT_SECONDS = 5.0
 BEATS_MISSED_MAX = 3
 
@@ -45,6 +47,7 @@ def in_use(directory: str, holder: str) -> IllegalStateException:
 class _Holder:
     """What the file says."""
 
+    number: int  # the file's name
     id: str
     process: str  # for messages
     machine: str  # what sees the same process ids
@@ -60,24 +63,25 @@ class Lease:
     Its thread writes the file; the lock guards what is known of the loss.
 
     Args:
-        directory: for checkpoints, for messages.
-        path: of the file.
+        directory: for checkpoints.
 
     Raises:
         IllegalStateException: another driver holds it.
     """
 
-    def __init__(self, directory: str, path: str) -> None:
-        self._directory, self._path = directory, path
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
         self._closed = threading.Event()
-        held = self._read()
-        if held is not None and not held.released and not self._has_ended(held):
-            raise in_use(directory, held.process)
-        pid = os.getpid()
-        self._mine = _Holder(uuid.uuid4().hex, this_process(), _machine(), pid, _born(pid))
+        before = self._newest()
+        if before is not None and not before.released and not self._has_ended(before):
+            raise in_use(directory, before.process)
+        pid, number = os.getpid(), 1 if before is None else before.number + 1
+        self._mine = _Holder(number, uuid.uuid4().hex, this_process(), _machine(), pid, _born(pid))
         self._write()
-        if (other := self._read()) is not None and other.id != self._mine.id:
+        if (other := self._other()) is not None:
             raise in_use(directory, other.process)  # it came at the same time
+        if before is not None:
+            filesystem.remove(self._path(before.number))
         self._lock = threading.Lock()  # guards both below
         self._loss: IllegalStateException | None = None
         self._then: list[Callable[[BaseException], None]] = []
@@ -112,9 +116,8 @@ class Lease:
     def _beat(self) -> None:
         while not self._closed.wait(BEAT_SECONDS):
             try:
-                held = self._read()
-                if held is not None and held.id != self._mine.id:
-                    self._lose(held)
+                if (other := self._other()) is not None:
+                    self._lose(other)
                     return
                 self._mine = replace(self._mine, beat=self._mine.beat + 1)
                 self._write()
@@ -133,7 +136,7 @@ class Lease:
         for each in then:
             each(loss)
 
-    # -------------------------------------------------------------------------------------------- the file
+    # -------------------------------------------------------------------------------------------- the files
     def _has_ended(self, held: _Holder) -> bool:
         if held.machine == _machine():
             return _born(held.pid) != held.born
@@ -146,20 +149,39 @@ class Lease:
         )
         for _ in range(BEATS_MISSED_MAX):
             self._closed.wait(BEAT_SECONDS)
-            found = self._read()
+            found = self._newest()
             if found is None or found.released:
                 return True
             if found != held:
                 return False
         return True
 
-    def _read(self) -> _Holder | None:
-        with suppress(filesystem.InvalidInputException), filesystem.open_raw(self._path) as file:
-            return _Holder(**json.loads(file.read()))
+    def _other(self) -> _Holder | None:
+        """Who has taken the directory over."""
+        newest = self._newest()
+        if newest is None or newest.id == self._mine.id or newest.number < self._mine.number:
+            return None  # it was removed, maybe with all the directory: it is written again
+        return newest
+
+    def _newest(self) -> _Holder | None:
+        system, path = filesystem.resolve(f"{self._directory}/{LEASES}")
+        with suppress(FileNotFoundError, filesystem.InvalidInputException):
+            names = (filesystem.name_of(child) for child in system.children(path))
+            number = max((int(name) for name in names if name.isdigit()), default=None)
+            if number is not None:
+                with filesystem.open_raw(self._path(number)) as file:
+                    return _Holder(**json.loads(file.read()))
         return None
 
     def _write(self) -> None:
-        filesystem.write_whole(self._path, json.dumps(asdict(self._mine)).encode())
+        system, path = filesystem.resolve(f"{self._directory}/{LEASES}")
+        if system.renames and not system.is_directory(path):
+            with suppress(FileExistsError):
+                system.make_directory(path)
+        filesystem.write_whole(self._path(self._mine.number), json.dumps(asdict(self._mine)).encode())
+
+    def _path(self, number: int) -> str:
+        return f"{self._directory}/{LEASES}/{number}"
 
 
 def _machine() -> str:

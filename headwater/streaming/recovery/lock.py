@@ -11,7 +11,7 @@ from typing import Protocol
 from headwater import filesystem
 from headwater.streaming.recovery.lease import Lease, in_use, this_process
 
-FILE, LEASE = "driver.lock", "driver.lease"
+FILE = "driver.lock"
 
 
 class DirectoryLock(Protocol):
@@ -46,7 +46,7 @@ def lock_directory(directory: str) -> DirectoryLock:
             system.make_directory(path)
     if isinstance(system, filesystem.LocalFileSystem):
         return FileLock(directory, os.path.join(path, FILE))
-    return Lease(directory, f"{path}/{LEASE}")
+    return Lease(path)
 
 
 class FileLock:
