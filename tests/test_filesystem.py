@@ -214,3 +214,8 @@ def test_output_of_a_late_attempt_is_refused_after_an_abort(tmp_path: Path) -> N
 )
 def test_error_that_is_told_by_its_text_is_tried_again_if_its_number_may_pass(told: str, passes: bool) -> None:
     assert may_pass(OSError(told)) is passes
+
+
+def test_name_node_in_safe_mode_is_asked_again() -> None:
+    assert may_pass(RuntimeError("Cannot create file/a. Name node is in safe mode."))
+    assert not may_pass(RuntimeError("Cannot create file/a. Quota is exceeded."))

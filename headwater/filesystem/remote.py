@@ -176,7 +176,7 @@ class RemoteFileSystem:
             self._try("making", path, lambda: self._driver.makedirs(self._to_driver(path), exist_ok=True))
 
     def rename(self, source: str, target: str) -> None:
-        if hasattr(self._driver, "client") and self._is_hdfs:
+        if self._is_hdfs:
             move = partial(self._driver.mv, overwrite=True)
         else:
             self.remove(target)
@@ -191,8 +191,6 @@ class RemoteFileSystem:
                     raise
 
         self._try("renaming", source, once)
-        if self._is_hdfs and self.exists(source):  # webhdfs answers with False, and the driver passes over it
-            raise OSError(f"{source} could not be renamed to {target}: is it a directory, or is there no parent?")
 
     def remove(self, path: str) -> None:
         def remove() -> None:
@@ -232,12 +230,19 @@ def _class_of(driver: str, fsspec: Any) -> Any:
         kind = importlib.import_module("hdfs_native.fsspec").HdfsFileSystem
         # Its own takes what stands behind a ? or # for no part of the name.
         return type("HdfsFileSystem", (kind,), {"_strip_protocol": classmethod(_strip_hdfs)})
+    if driver == "webhdfs":  # its own rename doesn't replace, and says nothing when it fails
+        return type("WebHDFS", (fsspec.get_filesystem_class(driver),), {"mv": _replace_over_web})
     if driver in ("s3", "abfs"):
         objects = importlib.import_module("headwater.filesystem.objects")
         return objects.S3FileSystem if driver == "s3" else objects.AzureFileSystem
     if driver == "gs":  # the class that is registered asks a second service, over gRPC, what kind each bucket is
         return importlib.import_module("gcsfs.core").GCSFileSystem
     return fsspec.get_filesystem_class(driver)
+
+
+def _replace_over_web(driver: Any, path1: str, path2: str, **_: Any) -> None:
+    # The option stands in Hadoop's source (RenameOptionSetParam), not in its documentation.
+    driver._call("RENAME", method="put", path=path1, destination=path2, renameoptions="OVERWRITE")
 
 
 def _strip_hdfs(kind: Any, path: str) -> str:

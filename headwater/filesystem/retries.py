@@ -51,6 +51,7 @@ _TEXTS = (
     "RetriableException",
     "could only be written to 0",
 )
+_SAFE_MODE = "Name node is in safe mode"  # WebHDFS's text
 _RUST_ERRNO = re.compile(r"\(os error (\d+)\)")  # hdfs-native's way to tell
 
 
@@ -95,8 +96,8 @@ def _is_transient(error: BaseException) -> bool:
         return True
     if _status(error) in _STATUSES or any(kind.__name__ in _CLASSES for kind in type(error).__mro__):
         return True
-    module = type(error).__module__
-    return (module.startswith(("hdfs_native", "builtins"))) and str(error).startswith(_TEXTS)
+    module, text = type(error).__module__, str(error)
+    return module.startswith(("hdfs_native", "builtins")) and (text.startswith(_TEXTS) or _SAFE_MODE in text)
 
 
 def _errno(error: OSError) -> int | None:

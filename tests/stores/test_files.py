@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -130,6 +131,22 @@ def test_rename_moves_a_file_over_another_one(place: str) -> None:
     assert names(place, "/in") == ["/in/b"]
     with filesystem.open_raw(f"{place}/in/b") as file:
         assert file.read() == b"new"
+
+
+def test_file_that_is_replaced_is_there_at_any_moment(place: str) -> None:
+    write(f"{place}/a", b"0")
+
+    def replace() -> None:
+        for number in range(1, 4):
+            filesystem.write_whole(f"{place}/a", b"%d" % number)
+
+    with ThreadPoolExecutor(1) as aside:
+        replacing = aside.submit(replace)
+        while not replacing.done():
+            assert filesystem.exists(f"{place}/a")
+        replacing.result()
+    with filesystem.open_read(f"{place}/a") as file:
+        assert file.read() == b"3"
 
 
 def test_removal_takes_a_directory_with_all_in_it_and_nothing_beside_it(place: str) -> None:

@@ -29,6 +29,7 @@ logger = logging.getLogger("headwater.streaming.recovery")
 LEASES = "leases"
 BEAT_SECONDS = 5.0
 BEATS_MISSED_MAX = 3
+LOOKS_MAX, LOOK_SECONDS = 10, 0.1  # for a file that is being replaced
 
 
 def this_process() -> str:
@@ -165,12 +166,20 @@ class Lease:
 
     def _newest(self) -> _Holder | None:
         system, path = filesystem.resolve(f"{self._directory}/{LEASES}")
-        with suppress(FileNotFoundError, filesystem.InvalidInputException):
-            names = (filesystem.name_of(child) for child in system.children(path))
-            number = max((int(name) for name in names if name.isdigit()), default=None)
-            if number is not None:
-                with filesystem.open_raw(self._path(number)) as file:
-                    return _Holder(**json.loads(file.read()))
+        for _ in range(LOOKS_MAX):
+            try:
+                names = [filesystem.name_of(child) for child in system.children(path)]
+            except FileNotFoundError:
+                return None
+            numbers = [int(name) for name in names if name.isdigit()]
+            # Some file systems can't replace a file in one step: it's away for a moment then.
+            with suppress(FileNotFoundError, filesystem.InvalidInputException):
+                if numbers:
+                    with filesystem.open_raw(self._path(max(numbers))) as file:
+                        return _Holder(**json.loads(file.read()))
+            if not names:
+                return None
+            self._closed.wait(LOOK_SECONDS)
         return None
 
     def _write(self) -> None:

@@ -88,6 +88,19 @@ def test_directory_is_free_when_its_lease_is_closed_and_that_may_be_closed_again
     second.close()
 
 
+def test_lease_that_is_being_replaced_is_waited_for(directory: str) -> None:
+    first = lock_directory(directory)
+    file, content = path(directory), json.dumps(read(directory)).encode()
+    filesystem.write_whole(f"{file}.tmp", content)
+    filesystem.remove(file)
+    replacing = threading.Timer(0.3, filesystem.write_whole, (file, content))
+    replacing.start()
+    with pytest.raises(IllegalStateException, match="is in use by"):
+        lock_directory(directory)
+    replacing.join()
+    first.close()
+
+
 def test_process_of_this_machine_that_is_gone_is_not_waited_for(
     directory: str, caplog: pytest.LogCaptureFixture
 ) -> None:
