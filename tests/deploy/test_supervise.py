@@ -117,7 +117,8 @@ def supervise(tmp_path: Path) -> Iterator[Callable[..., Any]]:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            **how,
+            # The tests themselves may run by nohup.
+            **{"preexec_fn": lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL), **how},
         )
         with process:
             try:
