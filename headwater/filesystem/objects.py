@@ -13,7 +13,7 @@ from typing import Any
 
 import obstore
 from fsspec import AbstractFileSystem
-from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, UnauthenticatedError
+from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import AzureStore, S3Store
 
 # What adlfs and Azure's own program read, too.
@@ -65,7 +65,7 @@ class _ObjectStore(AbstractFileSystem):  # type: ignore[misc]
                     raise FileNotFoundError("no such object, and none below") from None
         return _directory(path)
 
-    def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:
+    def ls(self, path: str, **_: Any) -> list[dict[str, Any]]:
         store, key = self._at(path)
         root = path[: len(path) - len(key)].rstrip("/")
         with _asking(path):
@@ -74,35 +74,30 @@ class _ObjectStore(AbstractFileSystem):  # type: ignore[misc]
         entries += [_directory(f"{root}/{prefix}") for prefix in found["common_prefixes"]]
         if not entries and (alone := self.info(path))["type"] == "file":
             entries = [alone]
-        return entries if detail else [entry["name"] for entry in entries]
+        return entries
 
-    def cat_file(self, path: str, start: int | None = None, end: int | None = None, **_: Any) -> bytes:
+    def cat_file(self, path: str, start: int, end: int) -> bytes:
         store, key = self._at(path)
         with _asking(path):
-            if start is None or end is None:
-                return bytes(obstore.get(store, key).bytes())[start:end]
             return bytes(obstore.get_range(store, key, start=start, end=end))
 
-    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **_: Any) -> None:
+    def pipe_file(self, path: str, value: bytes) -> None:
         store, key = self._at(path)
         with _asking(path):
-            obstore.put(store, key, value, mode="create" if mode == "create" else "overwrite")
+            obstore.put(store, key, value)
 
-    def put_file(self, lpath: str, rpath: str, *_: Any, **__: Any) -> None:
+    def put_file(self, lpath: str, rpath: str) -> None:
         store, key = self._at(rpath)
         with _asking(rpath):
             obstore.put(store, key, Path(lpath))
 
-    def cp_file(self, path1: str, path2: str, **_: Any) -> None:
+    def mv(self, path1: str, path2: str) -> None:
         store, key = self._at(path1)
         with _asking(path1):
             obstore.copy(store, key, self._at(path2)[1])
-
-    def mv(self, path1: str, path2: str, **_: Any) -> None:
-        self.cp_file(path1, path2)
         self.rm(path1)
 
-    def rm(self, path: str, recursive: bool = False, maxdepth: int | None = None) -> None:
+    def rm(self, path: str, recursive: bool = False) -> None:
         store, key = self._at(path)
         with _asking(path):
             while recursive and (below := _below(store, key)):
@@ -191,8 +186,6 @@ def _asking(path: str) -> Iterator[None]:
             raise FileNotFoundError(message) from None
         if isinstance(error, (PermissionDeniedError, UnauthenticatedError)):
             raise PermissionError(message) from None
-        if isinstance(error, AlreadyExistsError):
-            raise FileExistsError(message) from None
         if "invalid path" in message:
             remedy = "Keys with an empty part (//), a . or a .. can't be listed: rename or remove the object"
             raise OSError(errno.EINVAL, f"{message}. {remedy}") from None

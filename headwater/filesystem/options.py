@@ -156,9 +156,9 @@ def _s3(hadoop: Mapping[str, str], bucket: str, scheme: str) -> Options:
     path_style = found.get("path.style.access", "").lower()
     if endpoint := found.get("endpoint"):
         secure = found.get("connection.ssl.enabled", "true").lower() == "true"
-        scheme, host = endpoint.split("://") if "://" in endpoint else ("https" if secure else "http", endpoint)
+        protocol, host = endpoint.split("://") if "://" in endpoint else ("https" if secure else "http", endpoint)
         in_host = path_style == "false"  # without a word of it, servers of one's own take it in the path
-        options |= {"endpoint": f"{scheme}://{bucket}.{host}" if in_host else f"{scheme}://{host}"}
+        options |= {"endpoint": f"{protocol}://{bucket}.{host}" if in_host else f"{protocol}://{host}"}
         options |= {"virtual_hosted_style_request": in_host}
     else:
         options["virtual_hosted_style_request"] = path_style != "true"

@@ -70,8 +70,8 @@ class HdfsCluster:
 
     def kill(self) -> None:
         """End it all."""
-        with self._data_node, self._name_node:
-            return
+        self._name_node.close()
+        self._data_node.close()
 
     def _name_node_command(self) -> list[str]:
         settings = {

@@ -14,7 +14,8 @@ from tests.servers.hdfs import hdfs, hdfs_cluster, webhdfs  # noqa: F401
 from tests.servers.s3 import s3  # noqa: F401
 from tests.servers.stores import Store
 
-STORES = ["s3", "hdfs", "webhdfs", "azure", "gcs"]
+HTTP_STORES = ["s3", "webhdfs", "azure", "gcs"]
+STORES = [*HTTP_STORES, "hdfs"]
 
 
 @pytest.fixture(scope="session", params=STORES)

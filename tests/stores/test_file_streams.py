@@ -12,7 +12,7 @@ from headwater import SparkContext, filesystem
 from headwater.testing import StreamHarness
 from tests.servers.proxy import FaultyProxy
 from tests.servers.stores import Store
-from tests.stores.conftest import conf_of, stop_active_context
+from tests.stores.conftest import HTTP_STORES, conf_of, stop_active_context
 from tests.stores.test_files import write
 
 # Stores tell the time of a change in seconds: a stream that is so old doesn't take an object for one from before it.
@@ -122,9 +122,8 @@ def test_small_objects_share_the_partitions_of_a_batch(harness: Watching, sc: Sp
     assert max(partitions) <= 2 * sc.defaultParallelism
 
 
+@pytest.mark.parametrize("store", HTTP_STORES, indirect=True)
 def test_each_object_costs_one_read_and_each_batch_one_listing(store: Store, place: str) -> None:
-    if store.name == "hdfs":
-        pytest.skip("HDFS's own protocol isn't HTTP; webhdfs is")
     for number in range(5):
         write(f"{place}/in/{number}", b"%d\n" % number)
     stop_active_context()

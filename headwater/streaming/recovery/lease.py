@@ -117,13 +117,16 @@ class Lease:
     def _beat(self) -> None:
         while not self._closed.wait(BEAT_SECONDS):
             try:
-                if (other := self._other()) is not None:
-                    self._lose(other)
-                    return
-                self._mine = replace(self._mine, beat=self._mine.beat + 1)
-                self._write()
+                other = self._other()
+                if other is None:
+                    self._mine = replace(self._mine, beat=self._mine.beat + 1)
+                    self._write()
             except Exception as error:
                 logger.warning("%s: the lease could not be renewed", self._directory, exc_info=error)
+            else:
+                if other is not None:
+                    self._lose(other)
+                    return
 
     def _lose(self, other: _Holder) -> None:
         loss = IllegalStateException(
