@@ -4,7 +4,8 @@
 
 Serve some text first, in another terminal: nc -lk 9999. Every second it adds a line to the file OUTPUT: the batch time,
 and all counts since the first start. End it however you like, also by kill -9, and start it again: it goes on from the
-directory CHECKPOINTS. It ends after SECONDS, or on Ctrl-C.
+directory CHECKPOINTS. A batch that was cut short is run again, with the same text, since what is received is logged: it
+may stand in OUTPUT twice, but with the same counts. It ends after SECONDS, or on Ctrl-C.
 """
 
 import json
@@ -20,7 +21,9 @@ def updated(new_counts: list[int], total: int | None) -> int:
 
 def create(host: str, port: int, output: str) -> StreamingContext:
     """The program, as it is before its first start."""
-    sc = SparkContext(conf=SparkConf().setMaster("local[2]").setAppName("recoverable network word count"))
+    conf = SparkConf().setMaster("local[2]").setAppName("recoverable network word count")
+    conf.set("spark.streaming.receiver.writeAheadLog.enable", "true")
+    sc = SparkContext(conf=conf)
     ssc = StreamingContext(sc, 1)
     words = ssc.socketTextStream(host, port).flatMap(lambda line: line.split())
     counts = words.map(lambda word: (word, 1)).updateStateByKey(updated)

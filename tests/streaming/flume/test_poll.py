@@ -85,6 +85,8 @@ class Agent:
                         connection.sendall(data[: len(data) // 2] if is_cut else data)
                         if is_cut:
                             return
+            except ConnectionResetError:
+                pass  # a receiver that stops hangs up on what it asked for
             finally:
                 for events in open_batches.values():
                     self._give_back(events, "lost")
