@@ -9,11 +9,11 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import obstore
 from fsspec import AbstractFileSystem
-from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
+from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import AzureStore, S3Store
 
 # What adlfs and Azure's own program read, too.
@@ -81,10 +81,10 @@ class _ObjectStore(AbstractFileSystem):  # type: ignore[misc]
         with _asking(path):
             return bytes(obstore.get_range(store, key, start=start, end=end))
 
-    def pipe_file(self, path: str, value: bytes) -> None:
+    def pipe_file(self, path: str, value: bytes, mode: Literal["create", "overwrite"] = "overwrite") -> None:
         store, key = self._at(path)
         with _asking(path):
-            obstore.put(store, key, value)
+            obstore.put(store, key, value, mode=mode)
 
     def put_file(self, lpath: str, rpath: str) -> None:
         store, key = self._at(rpath)
@@ -184,6 +184,8 @@ def _asking(path: str) -> Iterator[None]:
         status = _STATUS.search(message)
         if isinstance(error, FileNotFoundError) or (status and status[1] == "404"):  # there may be no such bucket
             raise FileNotFoundError(message) from None
+        if isinstance(error, AlreadyExistsError):
+            raise FileExistsError(message) from None
         if isinstance(error, (PermissionDeniedError, UnauthenticatedError)):
             raise PermissionError(message) from None
         if "invalid path" in message:

@@ -12,6 +12,7 @@ import glob
 import importlib
 import re
 import threading
+import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime, timezone
@@ -168,6 +169,37 @@ class RemoteFileSystem:
 
         self._try("writing", path, store)
 
+    def create(self, path: str, content: bytes) -> None:
+        """Write a small file if there is none of its name: of many that try at once, one does.
+
+        That holds for HDFS and for object stores; other drivers may look first and write then.
+
+        Raises:
+            FileExistsError: there is one, and it says something else.
+        """
+        name = self._to_driver(path)
+
+        def create() -> None:
+            try:
+                if self._is_hdfs:  # a file is there, empty, before it is written; the rename doesn't replace
+                    self._driver.pipe_file(unfinished, content)
+                    self._driver.mv(unfinished, name)
+                else:
+                    self._driver.pipe_file(name, content, mode="create")
+            except Exception:
+                with suppress(FileNotFoundError), self.open(path, "rb") as file:
+                    if file.read() != content:  # else an earlier try came through, and its answer didn't
+                        raise FileExistsError(path) from None
+                    return
+                raise
+
+        unfinished = f"{name}.{uuid.uuid4().hex}"
+        try:
+            self._try("writing", path, create)
+        finally:
+            if self._is_hdfs:
+                self.remove(self._to_url(unfinished))
+
     # -------------------------------------------------------------------------------------------- changes
     def make_directory(self, path: str) -> None:
         if self.exists(path):
@@ -231,7 +263,7 @@ def _class_of(driver: str, fsspec: Any) -> Any:
         # Its own takes what stands behind a ? or # for no part of the name.
         return type("HdfsFileSystem", (kind,), {"_strip_protocol": classmethod(_strip_hdfs)})
     if driver == "webhdfs":  # its own rename doesn't replace, and says nothing when it fails
-        return type("WebHDFS", (fsspec.get_filesystem_class(driver),), {"mv": _replace_over_web})
+        return type("WebHDFS", (fsspec.get_filesystem_class(driver),), {"mv": _rename_over_web})
     if driver in ("s3", "abfs"):
         objects = importlib.import_module("headwater.filesystem.objects")
         return objects.S3FileSystem if driver == "s3" else objects.AzureFileSystem
@@ -240,9 +272,10 @@ def _class_of(driver: str, fsspec: Any) -> Any:
     return fsspec.get_filesystem_class(driver)
 
 
-def _replace_over_web(driver: Any, path1: str, path2: str, **_: Any) -> None:
+def _rename_over_web(driver: Any, path1: str, path2: str, overwrite: bool = False) -> None:
     # The option stands in Hadoop's source (RenameOptionSetParam), not in its documentation.
-    driver._call("RENAME", method="put", path=path1, destination=path2, renameoptions="OVERWRITE")
+    option = "OVERWRITE" if overwrite else "NONE"
+    driver._call("RENAME", method="put", path=path1, destination=path2, renameoptions=option)
 
 
 def _strip_hdfs(kind: Any, path: str) -> str:

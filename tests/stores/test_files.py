@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from headwater import SparkContext, filesystem
 from headwater.errors import SparkException
-from headwater.filesystem import FileAlreadyExistsException, InvalidInputException, OutputDirectory
+from headwater.filesystem import FileAlreadyExistsException, InvalidInputException, OutputDirectory, RemoteFileSystem
 from tests.servers.stores import Store
 
 
@@ -147,6 +148,45 @@ def test_file_that_is_replaced_is_there_at_any_moment(place: str) -> None:
         replacing.result()
     with filesystem.open_read(f"{place}/a") as file:
         assert file.read() == b"3"
+
+
+def test_of_many_that_create_a_file_at_once_one_does(place: str) -> None:
+    write(f"{place}/beside", b"x")
+    start = threading.Barrier(8)
+
+    def create(number: int) -> int | None:
+        start.wait()
+        try:
+            RemoteFileSystem(place).create(f"{place}/a", b"%d" % number)
+        except FileExistsError:
+            return None
+        return number
+
+    with ThreadPoolExecutor(8) as aside:
+        (created,) = {number for number in aside.map(create, range(8)) if number is not None}
+    with filesystem.open_read(f"{place}/a") as file:
+        assert file.read() == b"%d" % created
+    assert sorted(names(place, "")) == ["/a", "/beside"]
+
+
+def test_file_that_was_created_though_the_answer_got_lost_is_created(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(f"{place}/beside", b"x")
+    system = RemoteFileSystem(place)
+    step = "pipe_file" if "hdfs" not in place else "mv"
+    done = getattr(type(system._driver), step)
+    answers = iter([False, True])
+
+    def lose_the_first_answer(driver: object, *arguments: object, **options: object) -> None:
+        done(driver, *arguments, **options)
+        if not next(answers):
+            raise ConnectionResetError("no answer")
+
+    monkeypatch.setattr(type(system._driver), step, lose_the_first_answer)
+    system.create(f"{place}/a", b"1")
+    with filesystem.open_read(f"{place}/a") as file:
+        assert file.read() == b"1"
 
 
 def test_removal_takes_a_directory_with_all_in_it_and_nothing_beside_it(place: str) -> None:

@@ -7,14 +7,18 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from headwater import filesystem
+from headwater.errors import IllegalStateException
+from headwater.streaming.recovery.lock import DirectoryLock, lock_directory
 from headwater.streaming.recovery.log import LogSettings, LogWriter, clean, read_log, read_record
 from tests.servers.azure import ACCOUNT_KEY
 from tests.servers.processes import running
@@ -86,6 +90,23 @@ def test_second_driver_is_refused(store: Store, place: str, tmp_path: Path) -> N
         assert f"is in use by process {process.pid} on" in second_log.read_text()
         write(f"{place}/in/0", numbers_of(0))
         wait_for(lambda: bool(counted(place)), process, log)
+
+
+def test_of_drivers_that_start_at_once_one_gets_the_directory(place: str) -> None:
+    start = threading.Barrier(4)
+
+    def lock(_: int) -> DirectoryLock | None:
+        start.wait()
+        try:
+            return lock_directory(f"{place}/checkpoints")
+        except IllegalStateException as error:
+            assert "is in use by process" in str(error)
+            return None
+
+    for _ in range(3):
+        with ThreadPoolExecutor(4) as drivers:
+            (held,) = filter(None, drivers.map(lock, range(4)))
+        held.close()
 
 
 def complete(place: str) -> Counter[int]:

@@ -6,7 +6,8 @@
    the file stays as it is for as long as the holder would have written it several times, the holder is taken for dead.
 3. A holder that finds a higher lease than its own has lost the directory (it was stopped for a while, or cut off from
    the network): it writes no more checkpoints, and its context stops.
-No clocks are compared, and nothing is asked of the file system but that a file is replaced as a whole.
+No clocks are compared, and nothing is asked of the file system but that a file is replaced as a whole, and that one of
+those that create a file at the same time does.
 """
 
 from __future__ import annotations
@@ -78,9 +79,7 @@ class Lease:
             raise in_use(directory, before.process)
         pid, number = os.getpid(), 1 if before is None else before.number + 1
         self._mine = _Holder(number, uuid.uuid4().hex, this_process(), _machine(), pid, _born(pid))
-        self._write()
-        if (other := self._other()) is not None:
-            raise in_use(directory, other.process)  # it came at the same time
+        self._create()
         if before is not None:
             filesystem.remove(self._path(before.number))
         self._lock = threading.Lock()  # guards both below
@@ -185,12 +184,27 @@ class Lease:
             self._closed.wait(LOOK_SECONDS)
         return None
 
+    def _create(self) -> None:
+        self._make_directory()
+        with suppress(FileExistsError):
+            path = self._path(self._mine.number)
+            filesystem.RemoteFileSystem(path).create(path, self._content())
+        newest = self._newest()
+        if newest is None or newest.id != self._mine.id:  # it came at the same time
+            raise in_use(self._directory, newest.process if newest else "another process")
+
     def _write(self) -> None:
+        self._make_directory()
+        filesystem.write_whole(self._path(self._mine.number), self._content())
+
+    def _make_directory(self) -> None:
         system, path = filesystem.resolve(f"{self._directory}/{LEASES}")
         if system.renames and not system.is_directory(path):
             with suppress(FileExistsError):
                 system.make_directory(path)
-        filesystem.write_whole(self._path(self._mine.number), json.dumps(asdict(self._mine)).encode())
+
+    def _content(self) -> bytes:
+        return json.dumps(asdict(self._mine)).encode()
 
     def _path(self, number: int) -> str:
         return f"{self._directory}/{LEASES}/{number}"
