@@ -313,7 +313,7 @@ def test_interrupted_driver_may_go_on(master: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("how", "code"), [("sys.exit(3)", 3), ("1 / 0", 1), ("pass", 0)])
 def test_driver_that_ends_without_stopping_leaves_nothing(master: str, tmp_path: Path, how: str, code: int) -> None:
-    driver = Driver(master, tmp_path, how)
+    driver = Driver(master, tmp_path, f"sys.stdin.read()\n{how}")
     complaints = driver.ends(code)
     assert "Traceback" not in complaints.replace("Traceback", "", 1 if how == "1 / 0" else 0)
     driver.leaves_nothing()

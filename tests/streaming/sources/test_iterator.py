@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headwater.errors import SparkException
+from headwater.streaming.runtime.batches import Phase
 from headwater.streaming.sources import iterator as iterator_module
 from headwater.streaming.sources.iterator import Puller
 
@@ -241,8 +242,7 @@ def test_graceful_stop_processes_what_was_pulled_and_closes_the_generator(harnes
     tap.wait_until_asked(3, patience)
     stopping = threading.Thread(target=harness.ssc.stop, args=(False, True), daemon=True)
     stopping.start()
-    (node,) = harness.ssc._graph.inputs
-    wait_for(lambda: node.puller.is_closed, patience)
+    wait_for(lambda: harness.ssc._running.generator.phase is Phase.LAST_TICK, patience)
     tap.feed(3)  # too late
     harness.clock.advance(500)
     stopping.join(patience)
