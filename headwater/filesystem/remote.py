@@ -178,6 +178,7 @@ class RemoteFileSystem:
             FileExistsError: there is one, and it says something else.
         """
         name = self._to_driver(path)
+        unfinished = f"{name}.{uuid.uuid4().hex}"
 
         def create() -> None:
             try:
@@ -193,7 +194,6 @@ class RemoteFileSystem:
                     return
                 raise
 
-        unfinished = f"{name}.{uuid.uuid4().hex}"
         try:
             self._try("writing", path, create)
         finally:
