@@ -6,8 +6,8 @@
    the file stays as it is for as long as the holder would have written it several times, the holder is taken for dead.
 3. A holder that finds a higher lease than its own has lost the directory (it was stopped for a while, or cut off from
    the network): it writes no more checkpoints, and its context stops.
-No clocks are compared, and nothing is asked of the file system but that a file is replaced as a whole, and that one of
-those that create a file at the same time does.
+No clocks are compared, and nothing is asked of the file system but that a file is replaced as a whole, and that of
+several drivers that create it at the same moment one succeeds.
 """
 
 from __future__ import annotations
