@@ -37,6 +37,9 @@ from headwater.engine.events import (
     RemoveBlocks,
     StoredVersion,
     SubmitJob,
+    TaskEnded,
+    TaskFailure,
+    TaskReply,
     TellVersion,
 )
 from headwater.engine.lineage import Action, BlockRef, Dataset, Shuffle
@@ -98,6 +101,7 @@ class JobHandle:
             over = self._over.wait(timeout)
         except KeyboardInterrupt:
             self.cancel("interrupted from the keyboard")
+            self._over.wait()  # until its tasks have ended: the caller may remove what they write
             raise
         if not over:
             raise TimeoutError(f"job {self.job_id} is still running after {timeout} s")
@@ -550,8 +554,10 @@ class Application:
             except FileNotFoundError:
                 pass  # destroyed: the task that uses it will say so
             except (OSError, SparkException) as error:  # a full disk
-                for job_id in {task.job_id for task in action.tasks}:
-                    self._loop.post(CancelJobs(f"broadcast {broadcast_id} could not be stored: {error}", job_id=job_id))
+                failure = TaskFailure("refused", f"broadcast {broadcast_id} could not be stored: {error}")
+                for task in action.tasks:
+                    reply = TaskReply(task.task_id, failure, None, b"", (), {})
+                    self._loop.post(TaskEnded(action.executor_id, reply))
                 return
         executor.submit(action.tasks, action.program)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import signal
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -50,6 +50,8 @@ from headwater.engine.stages import Job, Stage
 
 # A worker's death is seldom the program's fault, so it is retried even where an exception is not (local mode).
 DEATHS_MAX = 4
+# How long a failed job waits until its killed tasks have ended: a task on a thread of the driver may hang in C code.
+KILLING_MS_MAX = 10_000
 # A stage whose inputs keep vanishing is given up after that many rounds.
 FETCH_ROUNDS_MAX = 4
 
@@ -102,12 +104,23 @@ class _StageRun:
         return (min(self.jobs), self.stage.id)
 
 
+@dataclass(slots=True)
+class _Ending:
+    """A job that has failed, and whose killed tasks haven't all ended: they may still write what the caller removes."""
+
+    job: Job
+    failure: JobFailure
+    killed: dict[int, str]  # task id -> executor
+    until_ms: int  # when they are waited for no longer
+
+
 class Scheduler:
     """The core. Construct, then `handle` events; `check` asserts the invariants."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._jobs: dict[int, Job] = {}
+        self._endings: dict[int, _Ending] = {}  # by job id
         self._runs: dict[int, _StageRun] = {}  # by stage id
         self._attempts: dict[int, _Attempt] = {}  # by task id: what runs now
         self._executors: dict[str, _Executor] = {}
@@ -149,8 +162,8 @@ class Scheduler:
                 self._actions.append(RemoveBlocks(f"rdd_{event.dataset_id}_"))
             case ForgetShuffle():
                 self._forget_shuffle(event.shuffle_id)
-            case Woken():
-                pass  # the dispatch below is what was waited for
+            case Woken():  # for this, or for the dispatch below
+                self._end_overdue()
             case _:
                 raise AssertionError(f"not an event of the scheduler: {event!r}")
         self._deadlines_ms.clear()
@@ -210,11 +223,21 @@ class Scheduler:
         )
 
     def _end_job(self, job: Job, failure: JobFailure | None) -> None:
+        """Whoever waits for a job hears of it at once or, if it failed, when none of its tasks is running any more."""
         del self._jobs[job.id]
+        killed: dict[int, str] = {}
         for run in [run for run in self._runs.values() if job.id in run.jobs]:
             del run.jobs[job.id]
             if not run.jobs:
-                self._drop_run(run, "its job is over")
+                killed |= self._drop_run(run, "its job is over")
+        if failure is None or not killed:
+            self._job_over(job, failure)
+            return
+        until_ms = self._now_ms + KILLING_MS_MAX
+        self._endings[job.id] = _Ending(job, failure, killed, until_ms)
+        self._actions.append(Wake(until_ms))
+
+    def _job_over(self, job: Job, failure: JobFailure | None) -> None:
         status = "SUCCEEDED" if failure is None else "FAILED"
         self._actions += [EndJob(job.id, failure), JobOver(job.id, status, self._now_ms)]
 
@@ -222,21 +245,40 @@ class Scheduler:
         if job.id in self._jobs:
             self._end_job(job, failure)
 
-    def _drop_run(self, run: _StageRun, reason: str) -> None:
+    def _drop_run(self, run: _StageRun, reason: str) -> dict[int, str]:
+        """Nobody wants a run any more; returns its tasks that are still running, by executor."""
         del self._runs[run.stage.id]
+        killed = {}
         for task_id in run.running:
-            attempt = self._attempts.pop(task_id)
-            self._actions.append(KillTask(attempt.executor_id, task_id, reason))
-            self._give_back(attempt.executor_id)
+            executor_id = self._attempts.pop(task_id).executor_id
+            self._actions.append(KillTask(executor_id, task_id, reason))
+            self._give_back(executor_id)
+            if executor_id in self._executors:
+                killed[task_id] = executor_id
         if run.stage.shuffle_id < 0:
             self._counted.difference_update((run.stage.id, p) for p in run.partitions)
         self._report(run, over=True)
+        return killed
+
+    def _killed_ended(self, gone: Callable[[int, str], bool]) -> None:
+        """The killed tasks that `gone` tells of, by id and executor, have ended."""
+        for ending in list(self._endings.values()):
+            ending.killed = {task_id: where for task_id, where in ending.killed.items() if not gone(task_id, where)}
+            if not ending.killed:
+                del self._endings[ending.job.id]
+                self._job_over(ending.job, ending.failure)
+
+    def _end_overdue(self) -> None:
+        for ending in [ending for ending in self._endings.values() if ending.until_ms <= self._now_ms]:
+            del self._endings[ending.job.id]
+            self._job_over(ending.job, ending.failure)
 
     # -------------------------------------------------------------------------------------------- replies
     def _task_ended(self, executor_id: str, reply: TaskReply) -> None:
         attempt = self._attempts.pop(reply.task_id, None)
         self._actions += [TellVersion(stored, attempt is not None) for stored in reply.versions]
         if attempt is None:
+            self._killed_ended(lambda task_id, _: task_id == reply.task_id)
             # A stale reply: its effects happened elsewhere, or nobody wants them; nor the files that it tells of.
             if isinstance(reply.value, MapOutput):
                 self._actions += [RemoveBlocks(block_id) for block_id, _ in reply.value.blocks]
@@ -358,6 +400,7 @@ class Scheduler:
                 del self._attempts[task_id]
                 attempt.run.running.discard(task_id)
                 self._failed(attempt, TaskFailure("lost", f"executor {executor_id} was lost: {reason}"))
+        self._killed_ended(lambda _, where: where == executor_id)
         for run in list(self._runs.values()):
             self._reopen(run)
             self._require_inputs(run)
@@ -567,6 +610,8 @@ class Scheduler:
             assert len(busy) == len(set(busy))
             assert sorted([*busy, *run.pending, *run.done]) == sorted(run.partitions), run.stage.name
         assert all(self._cached.values())
+        assert all(ending.killed for ending in self._endings.values())
+        assert not self._endings.keys() & self._jobs.keys()
 
 
 def signal_text(status: int) -> str:

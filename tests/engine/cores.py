@@ -201,6 +201,10 @@ class Core:
         reply = TaskReply(spec.task_id, TaskFailure(kind, text, **more), None, b"", (), {})
         return self.handle(TaskEnded(self.at[spec.task_id], reply))
 
+    def killed(self, task: str) -> list[str]:
+        """A task that was to be killed has ended."""
+        return self.failed(task, "killed", "its job is over")
+
     def fetch_failed(self, task: str, *, shuffle: int, map_partition: int) -> list[str]:
         """A reduce task didn't find the map output that it was told of."""
         (segments,) = [s for s in self.specs[task].inputs.values() if isinstance(s, list)]

@@ -15,7 +15,7 @@ from headwater import accumulators
 from headwater.clock import SystemClock
 from headwater.engine.lineage import Dataset
 from headwater.errors import IllegalStateException, JobCancelled, SparkException, TaskError
-from tests.engine.applications import App, in_background, running, until_killed
+from tests.engine.applications import App, in_background, running, until_killed, with_workers
 from tests.engine.processes import PATIENCE_SECONDS, alive, await_true, descendants, scratch_directories
 
 pytestmark = pytest.mark.usefixtures("no_context")  # processes are counted: no other application may have any
@@ -324,6 +324,29 @@ def test_all_jobs_are_cancelled(app: App, tmp_path: Path) -> None:
         with pytest.raises(JobCancelled):
             handle.result(PATIENCE_SECONDS)
     assert app.works()
+
+
+@with_workers
+def test_failed_job_is_over_when_none_of_its_tasks_runs_any_more(app: App, tmp_path: Path) -> None:
+    pid_file = str(tmp_path / "pid")
+
+    def work(partition: int, _: Any) -> None:
+        import os
+        import time
+
+        if partition == 0:
+            with open(pid_file + ".tmp", "w") as file:
+                file.write(str(os.getpid()))
+            os.rename(pid_file + ".tmp", pid_file)
+        while partition == 0 or not os.path.exists(pid_file):
+            time.sleep(0.01)
+        raise ValueError("one")
+
+    for _ in range(10):  # a worker that is killed is gone very soon
+        with pytest.raises(ValueError, match="one"):
+            app.result(app.source([1], [2]), work)
+        assert not alive([int(Path(pid_file).read_text())])
+        os.remove(pid_file)
 
 
 def test_jobs_that_are_cancelled_as_they_end_do_no_harm_to_others(app: App) -> None:

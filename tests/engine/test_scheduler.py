@@ -166,7 +166,8 @@ def test_shuffle_resumes_with_what_is_missing_when_its_first_job_was_cancelled()
     dataset = shuffled(source(2), 1)
     core.submit(dataset)
     core.ended("0.0")
-    assert core.cancel() == ["a kills 0.1", "job 0 cancelled: not wanted"]
+    core.cancel()
+    assert core.killed("0.1") == ["job 0 cancelled: not wanted"]
     assert core.submit(dataset) == ["a runs 0.1"]
     assert core.ended("0.1") == ["a runs 2.0"]
 
@@ -422,16 +423,42 @@ def test_cache_miss_brings_the_shuffle_back_for_other_jobs_though_the_one_that_m
 
 
 # ------------------------------------------------------------------------------------------------ cancelling
-def test_cancelled_job_kills_its_tasks() -> None:
+def test_cancelled_job_kills_its_tasks_and_is_over_when_they_have_ended() -> None:
     core = Core("a b")
     core.submit(source(3))
-    assert core.cancel(job_id=0) == ["a kills 0.0", "b kills 0.1", "job 0 cancelled: not wanted"]
+    assert core.cancel(job_id=0) == ["a kills 0.0", "b kills 0.1", "wake at 11000"]
+    assert core.killed("0.1") == []
+    assert core.killed("0.0") == ["job 0 cancelled: not wanted"]
 
 
 def test_cancelled_job_kills_its_map_tasks() -> None:
     core = Core("a")
     core.submit(shuffled(source(2), 1))
-    assert core.cancel(job_id=0) == ["a kills 0.0", "job 0 cancelled: not wanted"]
+    assert core.cancel(job_id=0) == ["a kills 0.0", "wake at 11000"]
+    assert core.killed("0.0") == ["job 0 cancelled: not wanted"]
+
+
+def test_cancelled_job_without_running_tasks_is_over_at_once() -> None:
+    core = Core()
+    core.submit(source(1))
+    assert core.cancel(job_id=0) == ["job 0 cancelled: not wanted"]
+
+
+def test_task_that_cannot_be_killed_is_waited_for_ten_seconds() -> None:
+    core = Core("a")
+    core.submit(source(1))
+    core.cancel()
+    assert core.woken(after_ms=9_999) == []
+    assert core.woken(after_ms=1) == ["job 0 cancelled: not wanted"]
+    assert core.killed("0.0") == []
+
+
+def test_killed_tasks_of_a_lost_executor_have_ended() -> None:
+    core = Core("a b")
+    core.submit(source(2))
+    core.cancel()
+    assert core.leave("a") == []
+    assert core.leave("b") == ["job 0 cancelled: not wanted"]
 
 
 def test_cancelling_a_group_leaves_the_others() -> None:
@@ -439,19 +466,17 @@ def test_cancelling_a_group_leaves_the_others() -> None:
     core.submit(source(1), jobGroup_id="nightly")
     core.submit(source(1), jobGroup_id="hourly")
     core.submit(source(1))
-    assert core.cancel(group="nightly") == ["a kills 0.0", "job 0 cancelled: not wanted"]
+    assert core.cancel(group="nightly") == ["a kills 0.0", "wake at 11000"]
+    assert core.killed("0.0") == ["job 0 cancelled: not wanted"]
 
 
 def test_cancelling_all_spares_none() -> None:
     core = Core("a*2")
     core.submit(source(1), jobGroup_id="nightly")
     core.submit(source(1))
-    assert core.cancel() == [
-        "a kills 0.0",
-        "job 0 cancelled: not wanted",
-        "a kills 1.0",
-        "job 1 cancelled: not wanted",
-    ]
+    assert core.cancel() == ["a kills 0.0", "wake at 11000", "a kills 1.0", "wake at 11000"]
+    assert core.killed("1.0") == ["job 1 cancelled: not wanted"]
+    assert core.killed("0.0") == ["job 0 cancelled: not wanted"]
 
 
 def test_cancelling_a_job_that_is_over_does_nothing() -> None:
@@ -465,7 +490,7 @@ def test_cancelling_makes_room_for_the_next_job() -> None:
     core = Core("a")
     core.submit(source(1))
     core.submit(source(1))
-    assert core.cancel(job_id=0) == ["a kills 0.0", "job 0 cancelled: not wanted", "a runs 1.0"]
+    assert core.cancel(job_id=0) == ["a kills 0.0", "wake at 11000", "a runs 1.0"]
 
 
 # ------------------------------------------------------------------------------------------------ results and sums
@@ -473,8 +498,8 @@ def test_job_whose_results_are_too_large_together_fails() -> None:
     core = Core("a*3", result_bytes=10)
     core.submit(source(3))
     assert core.ended("0.0", value="x" * 10) == ["job 0 gets result 0: xxxxxxxxxx"]
-    assert core.ended("0.1", value="y") == [
-        "a kills 0.2",
+    assert core.ended("0.1", value="y") == ["a kills 0.2", "wake at 11000"]
+    assert core.killed("0.2") == [
         "job 0 failed: total size of serialized results of 2 tasks (11 bytes) is bigger than "
         "spark.driver.maxResultSize (10 bytes): collect less, or raise the setting",
     ]

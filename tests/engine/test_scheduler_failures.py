@@ -57,14 +57,13 @@ def test_failure_tells_the_place_and_the_users_exception() -> None:
     ]
 
 
-def test_failed_job_kills_its_other_tasks_and_frees_their_cores() -> None:
+def test_failed_job_kills_its_other_tasks_frees_their_cores_and_is_over_when_they_have_ended() -> None:
     core = Core("a*3")
     core.submit(source(2))
     core.submit(source(3))
-    assert core.failed("0.0") == [
-        "a kills 0.1",
-        "job 0 failed: task 0 in stage 0 failed 1 time, most recently on executor a: ValueError: no",
-        "a runs 1.1 1.2",
+    assert core.failed("0.0") == ["a kills 0.1", "wake at 11000", "a runs 1.1 1.2"]
+    assert core.killed("0.1") == [
+        "job 0 failed: task 0 in stage 0 failed 1 time, most recently on executor a: ValueError: no"
     ]
 
 
@@ -289,7 +288,7 @@ def test_stale_reply_changes_nothing() -> None:
     core.submit(cached(source(1)))
     late = core.specs["0.0"]
     core.cancel()
-    assert core.reply(late, stored="rdd_1_0", add="too late") == []
+    assert core.reply(late, stored="rdd_1_0", add="too late") == ["job 0 cancelled: not wanted"]
     assert core.scheduler.cached_partitions(1) == {}
 
 

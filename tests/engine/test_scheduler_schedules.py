@@ -52,7 +52,7 @@ from headwater.engine.lineage import (
     Slice,
     Together,
 )
-from headwater.engine.scheduler import Limits, Scheduler
+from headwater.engine.scheduler import KILLING_MS_MAX, Limits, Scheduler
 from headwater.engine.stages import Planner, Program
 from headwater.storagelevel import StorageLevel
 
@@ -96,6 +96,7 @@ class World:
         self.programs: dict[str, Program] = {}
         self.jobs: dict[int, Progress] = {}
         self.added: Counter[bytes] = Counter()
+        self.killed_ms: Counter[int] = Counter()  # job id -> when its tasks were killed
         self.ids, self.dataset_ids, self.shuffle_ids = count(), count(), count()
         self.now_ms = 1
         self.wakes: list[int] = []
@@ -178,12 +179,12 @@ class World:
         if active:
             job_id = self._one_of(active)
             self._happens(CancelJobs("not wanted", job_id=job_id))
-            assert self.jobs[job_id].over
+            assert not [spec for spec in self._results_running() if spec.job_id == job_id]
 
     def group_is_cancelled(self) -> None:
         group = self._one_of(["g", "h", None])
         self._happens(CancelJobs("not wanted", group=group))
-        assert not [job for job in self.jobs.values() if not job.over and group in (None, job.group)]
+        assert not [spec for spec in self._results_running() if group in (None, self.jobs[spec.job_id].group)]
 
     def dataset_is_unpersisted(self) -> None:
         self._happens(ForgetDataset(self._one_of(self.kept)))
@@ -211,7 +212,7 @@ class World:
             if self._running():
                 self.tasks_end()
             elif self.wakes:
-                self.time_passes()
+                self.time_passes()  # killed tasks may stay silent
             else:
                 break
         waiting = [job_id for job_id, job in self.jobs.items() if not job.over]
@@ -250,6 +251,10 @@ class World:
     def _running(self) -> list[tuple[str, int]]:
         return [(name, task_id) for name, machine in self.machines.items() for task_id in machine.running]
 
+    def _results_running(self) -> list[TaskSpec]:
+        running = [spec for machine in self.machines.values() for spec in machine.running.values()]
+        return [spec for spec in running if spec.shuffle_id < 0]
+
     def _happens(self, event: Any) -> None:
         for action in self.scheduler.handle(event, self.now_ms):
             self._performed(action)
@@ -262,7 +267,9 @@ class World:
             case KillTask():
                 machine = self.machines.get(action.executor_id)
                 if machine is not None:
-                    machine.killed[action.task_id] = machine.running.pop(action.task_id)
+                    spec = machine.running.pop(action.task_id)
+                    machine.killed[action.task_id] = spec
+                    self.killed_ms[spec.job_id] = self.now_ms
             case DeliverResult():
                 job = self.jobs[action.job_id]
                 job.delivered[action.position] += 1
@@ -273,6 +280,9 @@ class World:
                 assert not job.over
                 job.over = True
                 assert action.failure is not None or len(job.delivered) == job.wanted
+                if self.now_ms < self.killed_ms[action.job_id] + KILLING_MS_MAX:
+                    killed = [spec for machine in self.machines.values() for spec in machine.killed.values()]
+                    assert not [spec for spec in killed if spec.shuffle_id < 0 and spec.job_id == action.job_id]
             case AddAccumulators():
                 self.added[action.updates] += 1
                 assert self.added[action.updates] == 1
