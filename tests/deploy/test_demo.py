@@ -64,10 +64,10 @@ def left_in(temporary: Path) -> list[str]:
 
 
 def test_demo_prints_each_batch_and_what_to_try_next(tmp_path: Path) -> None:
-    with demo("--seconds", "3", "--rate", "100", temporary=tmp_path) as process:
+    with demo("--seconds", "8", "--rate", "100", temporary=tmp_path) as process:
         output, errors = process.communicate(timeout=PATIENCE_SECONDS)
     assert (process.returncode, errors) == (0, "")
-    assert "100 lines a second, on local[2].\nIt ends after 3 s, or on Ctrl-C.\n" in output
+    assert "100 lines a second, on local[2].\nIt ends after 8 s, or on Ctrl-C.\n" in output
     counted = batches(output)
     assert any(counted)
     assert {word for counts in counted for word in counts} <= WORDS
