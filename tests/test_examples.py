@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 from headwater.deploy.textserver import TextServer
-from tests.engine.processes import alive, await_true, descendants, name_of, scratch_directories
+from tests.engine.processes import alive, await_true, complaints, descendants, name_of, scratch_directories
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 PATIENCE_SECONDS = 60.0
@@ -44,7 +44,7 @@ def printed(example: str, *arguments: object) -> list[str]:
             output, errors = process.communicate(timeout=PATIENCE_SECONDS)
         finally:
             process.kill()
-    assert (process.returncode, errors) == (0, "")
+    assert (process.returncode, complaints(errors)) == (0, [])
     return output.splitlines()
 
 
@@ -135,7 +135,7 @@ def test_network_wordcount_counts_every_word_until_ctrl_c() -> None:
             rest, errors = process.communicate(timeout=PATIENCE_SECONDS)
         finally:
             process.kill()
-    assert (process.returncode, errors) == (0, "")
+    assert (process.returncode, complaints(errors)) == (0, [])
     sums: Counter[str] = Counter()
     for word, count in COUNT.findall(read + rest):
         sums[word] += int(count)
@@ -181,7 +181,7 @@ def printed_of(
                 rest, errors = process.communicate(timeout=PATIENCE_SECONDS)
             finally:
                 process.kill()
-    assert (process.returncode, errors) == (0, "")
+    assert (process.returncode, complaints(errors)) == (0, [])
     return read + rest
 
 
@@ -287,7 +287,7 @@ def test_sqlite_sink_writes_each_count_once(tmp_path: Path) -> None:
             output, errors = process.communicate(timeout=PATIENCE_SECONDS)
         finally:
             process.kill()
-    assert (process.returncode, output, errors) == (0, "", "")
+    assert (process.returncode, output, complaints(errors)) == (0, "", [])
     sums: Counter[str] = Counter()
     for _, word, count in rows():
         sums[word] += count
@@ -319,7 +319,7 @@ def test_exactly_once_sqlite_keeps_totals(tmp_path: Path) -> None:
             output, errors = process.communicate(timeout=PATIENCE_SECONDS)
         finally:
             process.kill()
-    assert (process.returncode, output, errors) == (0, "", "")
+    assert (process.returncode, output, complaints(errors)) == (0, "", [])
     (drip,), (drop,) = rows("SELECT n FROM totals ORDER BY word")
     assert drop == math.ceil(drip / 2)
 

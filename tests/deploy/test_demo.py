@@ -17,7 +17,7 @@ import pytest
 from headwater import SparkContext
 from headwater.deploy.cli import main
 from headwater.deploy.textserver import LINES
-from tests.engine.processes import alive, await_true, descendants, name_of, scratch_directories
+from tests.engine.processes import alive, await_true, complaints, descendants, name_of, scratch_directories
 
 PATIENCE_SECONDS = 60.0
 WORDS = {word for line in LINES for word in line.split()}
@@ -66,7 +66,7 @@ def left_in(temporary: Path) -> list[str]:
 def test_demo_prints_each_batch_and_what_to_try_next(tmp_path: Path) -> None:
     with demo("--seconds", "8", "--rate", "100", temporary=tmp_path) as process:
         output, errors = process.communicate(timeout=PATIENCE_SECONDS)
-    assert (process.returncode, errors) == (0, "")
+    assert (process.returncode, complaints(errors)) == (0, [])
     assert "100 lines a second, on local[2].\nIt ends after 8 s, or on Ctrl-C.\n" in output
     counted = batches(output)
     assert any(counted)
@@ -92,7 +92,7 @@ def test_demo_ends_cleanly_on_ctrl_c(master: str, to_all: bool, tmp_path: Path) 
         else:
             process.send_signal(signal.SIGINT)
         rest, errors = process.communicate(timeout=PATIENCE_SECONDS)
-    assert (process.returncode, errors) == (0, "")
+    assert (process.returncode, complaints(errors)) == (0, [])
     assert f", on {master}.\nCtrl-C ends it.\n" in output
     assert "What to try next:" in rest
     await_true(lambda: not alive(processes), f"ended: {[name_of(pid) for pid in processes]}")
@@ -108,7 +108,7 @@ def test_demos_run_side_by_side_each_on_a_port_of_its_own(tmp_path: Path) -> Non
             process.send_signal(signal.SIGINT)
         for process in (one, other):
             _, errors = process.communicate(timeout=PATIENCE_SECONDS)
-            assert (process.returncode, errors) == (0, "")
+            assert (process.returncode, complaints(errors)) == (0, [])
 
 
 @pytest.mark.parametrize("master", ["bogus", "local[0]", "spark://host:7077", ""])

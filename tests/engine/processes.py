@@ -19,6 +19,11 @@ def await_true(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.005)
 
 
+def complaints(errors: str) -> list[str]:
+    """What a program said on stderr that was ended by Ctrl-C. A batch that it was at and dropped is no complaint."""
+    return [line for line in errors.splitlines() if not line.startswith("Dropped, as the context stops")]
+
+
 def descendants(pid: int | None = None) -> set[int]:
     """The processes that descend from one (by default this one), zombies left out."""
     children = defaultdict(list)

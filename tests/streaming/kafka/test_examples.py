@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.engine.processes import complaints
 from tests.servers.kafka import KafkaBroker
 from tests.servers.processes import until
 
@@ -20,7 +21,7 @@ PATIENCE_SECONDS = 60
 
 @contextmanager
 def running(name: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
-    """An example, ended by Ctrl-C; it must end well. On a busy machine it says which batches it has dropped."""
+    """An example, ended by Ctrl-C; it must end well."""
     command = [sys.executable, str(EXAMPLES / name), *map(str, arguments)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
@@ -29,8 +30,7 @@ def running(name: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
             _, errors = process.communicate(timeout=PATIENCE_SECONDS)
         finally:
             process.kill()
-    complaints = [line for line in errors.splitlines() if not line.startswith("Dropped, as the context stops")]
-    assert (process.returncode, complaints) == (0, [])
+    assert (process.returncode, complaints(errors)) == (0, [])
 
 
 def test_kafka_wordcount_counts_what_is_in_the_topic(kafka: KafkaBroker) -> None:
