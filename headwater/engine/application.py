@@ -82,7 +82,7 @@ class JobHandle:
         return self._over.is_set()
 
     def cancel(self, reason: str = "it was cancelled") -> None:
-        """End the job; whoever waits for it gets `JobCancelled`."""
+        """End the job; whoever waits for it gets `JobCancelled`, once its tasks have ended."""
         self._application.cancel_job(self.job_id, reason)
 
     def result(self, timeout: float | None = None) -> list[Any]:

@@ -31,9 +31,9 @@ from headwater.engine.events import BlocksDropped, ExecutorLeft, TaskEnded, Task
 from headwater.engine.loop import mark_interruptible
 from headwater.engine.peers import BlockServer
 from headwater.engine.receivers import Receivers
-from headwater.engine.scheduler import signal_text
 from headwater.engine.scratch import ScratchDirectory, free_bytes, local_root, memory_root
 from headwater.engine.task import Programs, TaskKilled, TaskRunner
+from headwater.engine.warden import signal_text
 from headwater.engine.wire import Channel
 from headwater.engine.worker import ExecutorSurroundings, WorkerSettings, apply_paths
 
@@ -605,5 +605,3 @@ class _Warden:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-
-

@@ -9,7 +9,6 @@ A stage run's partitions are each in exactly one place: `pending`, running (an a
 
 from __future__ import annotations
 
-import signal
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -108,7 +107,6 @@ class _StageRun:
 class _Ending:
     """A job that has failed, and whose killed tasks haven't all ended: they may still write what the caller removes."""
 
-    job: Job
     failure: JobFailure
     killed: dict[int, str]  # task id -> executor
     until_ms: int  # when they are waited for no longer
@@ -231,15 +229,16 @@ class Scheduler:
             if not run.jobs:
                 killed |= self._drop_run(run, "its job is over")
         if failure is None or not killed:
-            self._job_over(job, failure)
+            self._job_over(job.id, failure)
             return
         until_ms = self._now_ms + KILLING_MS_MAX
-        self._endings[job.id] = _Ending(job, failure, killed, until_ms)
+        self._endings[job.id] = _Ending(failure, killed, until_ms)
         self._actions.append(Wake(until_ms))
 
-    def _job_over(self, job: Job, failure: JobFailure | None) -> None:
+    def _job_over(self, job_id: int, failure: JobFailure | None) -> None:
+        self._endings.pop(job_id, None)
         status = "SUCCEEDED" if failure is None else "FAILED"
-        self._actions += [EndJob(job.id, failure), JobOver(job.id, status, self._now_ms)]
+        self._actions += [EndJob(job_id, failure), JobOver(job_id, status, self._now_ms)]
 
     def _fail_job(self, job: Job, failure: JobFailure) -> None:
         if job.id in self._jobs:
@@ -262,16 +261,15 @@ class Scheduler:
 
     def _killed_ended(self, gone: Callable[[int, str], bool]) -> None:
         """The killed tasks that `gone` tells of, by id and executor, have ended."""
-        for ending in list(self._endings.values()):
+        for job_id, ending in list(self._endings.items()):
             ending.killed = {task_id: where for task_id, where in ending.killed.items() if not gone(task_id, where)}
             if not ending.killed:
-                del self._endings[ending.job.id]
-                self._job_over(ending.job, ending.failure)
+                self._job_over(job_id, ending.failure)
 
     def _end_overdue(self) -> None:
-        for ending in [ending for ending in self._endings.values() if ending.until_ms <= self._now_ms]:
-            del self._endings[ending.job.id]
-            self._job_over(ending.job, ending.failure)
+        for job_id, ending in list(self._endings.items()):
+            if ending.until_ms <= self._now_ms:
+                self._job_over(job_id, ending.failure)
 
     # -------------------------------------------------------------------------------------------- replies
     def _task_ended(self, executor_id: str, reply: TaskReply) -> None:
@@ -612,17 +610,6 @@ class Scheduler:
         assert all(self._cached.values())
         assert all(ending.killed for ending in self._endings.values())
         assert not self._endings.keys() & self._jobs.keys()
-
-
-def signal_text(status: int) -> str:
-    """How a process ended, from what waitpid says of it."""
-    if status >= 0:
-        return f"exited with code {status}"
-    try:
-        name = signal.Signals(-status).name
-    except ValueError:
-        name = "a signal"
-    return f"was killed by {name} (signal {-status})"
 
 
 def _chosen(job: Job, event: CancelJobs) -> bool:

@@ -27,6 +27,17 @@ _PR_SET_PDEATHSIG = 1
 _END_SECONDS = 0.2
 
 
+def signal_text(status: int) -> str:
+    """How a process ended, from what waitpid says of it."""
+    if status >= 0:
+        return f"exited with code {status}"
+    try:
+        name = signal.Signals(-status).name
+    except ValueError:
+        name = "a signal"
+    return f"was killed by {name} (signal {-status})"
+
+
 def start(owner: socket.socket, lock_fds: tuple[int, ...]) -> None:
     """The life of the process: `owner` is our end of the socket to the executor."""
     _name_process(b"hw-warden")

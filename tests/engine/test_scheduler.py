@@ -25,7 +25,6 @@ from headwater.engine.events import (
     TaskReply,
 )
 from headwater.engine.lineage import BlockRef, Dataset, Slice
-from headwater.engine.scheduler import signal_text
 from headwater.storagelevel import StorageLevel
 from tests.engine.cores import (
     Core,
@@ -574,17 +573,3 @@ def test_job_without_a_description_is_known_by_its_call_site() -> None:
 def test_core_refuses_what_is_not_an_event() -> None:
     with pytest.raises(AssertionError, match="not an event of the scheduler: 'hello'"):
         Core().handle("hello")
-
-
-@pytest.mark.parametrize(
-    ("status", "text"),
-    [
-        (0, "exited with code 0"),
-        (3, "exited with code 3"),
-        (-9, "was killed by SIGKILL (signal 9)"),
-        (-11, "was killed by SIGSEGV (signal 11)"),
-        (-63, "was killed by a signal (signal 63)"),
-    ],
-)
-def test_end_of_a_process_is_told_in_words(status: int, text: str) -> None:
-    assert signal_text(status) == text

@@ -83,6 +83,7 @@ class Progress:
     group: str
     delivered: Counter[int] = field(default_factory=Counter)
     over: bool = False
+    killed_ms: int = 0  # when tasks of its were killed
 
 
 class World:
@@ -96,7 +97,6 @@ class World:
         self.programs: dict[str, Program] = {}
         self.jobs: dict[int, Progress] = {}
         self.added: Counter[bytes] = Counter()
-        self.killed_ms: Counter[int] = Counter()  # job id -> when its tasks were killed
         self.ids, self.dataset_ids, self.shuffle_ids = count(), count(), count()
         self.now_ms = 1
         self.wakes: list[int] = []
@@ -180,6 +180,7 @@ class World:
             job_id = self._one_of(active)
             self._happens(CancelJobs("not wanted", job_id=job_id))
             assert not [spec for spec in self._results_running() if spec.job_id == job_id]
+            assert self.jobs[job_id].over or any(machine.killed for machine in self.machines.values())
 
     def group_is_cancelled(self) -> None:
         group = self._one_of(["g", "h", None])
@@ -267,9 +268,8 @@ class World:
             case KillTask():
                 machine = self.machines.get(action.executor_id)
                 if machine is not None:
-                    spec = machine.running.pop(action.task_id)
-                    machine.killed[action.task_id] = spec
-                    self.killed_ms[spec.job_id] = self.now_ms
+                    spec = machine.killed[action.task_id] = machine.running.pop(action.task_id)
+                    self.jobs[spec.job_id].killed_ms = self.now_ms
             case DeliverResult():
                 job = self.jobs[action.job_id]
                 job.delivered[action.position] += 1
@@ -280,7 +280,7 @@ class World:
                 assert not job.over
                 job.over = True
                 assert action.failure is not None or len(job.delivered) == job.wanted
-                if self.now_ms < self.killed_ms[action.job_id] + KILLING_MS_MAX:
+                if self.now_ms < job.killed_ms + KILLING_MS_MAX:
                     killed = [spec for machine in self.machines.values() for spec in machine.killed.values()]
                     assert not [spec for spec in killed if spec.shuffle_id < 0 and spec.job_id == action.job_id]
             case AddAccumulators():

@@ -199,9 +199,7 @@ def test_records_that_do_not_come_in_time_are_an_error(kafka: KafkaBroker, topic
         kafka.start()
 
     def is_there() -> bool:
-        with suppress(
-            SparkException
-        ):  # for the first connection to a broker that has just come back, too, 300 ms are short
+        with suppress(SparkException):  # 300 ms are short for a broker that has just come back, too
             return bool(rdd.collect() == [(None, "a")])
         return False
 
