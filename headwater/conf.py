@@ -784,6 +784,10 @@ of us, ms, s, m, min, h or d (alone it counts ms), such as 30s.
         """Whether a key was set."""
         return _ALIASES.get(key, key) in self._pairs
 
+    def __repr__(self) -> str:
+        pairs = ", ".join(self.toDebugString().splitlines())
+        return f"<SparkConf: {pairs or 'no settings'}>"
+
     def toDebugString(self) -> str:
         """The settings as lines `key=value`; the values of secrets are masked."""
         return "\n".join(f"{key}={MASK if is_secret(key) else value}" for key, value in self._pairs.items())

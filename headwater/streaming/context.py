@@ -11,10 +11,10 @@ import contextlib
 import logging
 import threading
 from collections import deque
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from functools import partial
-from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, TypeVar, overload
 
 from headwater import serializers
 from headwater.clock import Clock, ManualClock, SystemClock
@@ -53,25 +53,27 @@ if TYPE_CHECKING:
 logger = logging.getLogger("headwater.streaming.context")
 
 
-class State(Enum):
-    """The life of a context."""
+T = TypeVar("T")
+
+
+class StreamingContextState(Enum):
+    """The life of a context; `StreamingContext.getState` says where it is."""
 
     INITIALIZED = "initialized"
     ACTIVE = "started"
     STOPPED = "stopped"
 
 
-TRANSITIONS: Mapping[tuple[State, str], State] = {
-    (State.INITIALIZED, "start"): State.ACTIVE,
-    (State.INITIALIZED, "fail"): State.STOPPED,  # start() found something wrong with the program
-    (State.INITIALIZED, "stop"): State.STOPPED,
-    (State.ACTIVE, "stop"): State.STOPPED,
+TRANSITIONS: Mapping[tuple[StreamingContextState, str], StreamingContextState] = {
+    (StreamingContextState.INITIALIZED, "start"): StreamingContextState.ACTIVE,
+    (StreamingContextState.INITIALIZED, "fail"): StreamingContextState.STOPPED,  # start() refused the program
+    (StreamingContextState.INITIALIZED, "stop"): StreamingContextState.STOPPED,
+    (StreamingContextState.ACTIVE, "stop"): StreamingContextState.STOPPED,
 }
 
 _ADDING_REFUSED = {
-    State.ACTIVE: "Adding new inputs, transformations, and output operations after starting a context is not supported",
-    State.STOPPED: "Adding new inputs, transformations, and output operations after stopping a context is not "
-    "supported",
+    state: f"Adding new inputs, transformations, and output operations after {what} a context is not supported"
+    for state, what in ((StreamingContextState.ACTIVE, "starting"), (StreamingContextState.STOPPED, "stopping"))
 }
 
 
@@ -115,7 +117,7 @@ class StreamingContext:
         if conf.read("spark.streaming.checkpoint.directory"):
             self.checkpoint(conf.read("spark.streaming.checkpoint.directory"))
         self._clock = clock
-        self._state = State.INITIALIZED
+        self._state = StreamingContextState.INITIALIZED
         self._graph = Graph(self._batch_ms)
         self._bus = StreamingListenerBus()
         self._waiter = Waiter()
@@ -126,6 +128,17 @@ class StreamingContext:
             self._course, self._hurry, gracefully=conf.read("spark.streaming.stopGracefullyOnShutdown")
         )
         self._started_at = ""  # call site of start, for errors of other contexts
+
+    def __repr__(self) -> str:
+        return f"<StreamingContext: batches of {self._batch_ms / 1000:g} s, {self._state.value}, on {self._sc!r}>"
+
+    def __enter__(self) -> StreamingContext:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop it, if that hasn't happened yet; the SparkContext, which others may use, goes on."""
+        if self._state is not StreamingContextState.STOPPED:
+            self.stop(stopSparkContext=False)
 
     # -------------------------------------------------------------------------------------------- finding contexts
     @classmethod
@@ -179,7 +192,7 @@ class StreamingContext:
         """The SparkContext."""
         return self._sc
 
-    def getState(self) -> State:
+    def getState(self) -> StreamingContextState:
         """Where in its life it is."""
         return self._state
 
@@ -196,10 +209,10 @@ class StreamingContext:
             IllegalArgumentException: there is no output operation; the context is stopped then.
         """
         with self._process_lock:
-            if self._state is State.ACTIVE:
+            if self._state is StreamingContextState.ACTIVE:
                 logger.warning("StreamingContext has already been started")
                 return
-            if self._state is State.STOPPED:
+            if self._state is StreamingContextState.STOPPED:
                 raise IllegalStateException("StreamingContext has already been stopped")
             other = StreamingContext._activeContext
             if other is not None:
@@ -287,17 +300,17 @@ class StreamingContext:
         """
         with self._process_lock:
             running, state = self._running, self._state
-            if state is State.INITIALIZED:
+            if state is StreamingContextState.INITIALIZED:
                 logger.warning("StreamingContext has not been started yet")
                 self._move("stop")
                 self._release_found()
                 self._waiter.stop()
-            elif state is State.STOPPED:
+            elif state is StreamingContextState.STOPPED:
                 logger.warning("StreamingContext has already been stopped")
             first = self._stopping is None
-            if state is State.ACTIVE and first:
+            if state is StreamingContextState.ACTIVE and first:
                 self._stopping = threading.Event()
-        if state is not State.ACTIVE or running is None:
+        if state is not StreamingContextState.ACTIVE or running is None:
             if stopSparkContext:
                 self._sc.stop()
         elif first:
@@ -343,12 +356,12 @@ class StreamingContext:
 
     def _at_exit(self) -> None:
         gracefully: bool = self._sc._conf.read("spark.streaming.stopGracefullyOnShutdown")
-        if self._state is State.ACTIVE:
+        if self._state is StreamingContextState.ACTIVE:
             with contextlib.suppress(SystemExit):  # of a SIGTERM that comes now: the program ends anyway
                 self.stop(stopSparkContext=False, stopGraceFully=gracefully)
 
     def _course(self) -> Course:
-        if self._state is State.STOPPED:
+        if self._state is StreamingContextState.STOPPED:
             return Course.IS_OVER
         return Course.STOPS if self._stopper is threading.main_thread() else Course.RUNS
 
@@ -394,7 +407,7 @@ class StreamingContext:
     # -------------------------------------------------------------------------------------------- sources
     def socketTextStream(
         self, hostname: str, port: int, storageLevel: StorageLevel = StorageLevel.MEMORY_AND_DISK_2
-    ) -> DStream:
+    ) -> DStream[str]:
         """Lines of UTF-8 text from a TCP server, as str without their ends.
 
         Connects again whenever the server can't be reached or goes away. Bytes that are not UTF-8 become U+FFFD; such
@@ -414,9 +427,9 @@ class StreamingContext:
         self,
         hostname: str,
         port: int,
-        converter: Callable[[BinaryIO], Iterable[Any]],
+        converter: Callable[[BinaryIO], Iterable[T]],
         storageLevel: StorageLevel = StorageLevel.MEMORY_AND_DISK_2,
-    ) -> DStream:
+    ) -> DStream[T]:
         """Records from a TCP server: `converter(binary file object)` gives them, one connection at a time."""
         if not callable(converter):
             raise TypeError(f"converter must be a function of a binary file object, not {converter!r}")
@@ -424,7 +437,7 @@ class StreamingContext:
 
     def rawSocketStream(
         self, hostname: str, port: int, storageLevel: StorageLevel = StorageLevel.MEMORY_AND_DISK_2
-    ) -> DStream:
+    ) -> DStream[Any]:
         """Records from a TCP server that sends blocks, encoded already; made by `headwater.streaming.rawFrame`.
 
         Blocks are stored as they come: the fastest way in, for a server that you trust (unpickling runs its code). A
@@ -442,7 +455,7 @@ class StreamingContext:
         """
         return self.receiverStream(RawSocketReceiver(hostname, _port(port), storageLevel))
 
-    def receiverStream(self, receiver: Receiver) -> DStream:
+    def receiverStream(self, receiver: Receiver) -> DStream[Any]:
         """What a receiver of the program's own stores.
 
         Raises:
@@ -457,10 +470,10 @@ class StreamingContext:
 
     def queueStream(
         self,
-        rdds: list[Any] | tuple[Any, ...] | deque[Any],
+        rdds: Sequence[RDD[T] | Iterable[T]],
         oneAtATime: bool = True,
-        default: RDD[Any] | Iterable[Any] | None = None,
-    ) -> DStream:
+        default: RDD[T] | Iterable[T] | None = None,
+    ) -> DStream[T]:
         """RDDs, or lists of records, from a queue in the driver.
 
         Args:
@@ -486,9 +499,9 @@ class StreamingContext:
 
     def iteratorStream(
         self,
-        source: Iterable[Any] | AsyncIterable[Any] | Callable[[], Iterable[Any] | AsyncIterable[Any]],
+        source: Iterable[T] | AsyncIterable[T] | Callable[[], Iterable[T] | AsyncIterable[T]],
         maxRecordsPerBatch: int = 100_000,
-    ) -> DStream:
+    ) -> DStream[T]:
         """Whatever a Python iterable gives, in the order and at the pace in which it does.
 
         The source is pulled on a thread of the driver; an asynchronous one has an event loop of its own there. What
@@ -532,7 +545,7 @@ class StreamingContext:
             )
         )
 
-    def textFileStream(self, directory: str) -> DStream:
+    def textFileStream(self, directory: str) -> DStream[str]:
         """Lines of the text files that appear in a directory from now on; move them in, or write them elsewhere first.
 
         Which files belong to a batch is said by `headwater.streaming.fileStream.selection`. Names that begin with `.`
@@ -547,13 +560,41 @@ class StreamingContext:
         """
         return self.fileStream(directory)
 
+    @overload
+    def fileStream(
+        self,
+        directory: str,
+        filter: Callable[[str], bool] | None = None,
+        newFilesOnly: bool = True,
+        reader: None = None,
+    ) -> DStream[str]: ...
+
+    @overload
+    def fileStream(
+        self,
+        directory: str,
+        filter: Callable[[str], bool] | None = None,
+        newFilesOnly: bool = True,
+        *,
+        reader: Callable[[SparkContext, str], RDD[T]],
+    ) -> DStream[T]: ...
+
+    @overload
+    def fileStream(
+        self,
+        directory: str,
+        filter: Callable[[str], bool] | None,
+        newFilesOnly: bool,
+        reader: Callable[[SparkContext, str], RDD[T]],
+    ) -> DStream[T]: ...
+
     def fileStream(
         self,
         directory: str,
         filter: Callable[[str], bool] | None = None,
         newFilesOnly: bool = True,
         reader: Callable[[SparkContext, str], RDD[Any]] | None = None,
-    ) -> DStream:
+    ) -> DStream[Any]:
         """Records of the files that appear in a directory, see `textFileStream`.
 
         Args:
@@ -578,7 +619,7 @@ class StreamingContext:
         make = reader
         return self._file_stream(directory, filter, newFilesOnly, lambda sc, counts: ProgramReader(sc, make, counts))
 
-    def binaryRecordsStream(self, directory: str, recordLength: int) -> DStream:
+    def binaryRecordsStream(self, directory: str, recordLength: int) -> DStream[bytes]:
         """Records of a fixed length, as bytes, of the files that appear in a directory, see `textFileStream`.
 
         A file that ends within a record is left out, `awaitTermination` raises an error that names it, and it is
@@ -601,7 +642,7 @@ class StreamingContext:
         accept: Callable[[str], bool] | None,
         new_files_only: bool,
         make_reader: Callable[[SparkContext, Accumulator[Any]], FileReader],
-    ) -> DStream:
+    ) -> DStream[Any]:
         if not isinstance(directory, str):
             raise TypeError(f"directory must be a str, not {directory!r}")
         return self._input(
@@ -619,7 +660,7 @@ class StreamingContext:
         )
 
     # -------------------------------------------------------------------------------------------- several streams
-    def union(self, *dstreams: DStream) -> DStream:
+    def union(self, *dstreams: DStream[T]) -> DStream[T]:
         """The records of all these streams.
 
         Raises:
@@ -634,7 +675,9 @@ class StreamingContext:
         self._check_can_add()
         return DStream(United(self._sc, [stream._node for stream in dstreams]), self)
 
-    def transform(self, dstreams: Iterable[DStream], transformFunc: Callable[[list[Any]], Any]) -> DStream:
+    def transform(
+        self, dstreams: Iterable[DStream[Any]], transformFunc: Callable[[list[Any]], RDD[T] | None]
+    ) -> DStream[T]:
         """The RDDs that `transformFunc(list of the streams' RDDs)` returns."""
         self._check_can_add()
         nodes = [stream._node for stream in dstreams]
@@ -654,9 +697,9 @@ class StreamingContext:
             )
 
     def _has_started(self) -> bool:
-        return self._state is not State.INITIALIZED
+        return self._state is not StreamingContextState.INITIALIZED
 
-    def _input(self, make: Callable[[int], InputNode]) -> DStream:
+    def _input(self, make: Callable[[int], InputNode]) -> DStream[Any]:
         self._check_can_add()
         return DStream(self._graph.add_input(make), self)
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from operator import add, sub
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from headwater.errors import IllegalArgumentException, UnsupportedOperationException
 from headwater.hashing import portable_hash
@@ -37,8 +37,16 @@ if TYPE_CHECKING:
     from headwater.streaming.pool import ConnectionPool
 
 
-class DStream(WithFileOutputs):
-    """A discretized stream. Made by a StreamingContext's sources and by the methods of other streams.
+T = TypeVar("T")
+U = TypeVar("U")
+K = TypeVar("K")
+V = TypeVar("V")
+W = TypeVar("W")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class DStream(WithFileOutputs, Generic[T_co]):
+    """A discretized stream: `DStream[str]` has text records. Made by a context's sources and by other streams' methods.
 
     Functions that take records run in the workers. Functions that take RDDs (transform, foreachRDD) run in the
     driver: that of `transform` when a batch is generated, that of `foreachRDD` when its turn to run has come. They may
@@ -51,6 +59,9 @@ class DStream(WithFileOutputs):
         self._node = node
         self._ssc = ssc
         self._sc = ssc.sparkContext
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self._node.describe()}, every {self._slideDuration:g} s>"
 
     @property
     def is_cached(self) -> bool:
@@ -70,7 +81,7 @@ class DStream(WithFileOutputs):
         """The StreamingContext that made it."""
         return self._ssc
 
-    def uid(self, name: str) -> DStream:
+    def uid(self, name: str) -> DStream[T_co]:
         """Give an input stream, or a state, the name under which checkpoints know it; returns the stream.
 
         Without one it's known by its position in the program, so that `getOrCreate(..., upgrade=True)` finds what it
@@ -95,89 +106,95 @@ class DStream(WithFileOutputs):
         return self
 
     # -------------------------------------------------------------------------------------------- record by record
-    def map(self, f: Callable[[Any], Any], preservesPartitioning: bool = False) -> DStream:
+    def map(self, f: Callable[[T_co], U], preservesPartitioning: bool = False) -> DStream[U]:
         """`f(record)` for each record."""
         return self._mapped("map", f, preservesPartitioning)
 
-    def flatMap(self, f: Callable[[Any], Iterable[Any]], preservesPartitioning: bool = False) -> DStream:
+    def flatMap(self, f: Callable[[T_co], Iterable[U]], preservesPartitioning: bool = False) -> DStream[U]:
         """All records of `f(record)` for each record."""
         return self._mapped("flatMap", f, preservesPartitioning)
 
-    def filter(self, f: Callable[[Any], Any]) -> DStream:
+    def filter(self, f: Callable[[T_co], Any]) -> DStream[T_co]:
         """The records for which `f(record)` is true."""
         return self._mapped("filter", f)
 
     def mapPartitions(
-        self, f: Callable[[Iterable[Any]], Iterable[Any]], preservesPartitioning: bool = False
-    ) -> DStream:
+        self, f: Callable[[Iterator[T_co]], Iterable[U]], preservesPartitioning: bool = False
+    ) -> DStream[U]:
         """All records of `f(iterator over a partition)` for each partition."""
         return self._mapped("mapPartitions", f, preservesPartitioning)
 
     def mapPartitionsWithIndex(
-        self, f: Callable[[int, Iterable[Any]], Iterable[Any]], preservesPartitioning: bool = False
-    ) -> DStream:
+        self, f: Callable[[int, Iterator[T_co]], Iterable[U]], preservesPartitioning: bool = False
+    ) -> DStream[U]:
         """All records of `f(index, iterator over a partition)` for each partition."""
         return self._mapped("mapPartitionsWithIndex", f, preservesPartitioning)
 
-    def glom(self) -> DStream:
+    def glom(self) -> DStream[list[T_co]]:
         """A list of records for each partition."""
         return self._mapped("glom")
 
-    def mapValues(self, f: Callable[[Any], Any]) -> DStream:
+    def mapValues(self: DStream[tuple[K, V]], f: Callable[[V], U]) -> DStream[tuple[K, U]]:
         """`(key, f(value))` for each pair; keeps the partitioner."""
         return self._mapped("mapValues", f)
 
-    def flatMapValues(self, f: Callable[[Any], Iterable[Any]]) -> DStream:
+    def flatMapValues(self: DStream[tuple[K, V]], f: Callable[[V], Iterable[U]]) -> DStream[tuple[K, U]]:
         """`(key, v)` for each v of `f(value)`, for each pair; keeps the partitioner."""
         return self._mapped("flatMapValues", f)
 
     # -------------------------------------------------------------------------------------------- within a batch
-    def reduceByKey(self, func: Callable[[Any, Any], Any], numPartitions: int | None = None) -> DStream:
+    def reduceByKey(
+        self: DStream[tuple[K, V]], func: Callable[[V, V], V], numPartitions: int | None = None
+    ) -> DStream[tuple[K, V]]:
         """The values of each key of a batch, combined by `func`, which must be associative and commutative."""
         return self._mapped("reduceByKey", func, self._partitions(numPartitions))
 
     def combineByKey(
-        self,
-        createCombiner: Callable[[Any], Any],
-        mergeValue: Callable[[Any, Any], Any],
-        mergeCombiners: Callable[[Any, Any], Any],
+        self: DStream[tuple[K, V]],
+        createCombiner: Callable[[V], U],
+        mergeValue: Callable[[U, V], U],
+        mergeCombiners: Callable[[U, U], U],
         numPartitions: int | None = None,
-    ) -> DStream:
+    ) -> DStream[tuple[K, U]]:
         """The values of each key of a batch as one combiner."""
         partitions = self._partitions(numPartitions)
         return self._mapped("combineByKey", createCombiner, mergeValue, mergeCombiners, partitions)
 
-    def groupByKey(self, numPartitions: int | None = None) -> DStream:
+    def groupByKey(
+        self: DStream[tuple[K, V]], numPartitions: int | None = None
+    ) -> DStream[tuple[K, ResultIterable[V]]]:
         """`(key, ResultIterable of its values)` for each key of a batch."""
         return self._mapped("groupByKey", self._partitions(numPartitions))
 
-    def countByValue(self) -> DStream:
+    def countByValue(self) -> DStream[tuple[T_co, int]]:
         """`(record, how often)` for each different record of a batch."""
         return self.map(_with_one).reduceByKey(add)
 
-    def count(self) -> DStream:
+    def count(self) -> DStream[int]:
         """One record a batch: how many records it has. An empty batch gives 0, also where PySpark gives nothing."""
         node = self._node
         if isinstance(node, Windowed):
             # The sum of what its batches count: a window of thousands of batches costs as little as one of ten.
-            batches = DStream(node.parents[0], self._ssc).count()
+            batches: DStream[int] = DStream(node.parents[0], self._ssc).count()
             return batches._counted_window(node.window_ms, node.slide_ms, must_checkpoint=False)
         return self._new(Counted((node,)))
 
-    def reduce(self, func: Callable[[Any, Any], Any]) -> DStream:
+    def reduce(self: DStream[T], func: Callable[[T, T], T]) -> DStream[T]:
         """One record a batch: all records combined by `func`; nothing for an empty batch."""
         return self._new(Reduced(self._node, func))
 
-    def repartition(self, numPartitions: int) -> DStream:
+    def repartition(self, numPartitions: int) -> DStream[T_co]:
         """The same records in so many partitions."""
         return self._mapped("repartition", numPartitions)
 
-    def partitionBy(self, numPartitions: int, partitionFunc: Callable[[Any], int] | None = None) -> DStream:
+    def partitionBy(
+        self: DStream[tuple[K, V]], numPartitions: int, partitionFunc: Callable[[K], int] | None = None
+    ) -> DStream[tuple[K, V]]:
         """The same pairs, each in partition `partitionFunc(key) % numPartitions`; by default the key's hash."""
         return self._mapped("partitionBy", numPartitions, *(() if partitionFunc is None else (partitionFunc,)))
 
     # -------------------------------------------------------------------------------------------- with another stream
-    def union(self, other: DStream) -> DStream:
+    def union(self, other: DStream[U]) -> DStream[T_co | U]:
         """The records of both streams.
 
         Raises:
@@ -190,27 +207,39 @@ class DStream(WithFileOutputs):
             )
         return self._new(United(self._sc, (self._node, other._node)))
 
-    def cogroup(self, other: DStream, numPartitions: int | None = None) -> DStream:
+    def cogroup(
+        self: DStream[tuple[K, V]], other: DStream[tuple[K, W]], numPartitions: int | None = None
+    ) -> DStream[tuple[K, tuple[ResultIterable[V], ResultIterable[W]]]]:
         """`(key, (values here, values there))` for each key of either stream's batch."""
         return self._paired("cogroup", other, numPartitions)
 
-    def join(self, other: DStream, numPartitions: int | None = None) -> DStream:
+    def join(
+        self: DStream[tuple[K, V]], other: DStream[tuple[K, W]], numPartitions: int | None = None
+    ) -> DStream[tuple[K, tuple[V, W]]]:
         """`(key, (value here, value there))` for each two pairs with the same key."""
         return self._paired("join", other, numPartitions)
 
-    def leftOuterJoin(self, other: DStream, numPartitions: int | None = None) -> DStream:
+    def leftOuterJoin(
+        self: DStream[tuple[K, V]], other: DStream[tuple[K, W]], numPartitions: int | None = None
+    ) -> DStream[tuple[K, tuple[V, W | None]]]:
         """Like `join`, with None for the value that is missing there."""
         return self._paired("leftOuterJoin", other, numPartitions)
 
-    def rightOuterJoin(self, other: DStream, numPartitions: int | None = None) -> DStream:
+    def rightOuterJoin(
+        self: DStream[tuple[K, V]], other: DStream[tuple[K, W]], numPartitions: int | None = None
+    ) -> DStream[tuple[K, tuple[V | None, W]]]:
         """Like `join`, with None for the value that is missing here."""
         return self._paired("rightOuterJoin", other, numPartitions)
 
-    def fullOuterJoin(self, other: DStream, numPartitions: int | None = None) -> DStream:
+    def fullOuterJoin(
+        self: DStream[tuple[K, V]], other: DStream[tuple[K, W]], numPartitions: int | None = None
+    ) -> DStream[tuple[K, tuple[V | None, W | None]]]:
         """Like `join`, with None for a value that is missing on either side."""
         return self._paired("fullOuterJoin", other, numPartitions)
 
-    def transformWith(self, func: Callable[..., Any], other: DStream, keepSerializer: bool = False) -> DStream:
+    def transformWith(
+        self, func: Callable[..., RDD[U] | None], other: DStream[Any], keepSerializer: bool = False
+    ) -> DStream[U]:
         """The RDDs that `func(rdd, other's rdd)` or `func(time, rdd, other's rdd)` returns.
 
         Args:
@@ -225,7 +254,7 @@ class DStream(WithFileOutputs):
         return self._new(node)
 
     # -------------------------------------------------------------------------------------------- windows
-    def window(self, windowDuration: float, slideDuration: float | None = None) -> DStream:
+    def window(self, windowDuration: float, slideDuration: float | None = None) -> DStream[T_co]:
         """The records of the batches of the last `windowDuration`, oldest batch first; the first windows are shorter.
 
         Batches that a window reads again are kept: this stream is persisted in memory, unless it has another level.
@@ -241,12 +270,12 @@ class DStream(WithFileOutputs):
         return self._new(Windowed(self._sc, self._node, window, slide))
 
     def reduceByWindow(
-        self,
-        reduceFunc: Callable[[Any, Any], Any],
-        invReduceFunc: Callable[[Any, Any], Any] | None,
+        self: DStream[T],
+        reduceFunc: Callable[[T, T], T],
+        invReduceFunc: Callable[[T, T], T] | None,
         windowDuration: float,
         slideDuration: float | None,
-    ) -> DStream:
+    ) -> DStream[T]:
         """One record a window: all its records combined by `reduceFunc`; nothing for an empty window.
 
         Args:
@@ -266,14 +295,14 @@ class DStream(WithFileOutputs):
         return keyed._inverse_window(reduceFunc, invReduceFunc, window, slide, 1, None).map(second)
 
     def reduceByKeyAndWindow(
-        self,
-        func: Callable[[Any, Any], Any],
-        invFunc: Callable[[Any, Any], Any] | None,
+        self: DStream[tuple[K, V]],
+        func: Callable[[V, V], V],
+        invFunc: Callable[[V, V], V] | None,
         windowDuration: float,
         slideDuration: float | None = None,
         numPartitions: int | None = None,
-        filterFunc: Callable[[tuple[Any, Any]], Any] | None = None,
-    ) -> DStream:
+        filterFunc: Callable[[tuple[K, V]], Any] | None = None,
+    ) -> DStream[tuple[K, V]]:
         """The values of each key of a window, combined by `func`.
 
         Args:
@@ -298,8 +327,11 @@ class DStream(WithFileOutputs):
         return reduced if filterFunc is None else reduced.filter(filterFunc)
 
     def groupByKeyAndWindow(
-        self, windowDuration: float, slideDuration: float | None, numPartitions: int | None = None
-    ) -> DStream:
+        self: DStream[tuple[K, V]],
+        windowDuration: float,
+        slideDuration: float | None,
+        numPartitions: int | None = None,
+    ) -> DStream[tuple[K, ResultIterable[V]]]:
         """`(key, ResultIterable of its values in the window, in order of arrival)` for each key of a window.
 
         Args:
@@ -314,7 +346,7 @@ class DStream(WithFileOutputs):
         windows = self.groupByKey(partitions).window(windowDuration, slideDuration)
         return windows.combineByKey(list, _extended, _extended, partitions).mapValues(ResultIterable)
 
-    def countByWindow(self, windowDuration: float, slideDuration: float | None) -> DStream:
+    def countByWindow(self, windowDuration: float, slideDuration: float | None) -> DStream[int]:
         """One record a window: how many records it has, 0 included; each window from the one before.
 
         Needs a directory for checkpoints.
@@ -327,7 +359,7 @@ class DStream(WithFileOutputs):
 
     def countByValueAndWindow(
         self, windowDuration: float, slideDuration: float | None, numPartitions: int | None = None
-    ) -> DStream:
+    ) -> DStream[tuple[T_co, int]]:
         """`(record, how often)` for each different record of a window; each window from the one before.
 
         Needs a directory for checkpoints.
@@ -344,23 +376,23 @@ class DStream(WithFileOutputs):
         partitions = self._partitions(numPartitions)
         return self.map(_with_one)._inverse_window(add, sub, window, slide, partitions, None)
 
-    def _counted_window(self, window: int, slide: int, *, must_checkpoint: bool) -> DStream:
+    def _counted_window(self, window: int, slide: int, *, must_checkpoint: bool) -> DStream[int]:
         """The sums of this stream's counts over windows; durations in ms."""
         counts = self.map(with_none)
         sums = counts._inverse_window(add, sub, window, slide, 1, None, must_checkpoint=must_checkpoint)
         return sums.mapPartitions(_the_count)
 
     def _inverse_window(
-        self,
-        func: Callable[[Any, Any], Any],
-        inverse: Callable[[Any, Any], Any],
+        self: DStream[tuple[K, V]],
+        func: Callable[[V, V], V],
+        inverse: Callable[[V, V], V],
         window: int,
         slide: int,
         partitions: int,
-        wanted: Callable[[tuple[Any, Any]], Any] | None,
+        wanted: Callable[[tuple[K, V]], Any] | None,
         *,
         must_checkpoint: bool = True,
-    ) -> DStream:
+    ) -> DStream[tuple[K, V]]:
         """The pairs of each window, combined, each window from the one before; durations in ms."""
         reduced = self.reduceByKey(func, partitions)._node
         node = IncrementalWindow(
@@ -378,12 +410,12 @@ class DStream(WithFileOutputs):
 
     # -------------------------------------------------------------------------------------------- state
     def updateStateByKey(
-        self,
-        updateFunc: Callable[[list[Any], Any], Any],
+        self: DStream[tuple[K, V]],
+        updateFunc: Callable[[list[V], U | None], U | None],
         numPartitions: int | None = None,
-        initialRDD: RDD[Any] | Iterable[tuple[Any, Any]] | None = None,
-        partitionFunc: Callable[[Any], int] = portable_hash,
-    ) -> DStream:
+        initialRDD: RDD[tuple[K, U]] | Iterable[tuple[K, U]] | None = None,
+        partitionFunc: Callable[[K], int] = portable_hash,
+    ) -> DStream[tuple[K, U]]:
         """`(key, state)` for all keys: each batch, `updateFunc` is called for every key that has data or a state.
 
         Needs a directory for checkpoints. A batch costs as much as there are keys: see `mapWithState` for the other
@@ -398,7 +430,7 @@ class DStream(WithFileOutputs):
         partitioner = Partitioner(self._partitions(numPartitions), partitionFunc)
         return self._new(Updated(self._sc, self._node, updateFunc, partitioner, self._initial(initialRDD)))
 
-    def mapWithState(self, spec: StateSpec) -> MapWithStateDStream:
+    def mapWithState(self: DStream[tuple[K, V]], spec: StateSpec) -> MapWithStateDStream:
         """What a function returns for each record and the state of its key; a batch costs what it touches.
 
         Needs a directory for checkpoints.
@@ -419,7 +451,7 @@ class DStream(WithFileOutputs):
         return pairs if pairs is None or isinstance(pairs, RDD) else self._sc.parallelize(pairs)
 
     # -------------------------------------------------------------------------------------------- RDD by RDD
-    def transform(self, func: Callable[..., Any]) -> DStream:
+    def transform(self, func: Callable[..., RDD[U] | None]) -> DStream[U]:
         """The RDDs that `func(rdd)` or `func(time, rdd)` returns.
 
         Args:
@@ -529,7 +561,7 @@ class DStream(WithFileOutputs):
         must_checkpoint = bool(exactlyOnce) and offsetsOf is None
         self._output("saveToKafka", output, with_time=True, must_checkpoint=must_checkpoint)
 
-    def slice(self, begin: datetime | float, end: datetime | float) -> list[RDD[Any]]:
+    def slice(self, begin: datetime | float, end: datetime | float) -> list[RDD[T_co]]:
         """The RDDs of the batches from `begin` to `end`, both included, as far as they are generated and remembered.
 
         Args:
@@ -542,11 +574,11 @@ class DStream(WithFileOutputs):
         return self._ssc._slice(self._node, instant_ms(begin), instant_ms(end))
 
     # -------------------------------------------------------------------------------------------- keeping
-    def cache(self) -> DStream:
+    def cache(self) -> DStream[T_co]:
         """Keep each RDD in memory for as long as the stream remembers it; returns the stream."""
         return self.persist(StorageLevel.MEMORY_ONLY)
 
-    def persist(self, storageLevel: StorageLevel = StorageLevel.MEMORY_ONLY) -> DStream:
+    def persist(self, storageLevel: StorageLevel = StorageLevel.MEMORY_ONLY) -> DStream[T_co]:
         """Keep each RDD at this level for as long as the stream remembers it; returns the stream.
 
         Raises:
@@ -565,7 +597,7 @@ class DStream(WithFileOutputs):
         keeper.storage_level = storageLevel
         return self
 
-    def checkpoint(self, interval: float) -> DStream:
+    def checkpoint(self, interval: float) -> DStream[T_co]:
         """Have the RDD of every so many seconds written to the directory for checkpoints, which frees its lineage.
 
         A stream with state writes what has changed in every batch, unless an interval is given: then in the batches
@@ -586,14 +618,14 @@ class DStream(WithFileOutputs):
         return self
 
     # -------------------------------------------------------------------------------------------- how they are made
-    def _new(self, node: Node) -> DStream:
+    def _new(self, node: Node) -> DStream[Any]:
         self._ssc._check_can_add()
         return DStream(node, self._ssc)
 
-    def _mapped(self, method: str, *arguments: Any) -> DStream:
+    def _mapped(self, method: str, *arguments: Any) -> DStream[Any]:
         return self._new(Mapped(self._node, method, *arguments))
 
-    def _paired(self, method: str, other: DStream, partitions: int | None) -> DStream:
+    def _paired(self, method: str, other: DStream[Any], partitions: int | None) -> DStream[Any]:
         return self._new(Paired(self._sc, self._node, other._node, method, self._partitions(partitions)))
 
     def _output(
@@ -628,10 +660,10 @@ def _with_one(record: Any) -> tuple[Any, int]:
     return record, 1
 
 
-class MapWithStateDStream(DStream):
+class MapWithStateDStream(DStream[Any]):
     """The stream of `mapWithState`."""
 
-    def stateSnapshots(self) -> DStream:
+    def stateSnapshots(self) -> DStream[tuple[Any, Any]]:
         """`(key, state)` for all keys, as they are after each batch."""
         assert isinstance(self._node, MappedWithState)
         return self._new(Snapshots(self._node))

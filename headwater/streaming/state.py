@@ -126,6 +126,16 @@ class StateSpec:
         """
         return cls(mappingFunction, with_time=takes_time(mappingFunction, 3))
 
+    def __repr__(self) -> str:
+        calls = [f"StateSpec.function({getattr(self._function, '__name__', repr(self._function))})"]
+        if self._initial is not None:
+            calls.append("initialState(...)")
+        if self._partitioner is not None:
+            calls.append(f"partitioner({self._partitioner!r})")
+        if self._timeout_ms is not None:
+            calls.append(f"timeout({self._timeout_ms / 1000:g})")
+        return ".".join(calls)
+
     def initialState(self, rdd: RDD[Any] | Iterable[tuple[Any, Any]]) -> StateSpec:
         """Begin with these pairs of key and state: an RDD or an iterable."""
         self._initial = rdd

@@ -10,13 +10,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from headwater.clock import ManualClock
 from headwater.conf import SparkConf
 from headwater.context import SparkContext
 from headwater.errors import IllegalStateException
-from headwater.streaming.context import State, StreamingContext
+from headwater.streaming.context import StreamingContext, StreamingContextState
 from headwater.streaming.dstream import DStream
 from headwater.streaming.durations import duration_ms, next_multiple_ms
 from headwater.streaming.listener import (
@@ -28,6 +28,8 @@ from headwater.streaming.listener import (
 )
 from headwater.streaming.operators.node import Node
 from headwater.streaming.operators.output import Output
+
+T = TypeVar("T")
 
 # The clock's first reading: 500 ms before a batch time of any interval that divides 1000 s.
 _FIRST_MS = 1_000_000_000 - 500
@@ -110,7 +112,7 @@ class StreamHarness:
         return list(self._infos)
 
     # -------------------------------------------------------------------------------------------- in and out
-    def stream(self, batches: Iterable[Iterable[Any]] = ()) -> DStream:
+    def stream(self, batches: Iterable[Iterable[T]] = ()) -> DStream[T]:
         """A stream of given records.
 
         Args:
@@ -121,7 +123,7 @@ class StreamHarness:
         self._queues[stream._node] = entries
         return stream
 
-    def feed(self, stream: DStream, *batches: Iterable[Any]) -> None:
+    def feed(self, stream: DStream[Any], *batches: Iterable[Any]) -> None:
         """Add batches to a stream that `stream` made, after those that it has.
 
         Raises:
@@ -131,7 +133,7 @@ class StreamHarness:
             raise ValueError("only streams that the harness's stream() has made can be fed")
         self._queues[stream._node].extend(batches)
 
-    def collect(self, stream: DStream, arrange: Callable[[list[Any]], Any] = list) -> list[Any]:
+    def collect(self, stream: DStream[Any], arrange: Callable[[list[Any]], Any] = list) -> list[Any]:
         """A list that gets what a stream holds, an entry a batch, as batches complete.
 
         Args:
@@ -158,7 +160,7 @@ class StreamHarness:
         Raises:
             IllegalArgumentException: there is no output, so nothing to run: `collect` something.
         """
-        if self._ssc.getState() is not State.INITIALIZED:
+        if self._ssc.getState() is not StreamingContextState.INITIALIZED:
             return
         if self._ssc._graph.outputs:
             # The last job of each batch: so a batch in which no stream of the test is due completes too.
@@ -223,7 +225,8 @@ class StreamHarness:
     def _completed(self, time_ms: int) -> BatchInfo:
         deadline = time.monotonic() + self._patience
         while True:
-            stopped = self._ssc.getState() is State.STOPPED  # what its listeners were to hear they have heard then
+            # What its listeners were to hear they have heard then.
+            stopped = self._ssc.getState() is StreamingContextState.STOPPED
             try:
                 info = self._progress.completed.get(timeout=0 if stopped else _LOOK_SECONDS)
             except queue.Empty:

@@ -16,7 +16,7 @@ from headwater.errors import (
     SerializationError,
 )
 from headwater.streaming import Receiver, StreamingContext, StreamingListener
-from headwater.streaming.context import State
+from headwater.streaming.context import StreamingContextState
 from headwater.streaming.runtime import running
 
 
@@ -53,7 +53,7 @@ def test_start_without_outputs_stops_the_context_for_good(sc):
     ssc.queueStream([])
     with pytest.raises(IllegalArgumentException, match="requirement failed: No output operations registered"):
         ssc.start()
-    assert ssc.getState() is State.STOPPED
+    assert ssc.getState() is StreamingContextState.STOPPED
     with pytest.raises(IllegalStateException, match="StreamingContext has already been stopped"):
         ssc.start()
 
@@ -83,7 +83,7 @@ def test_only_one_context_is_active_and_the_other_can_start_later(sc):
     assert StreamingContext.getActive() is first
     with pytest.raises(IllegalStateException, match=r"Only one StreamingContext may be started.*test_context.py:\d+"):
         second.start()
-    assert second.getState() is State.INITIALIZED
+    assert second.getState() is StreamingContextState.INITIALIZED
     first.stop(stopSparkContext=False)
     assert StreamingContext.getActive() is None
     second.start()
@@ -200,7 +200,7 @@ def test_failed_output_is_raised_by_every_wait_and_the_rest_goes_on(harness, cap
         harness.ssc.awaitTermination()
     assert infos[0].outputOperationInfos()[0].failureReason().endswith("Oops: in the output\n")
     assert "Error running job streaming job 1000000000 ms.0" in caplog.text
-    assert harness.ssc.getState() is State.ACTIVE
+    assert harness.ssc.getState() is StreamingContextState.ACTIVE
 
 
 def test_user_function_that_fails_in_a_worker_is_raised_with_its_own_type(harness):
@@ -267,7 +267,7 @@ def test_stop_from_within_an_output(harness, patience, gracefully):
     harness.ssc.start()
     harness.clock.advance(500)
     assert harness.ssc.awaitTerminationOrTimeout(patience)
-    assert harness.ssc.getState() is State.STOPPED
+    assert harness.ssc.getState() is StreamingContextState.STOPPED
     assert "BatchCompleted" in harness.recorder.names()
 
 
@@ -281,7 +281,7 @@ def test_stop_from_within_a_transform_function(harness, patience, gracefully):
     harness.ssc.start()
     harness.clock.advance(500)
     assert harness.ssc.awaitTerminationOrTimeout(patience)
-    assert harness.ssc.getState() is State.STOPPED
+    assert harness.ssc.getState() is StreamingContextState.STOPPED
     assert out == [[1]] or not gracefully  # a graceful stop finishes the batch that it was called in
 
 
@@ -298,7 +298,7 @@ def test_stop_from_within_a_listener(harness, patience, event, gracefully):
     harness.ssc.start()
     harness.clock.advance(500)
     assert harness.ssc.awaitTerminationOrTimeout(patience)
-    assert harness.ssc.getState() is State.STOPPED
+    assert harness.ssc.getState() is StreamingContextState.STOPPED
 
 
 def test_graceful_stop_from_within_a_listener_finishes_batches_that_wait(harness, patience):
@@ -343,9 +343,9 @@ def test_interrupt_of_a_wait_leaves_a_context_that_can_be_stopped(harness):
     with pytest.raises(KeyboardInterrupt):
         harness.clock.advance(500)
         harness.ssc.awaitTermination()
-    assert harness.ssc.getState() is State.ACTIVE
+    assert harness.ssc.getState() is StreamingContextState.ACTIVE
     harness.ssc.stop(stopSparkContext=False, stopGraceFully=True)
-    assert harness.ssc.getState() is State.STOPPED
+    assert harness.ssc.getState() is StreamingContextState.STOPPED
     assert harness.ssc.awaitTerminationOrTimeout(0)
 
 
@@ -404,7 +404,7 @@ def test_several_threads_may_stop_at_once(harness, patience, graceful):
     for thread in threads:
         thread.join(patience)
         assert not thread.is_alive()
-    assert harness.ssc.getState() is State.STOPPED
+    assert harness.ssc.getState() is StreamingContextState.STOPPED
 
 
 def test_stop_that_is_not_graceful_hurries_one_that_is(harness, patience, monkeypatch):
@@ -466,7 +466,7 @@ def test_start_that_fails_halfway_leaves_nothing_running(sc, patience, monkeypat
         ssc.start()
     monkeypatch.undo()
     assert ours(set(threading.enumerate()) - before) == []
-    assert (ssc.getState(), StreamingContext.getActive()) == (State.STOPPED, None)
+    assert (ssc.getState(), StreamingContext.getActive()) == (StreamingContextState.STOPPED, None)
     assert ssc.awaitTerminationOrTimeout(patience)
     another = with_output(sc)
     another.start()

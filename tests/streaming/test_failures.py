@@ -15,7 +15,7 @@ from headwater import SparkConf, SparkContext
 from headwater.clock import EXPIRED, ManualClock
 from headwater.engine import scratch
 from headwater.streaming import Receiver, StreamingContext
-from headwater.streaming.context import State
+from headwater.streaming.context import StreamingContextState
 from headwater.streaming.durations import local_datetime
 from headwater.streaming.runtime.batches import JobFinished, JobStarted, OutputJob
 from headwater.streaming.runtime.jobqueue import FailurePolicy
@@ -229,7 +229,7 @@ def test_stop_ends_a_pause_between_tries_at_once_when_not_graceful(harness, pati
     else:
         harness.ssc.stop(stopSparkContext=False)
     assert first[:3].count(True) == (2 if gracefully else 1)
-    assert harness.ssc.getState() is State.STOPPED
+    assert harness.ssc.getState() is StreamingContextState.STOPPED
 
 
 class Pauses:
@@ -313,7 +313,7 @@ def test_first_failure_stops_the_context_and_names_what_is_dropped(harness, pati
     with pytest.raises(Oops, match="first"):
         harness.ssc.awaitTermination(patience)
     # It raises once the context has stopped, so that another one may start.
-    assert (harness.ssc.getState(), StreamingContext.getActive()) == (State.STOPPED, None)
+    assert (harness.ssc.getState(), StreamingContext.getActive()) == (StreamingContextState.STOPPED, None)
     assert len(calls) == 1
     dropped = "outputs of the batches 1000000000 ms, 1000001000 ms, 1000002000 ms"
     assert f"Dropped, as the context stops: {dropped}" in caplog.text
@@ -349,7 +349,7 @@ def test_failed_generation_stops_the_context_too(harness, patience):
     harness.clock.advance(500)
     with pytest.raises(Oops):
         harness.ssc.awaitTermination(patience)
-    assert harness.ssc.getState() is State.STOPPED
+    assert harness.ssc.getState() is StreamingContextState.STOPPED
 
 
 @pytest.mark.parametrize("harness", [{POLICY: "stop"}], indirect=True)

@@ -14,7 +14,7 @@ import pytest
 from headwater import SparkConf, SparkContext
 from headwater.errors import IllegalArgumentException, IllegalStateException
 from headwater.streaming import DStream, StreamingListener
-from headwater.streaming.context import State
+from headwater.streaming.context import StreamingContextState
 from headwater.testing import ManualClock, StreamHarness
 
 PATIENCE_SECONDS = 30.0
@@ -176,7 +176,7 @@ def test_context_that_is_given_goes_on(sc: SparkContext) -> None:
     with StreamHarness(1.0, sc) as harness:
         harness.collect(harness.stream())
         harness.run()
-    assert harness.ssc.getState() is State.STOPPED
+    assert harness.ssc.getState() is StreamingContextState.STOPPED
     assert sc.parallelize([1]).collect() == [1]
 
 
@@ -190,7 +190,7 @@ def test_program_is_stopped_when_its_test_fails(sc: SparkContext) -> None:
         harness.collect(harness.stream())
         harness.run()
         raise AssertionError
-    assert harness.ssc.getState() is State.STOPPED
+    assert harness.ssc.getState() is StreamingContextState.STOPPED
 
 
 def test_checkpoint_directory_goes_with_the_harness(sc: SparkContext) -> None:

@@ -35,7 +35,7 @@ class FlumeUtils:
         storageLevel: StorageLevel = StorageLevel.MEMORY_AND_DISK_2,
         enableDecompression: bool = False,
         bodyDecoder: Callable[[bytes], Any] = utf8_decoder,
-    ) -> DStream:
+    ) -> DStream[Any]:
         """What Flume agents push: the receiver is a server that their avro sinks connect to.
 
         A batch of events is acknowledged once it's stored, so an agent sends again what wasn't. With
@@ -70,7 +70,7 @@ class FlumeUtils:
         maxBatchSize: int = 1000,
         parallelism: int = 5,
         bodyDecoder: Callable[[bytes], Any] = utf8_decoder,
-    ) -> DStream:
+    ) -> DStream[Any]:
         """What is pulled from Flume agents that run Spark's sink, `org.apache.spark.streaming.flume.sink.SparkSink`.
 
         Each batch of events is a transaction of the agent, committed once the batch is stored.
@@ -96,6 +96,6 @@ class FlumeUtils:
         return _events(ssc, receiver, bodyDecoder)
 
 
-def _events(ssc: StreamingContext, receiver: Receiver, decode: Callable[[bytes], Any]) -> DStream:
+def _events(ssc: StreamingContext, receiver: Receiver, decode: Callable[[bytes], Any]) -> DStream[Any]:
     check_function("bodyDecoder", decode)
     return ssc.receiverStream(receiver).map(lambda event: SparkFlumeEvent(event[0], decode(event[1])))

@@ -309,7 +309,7 @@ class KafkaInput(InputNode):
             self._watch.commit(positions, callback)
 
 
-class KafkaDStream(DStream):
+class KafkaDStream(DStream[Any]):
     """A direct stream. The RDDs that its first transform or foreachRDD is given are `KafkaRDD`s."""
 
     _node: KafkaInput

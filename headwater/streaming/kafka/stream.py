@@ -63,7 +63,7 @@ class KafkaUtils:
         storageLevel: StorageLevel = StorageLevel.MEMORY_AND_DISK_2,
         keyDecoder: Decoder = utf8_decoder,
         valueDecoder: Decoder = utf8_decoder,
-    ) -> DStream:
+    ) -> DStream[Any]:
         """A stream of (key, value) pairs that receivers of a consumer group get, each at least once.
 
         Offsets are committed to the group once records are stored; with `spark.streaming.receiver.writeAheadLog.enable`

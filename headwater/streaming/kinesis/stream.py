@@ -86,7 +86,7 @@ class KinesisUtils:
         stsAssumeRoleArn: str | None = None,
         stsSessionName: str | None = None,
         stsExternalId: str | None = None,
-    ) -> DStream:
+    ) -> DStream[Any]:
         """A stream of the records that a Kinesis stream gets, each at least once.
 
         All streams of one application name share the shards, also those of other programs. Keys that are given here
@@ -218,7 +218,7 @@ class KinesisInputDStreamBuilder:
         """Accepted for programs that set it: no metrics go to CloudWatch."""
         return self
 
-    def build(self) -> DStream:
+    def build(self) -> DStream[Any]:
         """The stream of the records' data, as bytes.
 
         Raises:
@@ -227,7 +227,7 @@ class KinesisInputDStreamBuilder:
         """
         return self._build(whole=False)
 
-    def buildWithMessageHandler(self, handler: Callable[[Record], Any]) -> DStream:
+    def buildWithMessageHandler(self, handler: Callable[[Record], Any]) -> DStream[Any]:
         """The stream of what `handler(record)` returns for each `Record`; it is called in tasks.
 
         Raises:
@@ -239,7 +239,7 @@ class KinesisInputDStreamBuilder:
             raise TypeError(f"handler must be a function of a Record, not {handler!r}")
         return self._build(whole=True).map(handler)
 
-    def _build(self, *, whole: bool) -> DStream:
+    def _build(self, *, whole: bool) -> DStream[Any]:
         ssc: StreamingContext = _required(self._ssc, "streamingContext")
         settings = KinesisSettings(
             app=_required(self._app, "checkpointAppName"),

@@ -53,6 +53,9 @@ class Counted(Node):
         counts: RDD[Any] = rdd.mapPartitions(_count)
         return counts if partitions == 1 else reduced(counts, operator.add)
 
+    def describe(self) -> str:
+        return "stream of count"
+
 
 class Reduced(Node):
     """One record a batch: all records combined; an empty batch stays empty."""
@@ -64,6 +67,9 @@ class Reduced(Node):
     def compute(self, time_ms: int) -> RDD[Any] | None:
         rdd = self.parents[0].rdd(time_ms)
         return None if rdd is None else reduced(rdd, self._function)
+
+    def describe(self) -> str:
+        return "stream of reduce"
 
 
 class Transformed(Node):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from headwater.streaming.dstream import DStream
 from headwater.streaming.graph import InputNode
@@ -11,8 +11,10 @@ if TYPE_CHECKING:
     from headwater.rdd import RDD
     from headwater.streaming.context import StreamingContext
 
+T = TypeVar("T")
 
-class ConstantInputDStream(DStream):
+
+class ConstantInputDStream(DStream[T]):
     """A stream whose every batch is the same RDD; cache that if it's costly. Mostly for tests, and to join with.
 
     Args:
@@ -24,7 +26,7 @@ class ConstantInputDStream(DStream):
         IllegalStateException: the context has started.
     """
 
-    def __init__(self, ssc: StreamingContext, rdd: RDD[Any]) -> None:
+    def __init__(self, ssc: StreamingContext, rdd: RDD[T]) -> None:
         from headwater.rdd import RDD
 
         if not isinstance(rdd, RDD):
