@@ -15,6 +15,8 @@ from headwater import SparkConf, SparkContext
 from headwater.streaming import StreamingContext
 from tests.servers import LEFT_OUT
 
+collect_ignore = ["programs"]  # programs for PySpark, which test_programs.py runs
+
 MASTERS = ["local", "local[2]", "local-cluster[2,1,512]"]
 
 # An example runs jobs, so there are few; their time says nothing about the code under test.
