@@ -30,7 +30,7 @@ LOOPBACK = "127.0.0.1"
 
 
 def migrated(source: str) -> str:
-    return re.sub(r"^((?:from|import) )pyspark", r"\1headwater", source, flags=re.M).replace("pyspark.__name__", "headwater.__name__")
+    return re.sub(r"^((?:from|import) )pyspark", r"\1headwater", source, flags=re.M)
 
 
 class Program:

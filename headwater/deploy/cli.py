@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from importlib import metadata
+from pathlib import Path
 
 import headwater
 
@@ -27,12 +28,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from headwater.errors import IllegalArgumentException
 
     try:
-        return _supervise(options) if options.command == "supervise" else _demo(options)
+        return int(options.run(options))
     except IllegalArgumentException as error:  # an option, or a setting of spark-defaults.conf
         print(f"headwater {options.command}: error: {error}", file=sys.stderr)
         return WRONG_USAGE
     except KeyboardInterrupt:  # before the demo began, or a second one while the first one's stop was under way
         return INTERRUPTED
+
+
+def _examples(options: argparse.Namespace) -> int:
+    from headwater.deploy import examples
+
+    try:
+        if options.directory is not None:
+            examples.copy(options.directory)
+            print(f"Copied to {options.directory}:")
+        for name, summary in examples.summaries().items():
+            print(f"  {name:34} {summary}")
+        if options.directory is None:
+            print("\n`headwater examples examples` copies them to the directory examples, where they are run from.")
+    except OSError as error:
+        print(f"headwater examples: error: {error}", file=sys.stderr)
+        return WRONG_USAGE
+    return 0
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -65,6 +83,16 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--seconds", type=_positive, metavar="N", help="end after so long (default: on Ctrl-C)")
     demo.add_argument("--rate", type=_positive, default=20.0, metavar="N", help="lines a second (default: 20)")
     demo.add_argument("--master", default="local[2]", help="where tasks run (default: local[2])")
+    demo.set_defaults(run=_demo)
+    examples = commands.add_parser(
+        "examples",
+        help="list the example programs, or copy them",
+        description="List the example programs that come with Headwater, or copy them to a directory.",
+    )
+    examples.add_argument(
+        "directory", type=Path, nargs="?", metavar="DIRECTORY", help="copy them there; it must not exist yet"
+    )
+    examples.set_defaults(run=_examples)
     _add_supervise(commands)
     return parser
 
@@ -80,6 +108,7 @@ def _add_supervise(commands: argparse._SubParsersAction[argparse.ArgumentParser]
         epilog="Options stand before PROGRAM; what follows it is the program's. Example: headwater supervise "
         "--log restarts.log app.py --topic clicks",
     )
+    supervise.set_defaults(run=_supervise)
     supervise.add_argument("program", metavar="PROGRAM", help="a Python script")
     supervise.add_argument("arguments", metavar="ARGUMENT", nargs=argparse.REMAINDER, help="the script's own")
     supervise.add_argument(

@@ -8,9 +8,10 @@ BATCH_S = 1
 
 WHAT_NEXT = """
 What to try next:
+  - get the example programs:      headwater examples examples
   - the same from your own text:   nc -lk 9999
                                    python examples/network_wordcount.py localhost 9999
-  - batch programs:                python examples/wordcount.py README.md
+  - batch programs:                python examples/wordcount.py
                                    python examples/pi.py
   - more workers, more lines:      headwater demo --master 'local[4]' --rate 10000
   - what programs can do:          docs/guide.md
