@@ -442,10 +442,10 @@ class SparkContext(WithJobProperties, WithHadoopInput):
     # -------------------------------------------------------------------------------------------- checkpoints
     def setCheckpointDir(self, dirName: str) -> None:
         """Set where RDD checkpoints go: a new directory below `dirName`, which all executors must be able to write."""
-        from headwater.filesystem import qualify, resolve
+        from headwater.filesystem import qualify, resolve_private
 
         self._check_running()
-        filesystem, resolved = resolve(dirName)
+        filesystem, resolved = resolve_private(dirName)
         directory = f"{resolved}/{uuid.uuid4()}"
         filesystem.make_directory(directory)
         self._checkpoint_dir = qualify(filesystem.openable(directory))

@@ -251,7 +251,7 @@ def _pid_file(path: str) -> Iterator[None]:
 def _locked(path: str) -> int:
     """A descriptor of the file at this path, made if need be, with our lock on it."""
     while True:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)  # no link leads us to another file
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.samestat(os.fstat(fd), os.stat(path)):

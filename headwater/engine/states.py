@@ -366,10 +366,10 @@ def decode_segment(data: bytes, path: str) -> tuple[int, Iterator[tuple[Any, Any
 
 
 def _write_file(path: str, data: bytes) -> None:
-    from headwater.filesystem import open_write, remove
+    from headwater.filesystem import create_private, remove
 
     try:
-        with open_write(path) as file:
+        with create_private(path) as file:
             file.write(data)
     except OSError:
         with contextlib.suppress(OSError):  # on a full disk others need the room

@@ -1,8 +1,8 @@
 """Paths and files: local ones with `os`, all others over the drivers of fsspec, by one set of functions.
 
-1. `base` says what is asked of a file system; `local` and `remote` are the two. `options` leads from a URL and the
-   application's settings to a driver; those of S3 and Azure are in `objects`. `retries` and `transfers` are what a
-   network needs.
+1. `base` says what is asked of a file system; `local` and `remote` are the two, and `private` is the local one for
+   files of Headwater's own. `options` leads from a URL and the application's settings to a driver; those of S3 and
+   Azure are in `objects`. `retries` and `transfers` are what a network needs.
 2. `paths` and `output` are what the rest of Headwater calls.
 """
 
@@ -27,6 +27,7 @@ from headwater.filesystem.local import LocalFileSystem
 from headwater.filesystem.options import configure, relevant
 from headwater.filesystem.output import OutputDirectory
 from headwater.filesystem.paths import (
+    create_private,
     exists,
     expand,
     is_local,
@@ -38,11 +39,13 @@ from headwater.filesystem.paths import (
     qualify,
     remove,
     resolve,
+    resolve_private,
     split_paths,
     sync,
     write_all,
     write_whole,
 )
+from headwater.filesystem.private import EVERYBODY, writers
 from headwater.filesystem.remote import RemoteFileSystem
 from headwater.filesystem.retries import TruncatedReadError
 
@@ -50,6 +53,7 @@ __all__ = [
     "CODECS",
     "CODEC_EXTENSIONS",
     "CODEC_PACKAGE",
+    "EVERYBODY",
     "Entry",
     "FileAlreadyExistsException",
     "FileStatus",
@@ -62,6 +66,7 @@ __all__ = [
     "TruncatedReadError",
     "codec_name",
     "configure",
+    "create_private",
     "exists",
     "expand",
     "is_compressed",
@@ -76,9 +81,11 @@ __all__ = [
     "relevant",
     "remove",
     "resolve",
+    "resolve_private",
     "split_paths",
     "sync",
     "write_all",
     "write_whole",
+    "writers",
     "zstandard",
 ]

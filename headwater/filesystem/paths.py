@@ -18,6 +18,7 @@ from headwater.filesystem.base import Entry, FileStatus, FileSystem, InvalidInpu
 from headwater.filesystem.compression import decompressed
 from headwater.filesystem.local import LocalFileSystem
 from headwater.filesystem.options import is_url
+from headwater.filesystem.private import PrivateFileSystem
 from headwater.filesystem.remote import RemoteFileSystem
 from headwater.filesystem.transfers import REQUESTS_MAX, RangedReader, pool
 
@@ -26,7 +27,7 @@ T = TypeVar("T")
 _GLOB = re.compile(r"[*?\[{]")
 _FIRST_BRACES = re.compile(r"\{([^{}]*)\}")
 
-_local = LocalFileSystem()
+_local, _private = LocalFileSystem(), PrivateFileSystem()
 
 
 def resolve(path: str) -> tuple[FileSystem, str]:
@@ -43,6 +44,12 @@ def resolve(path: str) -> tuple[FileSystem, str]:
         remote = RemoteFileSystem(path)
         return remote, remote.path
     return _local, os.path.abspath(path)
+
+
+def resolve_private(path: str) -> tuple[FileSystem, str]:
+    """As `resolve`, for files of Headwater's own: those on this machine are for their owner alone."""
+    filesystem, resolved = resolve(path)
+    return _private if filesystem is _local else filesystem, resolved
 
 
 def qualify(path: str) -> str:
@@ -220,18 +227,26 @@ def _nothing() -> None:
 # ------------------------------------------------------------------------------------------------ output
 def open_write(path: str) -> BinaryIO:
     """A new or emptied file to write, buffered. Over a network it appears, whole, when it is closed."""
-    filesystem, resolved = resolve(path)
+    return _buffered(*resolve(path))
+
+
+def create_private(path: str) -> BinaryIO:
+    """As `open_write`, for a file of Headwater's own: one on this machine is for its owner alone."""
+    return _buffered(*resolve_private(path))
+
+
+def _buffered(filesystem: FileSystem, resolved: str) -> BinaryIO:
     file = filesystem.open(resolved, "wb")
     return cast(BinaryIO, io.BufferedWriter(file)) if isinstance(file, io.RawIOBase) else file
 
 
 def write_whole(path: str, content: bytes) -> None:
-    """Write a file that appears when it's whole and durable, instead of another one.
+    """Write a file of Headwater's own that appears when it's whole and durable, instead of another one.
 
     Raises:
         OSError: it can't be written; what was there stays.
     """
-    filesystem, target = resolve(path)
+    filesystem, target = resolve_private(path)
     if not filesystem.renames:
         with filesystem.open(target, "wb") as file:
             write_all(file, content)

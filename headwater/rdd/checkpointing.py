@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from headwater.engine.lineage import Dataset, Records, StoredBlocks
 from headwater.errors import SparkException
-from headwater.filesystem import open_raw, open_write, qualify, resolve
+from headwater.filesystem import create_private, open_raw, qualify, resolve_private
 from headwater.rdd import functions
 from headwater.serializers import dump_records
 from headwater.taskcontext import TaskContext
@@ -54,7 +54,7 @@ def write(
 ) -> None:
     """Compute an RDD into a checkpoint directory by a job of its own, then cut its lineage."""
     path = f"{directory}/rdd-{rdd.dataset_id}"
-    filesystem, resolved = resolve(path)
+    filesystem, resolved = resolve_private(path)
     with suppress(FileExistsError):  # an attempt of before that failed half-way
         filesystem.make_directory(resolved)
     path = filesystem.openable(resolved)
@@ -97,12 +97,12 @@ def _write_part(directory: str, partition: int, records: Iterator[Any]) -> str:
     task = TaskContext.get()
     attempt = task.taskAttemptId() if task is not None else 0
     part = f"{directory}/part-{partition:05d}"
-    filesystem, target = resolve(part)
+    filesystem, target = resolve_private(part)
     if not filesystem.renames:  # what is written appears when it's whole
         _write_records(part, records)
         return part
     hidden = f"{directory}/.part-{partition:05d}-{attempt}"
-    source = resolve(hidden)[1]
+    source = resolve_private(hidden)[1]
     try:
         _write_records(hidden, records)
         filesystem.rename(source, target)
@@ -113,7 +113,7 @@ def _write_part(directory: str, partition: int, records: Iterator[Any]) -> str:
 
 
 def _write_records(path: str, records: Iterator[Any]) -> None:
-    with open_write(path) as file:
+    with create_private(path) as file:
         file.write(_MAGIC)
         while batch := list(islice(records, _BATCH)):
             file.write(dump_records(batch))

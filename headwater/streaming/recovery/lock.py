@@ -1,15 +1,21 @@
-"""The lock on a directory for checkpoints: two drivers at once would lose each other's data."""
+"""The lock on a directory for checkpoints: two drivers at once would lose each other's data.
+
+What is in the directory is unpickled: so who else can write to it is looked at before.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
 from collections.abc import Callable
 from typing import Protocol
 
 from headwater import filesystem
 from headwater.streaming.recovery.lease import Lease, in_use, this_process
+
+logger = logging.getLogger("headwater.streaming.recovery")
 
 FILE = "driver.lock"
 
@@ -38,15 +44,53 @@ def lock_directory(directory: str) -> DirectoryLock:
         directory: is made if it isn't there.
 
     Raises:
-        IllegalStateException: another driver holds it.
+        IllegalStateException: another driver holds it, or it can't be trusted.
     """
-    system, path = filesystem.resolve(directory)
+    system, path = filesystem.resolve_private(directory)
     if not system.is_directory(path):
         with contextlib.suppress(FileExistsError):
             system.make_directory(path)
     if isinstance(system, filesystem.LocalFileSystem):
+        _check_writers(directory, path)
         return FileLock(directory, os.path.join(path, FILE))
     return Lease(path)
+
+
+def _check_writers(directory: str, path: str) -> None:
+    """Look who else can write to a local directory, and so have the next driver run code of theirs.
+
+    A warning is all, where it may be meant so: a group may be trusted, and some file systems know no permissions.
+
+    Args:
+        directory: for checkpoints, for messages.
+        path: of the directory.
+
+    Raises:
+        IllegalStateException: everybody can, and it isn't ours, or something in it is somebody else's.
+    """
+    others = filesystem.writers(path)
+    if others is None:
+        return
+    danger = f"{others} can write to the checkpoint directory {directory}, and so have this program run any code"
+    if others == filesystem.EVERYBODY:
+        stranger = path if os.stat(path).st_uid != os.geteuid() else _entry_of_another(path)
+        if stranger is not None:
+            raise IllegalStateException(
+                f"{danger}; {stranger} isn't this user's. Use a directory of this program's own, which may be one "
+                "below it."
+            )
+    logger.warning("%s. Take that from them: chmod go-w %s", danger, path)
+
+
+def _entry_of_another(path: str) -> str | None:
+    """What somebody else, who isn't root, has put into a directory."""
+    for directory, directories, files in os.walk(path):
+        for name in (*directories, *files):
+            entry = os.path.join(directory, name)
+            with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+                if os.lstat(entry).st_uid not in (os.geteuid(), 0):
+                    return entry
+    return None
 
 
 class FileLock:
@@ -62,7 +106,7 @@ class FileLock:
 
     def __init__(self, directory: str, path: str) -> None:
         self._file: int | None = None
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

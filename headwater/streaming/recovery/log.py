@@ -164,7 +164,7 @@ class LogWriter:
         self.directory = directory
         self._settings = settings or LogSettings()
         self._clock = clock or SystemClock()
-        self._system, self._path = filesystem.resolve(directory)
+        self._system, self._path = filesystem.resolve_private(directory)
         _make_directory(self._system, self._path, sync=self._settings.sync)
         self._number = max((name.number for name, _ in _segments(directory)), default=0)
         self._id = os.urandom(4).hex()

@@ -34,7 +34,7 @@ class StoredVersions:
 
     def make(self, epoch: str) -> None:
         """Make the directory for the segments of this run."""
-        system, path = filesystem.resolve(f"{self.directory}/{epoch}")
+        system, path = filesystem.resolve_private(f"{self.directory}/{epoch}")
         if not system.is_directory(path):
             system.make_directory(path)
 
