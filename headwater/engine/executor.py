@@ -16,7 +16,6 @@ import selectors
 import shutil
 import socket
 import subprocess
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -26,6 +25,7 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from headwater import broadcast, filesystem
+from headwater.engine import interpreter
 from headwater.engine.blocks import BlockStore, Places
 from headwater.engine.events import BlocksDropped, ExecutorLeft, TaskEnded, TaskFailure, TaskReply, TaskSpec
 from headwater.engine.loop import mark_interruptible
@@ -569,13 +569,11 @@ class _Warden:
 
     def __init__(self, lock_fds: tuple[int, ...], first_message: object) -> None:
         self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        environment = {**os.environ, "PYTHONHASHSEED": "0", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-        command = [sys.executable, "-m", "headwater.engine.warden", str(theirs.fileno()), *map(str, lock_fds)]
         self._process = subprocess.Popen(
-            command,
+            interpreter.command("headwater.engine.warden", str(theirs.fileno()), *map(str, lock_fds)),
             stdin=subprocess.DEVNULL,
             pass_fds=(theirs.fileno(), *lock_fds),
-            env=environment,
+            env={**interpreter.environment(), "PYTHONHASHSEED": "0"},
             start_new_session=True,  # only the driver sees Ctrl-C
         )
         theirs.close()

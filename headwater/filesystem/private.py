@@ -13,7 +13,6 @@ from typing import BinaryIO, cast
 
 from headwater.filesystem.local import LocalFileSystem
 
-
 EVERYBODY, ITS_GROUP = "everybody", "its group"
 
 

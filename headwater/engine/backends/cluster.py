@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import pickle
 import queue
 import secrets
@@ -19,7 +18,7 @@ import threading
 from itertools import count
 from typing import Any
 
-from headwater.engine import wire
+from headwater.engine import interpreter, wire
 from headwater.engine.backends.protocol import ExecutorHandle, Post
 from headwater.engine.events import ExecutorJoined, ExecutorLeft, TaskSpec
 from headwater.engine.executor import Executor, ExecutorSettings
@@ -94,9 +93,9 @@ class ClusterBackend:
             executor_id = str(next(self._ids))
             settings = self._settings._replace(executor_id=executor_id, secret=self._secret)
             process = subprocess.Popen(
-                [sys.executable, "-m", "headwater.engine.backends.cluster"],
+                interpreter.command("headwater.engine.backends.cluster"),
                 stdin=subprocess.PIPE,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+                env=interpreter.environment(),
                 start_new_session=True,  # only the driver sees Ctrl-C
             )
             self._processes[executor_id] = process

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from headwater import filesystem
+from headwater.errors import IllegalStateException
 from headwater.streaming.recovery.lease import Lease, in_use, this_process
 
 logger = logging.getLogger("headwater.streaming.recovery")
