@@ -2,7 +2,8 @@
 
 Received data, cached partitions, shuffle outputs and broadcasts are all blocks. A block's first byte is its codec. A
 block is written under a temporary name and renamed, so that whoever finds it finds all of it; it outlives the worker
-that wrote it. Memory means a memory file system where there is one; disk means `spark.local.dir`.
+that wrote it. Memory means a memory file system where there is one; disk means `spark.local.dir`. What memory takes no
+more goes to disk, if it may.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
+from headwater.engine.scratch import free_bytes
 from headwater.errors import SparkException
 from headwater.serializers import dump_records, load_records
 
@@ -80,19 +82,59 @@ def _text_lines(piece: bytes) -> list[str]:
 
 
 # ------------------------------------------------------------------------------------------------ the files
+class NoSpace(SparkException):
+    """A place takes no more."""
+
+
+class Placed(NamedTuple):
+    """A block that was written: its size in bytes, and where it is."""
+
+    size: int
+    in_memory: bool
+
+
 @dataclass(frozen=True)
 class Places:
     """Where an executor's blocks are files: picklable, so that its workers can write and read them."""
 
     memory: str
     disk: str
+    reserve: int = 0  # bytes of the memory file system that stay free, for what others have there
 
     def make(self) -> None:
         for path in {self.memory, self.disk}:
             os.makedirs(path, mode=0o700, exist_ok=True)
 
+    def takes(self, size: int) -> bool:
+        """Whether memory has room for so many bytes. Asks the file system, which has other users, and costs 2 us."""
+        return not self.reserve or free_bytes(self.memory) >= self.reserve + size
+
+    def place(
+        self, block_id: str, pieces: Sequence[bytes | memoryview], *, use_memory: bool, use_disk: bool
+    ) -> Placed:
+        """Write a block to memory, or to disk if memory may not be used or takes no more.
+
+        Raises:
+            NoSpace: no place that may be used takes it.
+        """
+        if use_memory and (not use_disk or self.takes(sum(map(len, pieces)))):
+            try:
+                return Placed(self.write(block_id, pieces, in_memory=True), in_memory=True)
+            except NoSpace:
+                if not use_disk:
+                    raise
+        return Placed(self.write(block_id, pieces, in_memory=False), in_memory=False)
+
+    def in_memory(self, block_id: str) -> bool:
+        """Whether a block that is here is in memory."""
+        return os.path.exists(os.path.join(self.memory, block_id))
+
     def write(self, block_id: str, pieces: Iterable[bytes | memoryview], *, in_memory: bool) -> int:
-        """Write a block; returns its size in bytes. A full disk raises, and leaves nothing behind."""
+        """Write a block to one place; returns its size in bytes.
+
+        Raises:
+            NoSpace: that is full. Nothing is left behind.
+        """
         path = os.path.join(self.memory if in_memory else self.disk, block_id)
         temporary = f"{path}.{os.getpid()}.{threading.get_ident()}.tmp"
         size = 0
@@ -108,7 +150,7 @@ class Places:
             if os.path.exists(temporary):
                 os.unlink(temporary)
             if error.errno in _DISK_FULL:
-                raise SparkException(
+                raise NoSpace(
                     f"no space left on {os.path.dirname(path)} for block {block_id}: free some, or point "
                     "spark.local.dir to a larger disk"
                 ) from error
@@ -159,12 +201,19 @@ class _Held:
     evictable: bool
 
 
+class Put(NamedTuple):
+    """What came of a block that was put."""
+
+    in_memory: bool
+    dropped: list[str]  # the blocks that were dropped for it
+
+
 class BlockStore:
     """The index of an executor's blocks: what is where, how much memory it takes, what must leave.
 
-    Any thread may call it: one lock guards the index. Past `memory_limit` the blocks used longest ago leave memory:
-    those that may are moved to disk, cached partitions at a memory-only level are dropped (and computed anew when they
-    are needed); the others stay, since nothing could bring them back.
+    Any thread may call it: one lock guards the index. Past `memory_limit`, or when the memory file system is nearly
+    full, the blocks used longest ago leave memory: those that may are moved to disk, cached partitions at a memory-only
+    level are dropped (and computed anew when they are needed); the others stay, since nothing could bring them back.
     """
 
     def __init__(self, places: Places, memory_limit: int) -> None:
@@ -173,40 +222,68 @@ class BlockStore:
         self._lock = threading.RLock()
         self._held: OrderedDict[str, _Held] = OrderedDict()  # by last use, oldest first
         self._memory_used = 0  # the sum of the sizes of what is held in memory
+        self._warned = False  # that the memory file system is nearly full
         places.make()
 
     def put(
         self, block_id: str, pieces: Sequence[bytes | memoryview], *, use_memory: bool, use_disk: bool, evictable: bool
-    ) -> list[str]:
-        """Write a block and return the ids of those that were dropped for it."""
-        in_memory = use_memory and not (use_disk and sum(map(len, pieces)) > self._memory_limit)
-        size = self._places.write(block_id, pieces, in_memory=in_memory)
-        return self.added(block_id, size, in_memory=in_memory, use_disk=use_disk, evictable=evictable)
+    ) -> Put:
+        """Write a block; one that nothing could bring back goes to disk when memory is full, whatever its level.
 
-    def added(self, block_id: str, size: int, *, in_memory: bool, use_disk: bool, evictable: bool) -> list[str]:
+        Raises:
+            NoSpace: no place that it may be in takes it.
+        """
+        fits = not use_disk or sum(map(len, pieces)) <= self._memory_limit
+        placed = self._places.place(
+            block_id, pieces, use_memory=use_memory and fits, use_disk=use_disk or not evictable
+        )
+        dropped = self.added(block_id, *placed, use_disk=use_disk, evictable=evictable)
+        return Put(placed.in_memory, dropped)
+
+    def added(self, block_id: str, size: int, in_memory: bool, *, use_disk: bool, evictable: bool) -> list[str]:
         """A worker wrote this block; returns the ids of the blocks that were dropped to make room."""
         with self._lock:
             before = self._held.get(block_id)
             self._forget(block_id)
             if before is not None and before.in_memory != in_memory:
-                _unlink(self._file(block_id, before))
+                if os.path.exists(self._file(block_id, in_memory)):
+                    _unlink(self._file(block_id, before.in_memory))
+                else:
+                    in_memory = before.in_memory  # it was moved after the worker had found it there
             self._held[block_id] = _Held(size, in_memory, use_disk, evictable)
             if in_memory:
                 self._memory_used += size
             return self._make_room()
 
     def _make_room(self) -> list[str]:
-        dropped = []
-        if self._memory_used > self._memory_limit:
-            for block_id, held in list(self._held.items()):
-                if self._memory_used <= self._memory_limit:
-                    break
-                if held.in_memory and held.may_move_to_disk:
-                    self._move_to_disk(block_id, held)
-                elif held.in_memory and held.evictable:
-                    self.remove([block_id])
-                    dropped.append(block_id)
+        dropped: list[str] = []
+        if not self._is_full():
+            return dropped
+        for block_id, held in list(self._held.items()):
+            if not (held.in_memory and (held.may_move_to_disk or held.evictable)):
+                continue
+            if held.may_move_to_disk:
+                self._move_to_disk(block_id, held)
+            else:
+                self.remove([block_id])
+                dropped.append(block_id)
+            if not self._is_full():
+                break
         return dropped
+
+    def _is_full(self) -> bool:
+        """Whether something must leave memory: before the file system takes no more, so that what is new goes there."""
+        if self._memory_used > self._memory_limit:
+            return True
+        scarce = not self._places.takes(self._places.reserve)
+        if scarce and not self._warned:
+            self._warned = True
+            log.warning(
+                "the memory file system of %s is nearly full: blocks go to disk, or are dropped and computed again if "
+                "they are kept in memory only. Make it larger (docker run --shm-size), or see what else is there",
+                self._places.memory,
+            )
+        return scarce
 
     def _move_to_disk(self, block_id: str, held: _Held) -> None:
         """Move a block; if the disk takes no more, that is logged and the block stays where it is."""
@@ -239,10 +316,10 @@ class BlockStore:
                 held = self._held.get(block_id)
                 self._forget(block_id)
                 if held is not None:
-                    _unlink(self._file(block_id, held))
+                    _unlink(self._file(block_id, held.in_memory))
 
-    def _file(self, block_id: str, held: _Held) -> str:
-        return os.path.join(self._places.memory if held.in_memory else self._places.disk, block_id)
+    def _file(self, block_id: str, in_memory: bool) -> str:
+        return os.path.join(self._places.memory if in_memory else self._places.disk, block_id)
 
     def remove_prefix(self, prefix: str) -> None:
         """Remove every block whose id starts so."""

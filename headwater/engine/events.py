@@ -42,6 +42,7 @@ class MapOutput(NamedTuple):
 
     parts: tuple[tuple[Segment, ...], ...]
     blocks: tuple[tuple[str, int], ...] = ()
+    on_disk: tuple[str, ...] = ()  # the ids of those that aren't in memory
 
 
 class Caching(NamedTuple):

@@ -31,7 +31,7 @@ from headwater.engine.events import BlocksDropped, ExecutorLeft, TaskEnded, Task
 from headwater.engine.loop import mark_interruptible
 from headwater.engine.peers import BlockServer
 from headwater.engine.receivers import Receivers
-from headwater.engine.scratch import ScratchDirectory, free_bytes, local_root, memory_root
+from headwater.engine.scratch import ScratchDirectory, free_bytes, local_root, memory_root, total_bytes
 from headwater.engine.task import Programs, TaskKilled, TaskRunner
 from headwater.engine.warden import signal_text
 from headwater.engine.wire import Channel
@@ -42,8 +42,10 @@ log = logging.getLogger(__name__)
 # Workers that die before their first task is done: after so many in a row something is wrong with the machine.
 FRUITLESS_WORKERS_MAX = 10
 WARDEN_STOP_SECONDS = 5.0
-# Of what is free in the memory file system, which others use as well.
+# Of the memory file system, for all executors of an application on this host.
 MEMORY_SHARE_MAX = 0.75
+# What stays free there: a part of it, or so many bytes; others use it as well.
+MEMORY_RESERVE_PART, MEMORY_RESERVE_MAX = 16, 64 << 20
 # Turns of a loop in each of which the interpreter looks for an exception that was thrown into the thread.
 _LOOKS = 100
 
@@ -58,6 +60,7 @@ class ExecutorSettings(NamedTuple):
     secret: bytes
     local_dir: str | None
     store_limit: int  # of blocks in memory
+    executors_on_host: int  # which share what memory file system there is
     worker_memory: int
     inline_limit: int
     result_limit: int
@@ -99,9 +102,16 @@ class Executor:
         self._disk = ScratchDirectory(local_root(settings.local_dir))
         memory = memory_root()
         self._memory = ScratchDirectory(memory) if memory else self._disk
-        limit = min(settings.store_limit, int(free_bytes(self._memory.path) * MEMORY_SHARE_MAX))
-        self.places = Places(os.path.join(self._memory.path, "memory"), os.path.join(self._disk.path, "disk"))
-        self.store = BlockStore(self.places, limit)
+        room, reserve = free_bytes(self._disk.path), 0
+        if memory:
+            # Of the whole: what others have there now may go, and what they will have is looked at with each block.
+            room = total_bytes(memory)
+            reserve = min(room // MEMORY_RESERVE_PART, MEMORY_RESERVE_MAX)
+        share = int(room * MEMORY_SHARE_MAX) // settings.executors_on_host
+        self.places = Places(
+            os.path.join(self._memory.path, "memory"), os.path.join(self._disk.path, "disk"), reserve=reserve
+        )
+        self.store = BlockStore(self.places, min(settings.store_limit, share))
         self.files = os.path.join(self._disk.path, "files")
         os.makedirs(self.files)
         self._worker_settings = WorkerSettings(
@@ -250,13 +260,14 @@ class Executor:
             dropped += self.store.added(
                 stored.block_id,
                 stored.size,
-                in_memory=stored.in_memory,
+                stored.in_memory,
                 use_disk=stored.use_disk,
                 evictable=True,
             )
         if spec is not None and reply.failure is None and spec.shuffle_id >= 0:
             for block_id, size in reply.value.blocks:
-                self.store.added(block_id, size, in_memory=True, use_disk=True, evictable=False)
+                in_memory = block_id not in reply.value.on_disk
+                self.store.added(block_id, size, in_memory, use_disk=True, evictable=False)
         if spec is not None and spec.cached:
             self.store.used(ref.block_id for ref in spec.cached.values())
         with self._lock:

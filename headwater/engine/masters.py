@@ -96,6 +96,7 @@ def _settings(master: Master, conf: SparkConf, directory: str) -> ExecutorSettin
         secret=b"",
         local_dir=conf.get("spark.local.dir"),
         store_limit=int(memory * conf.read("spark.memory.fraction")),
+        executors_on_host=master.executors,
         worker_memory=conf.read("spark.python.worker.memory"),
         inline_limit=conf.read("headwater.shuffle.inlineLimit"),
         result_limit=conf.read("spark.driver.maxResultSize") or sys.maxsize,

@@ -171,9 +171,11 @@ class Receivers:
         executor, size = self.executor, sum(map(len, pieces))
         in_memory = self._reserve(block_id, size, level)
         try:
-            executor.store.put(
+            put = executor.store.put(
                 block_id, pieces, use_memory=in_memory, use_disk=level.useDisk or not in_memory, evictable=False
             )
+            if put.in_memory != in_memory:
+                self._moved(block_id, size, put.in_memory)
         except BaseException:
             self.removed([block_id])
             raise
@@ -183,15 +185,17 @@ class Receivers:
     def _reserve(self, block_id: str, size: int, level: StorageLevel) -> bool:
         """Wait for room and enter the block into the books; returns whether it goes to memory.
 
-        A block larger than a limit is let in when nothing else is there, so that it can't wait for ever.
+        A block larger than a limit is let in when nothing else is there, so that it can't wait for ever. Where the
+        memory file system takes no more, the disk is used whatever the level: nothing could bring the block back.
         """
         settings = self.executor.settings
         with self._room:
             while not self._closing:
-                in_memory = level.useMemory and (
+                takes = self.executor.places.takes(size)
+                in_memory = (level.useMemory and takes) and (
                     not self._memory_bytes or self._memory_bytes + size <= settings.received_memory
                 )
-                on_disk = level.useDisk and (
+                on_disk = (level.useDisk or not takes) and (
                     not self._disk_bytes or self._disk_bytes + size <= settings.received_disk
                 )
                 if in_memory or on_disk:
@@ -206,6 +210,15 @@ class Receivers:
             self._memory_bytes += size
         else:
             self._disk_bytes += size
+
+    def _moved(self, block_id: str, size: int, in_memory: bool) -> None:
+        """A block isn't where there was room for it: the memory file system was filled meanwhile."""
+        with self._room:
+            if block_id in self._sizes:
+                self._sizes[block_id] = (size, in_memory)
+                self._count(-size, not in_memory)
+                self._count(size, in_memory)
+                self._room.notify_all()
 
     def removed(self, block_ids: Sequence[str]) -> None:
         """These blocks are needed no more: there is room again."""

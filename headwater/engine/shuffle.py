@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from headwater.engine.blocks import Placed
 from headwater.engine.events import MapOutput, Segment
 from headwater.serializers import dump_records
 
@@ -17,8 +18,8 @@ class BlockWriter(Protocol):
 
     inline_limit: int
 
-    def write(self, block_id: str, pieces: list[bytes], *, in_memory: bool) -> int:
-        """Write a block; returns its size in bytes."""
+    def write(self, block_id: str, pieces: list[bytes], *, use_memory: bool, use_disk: bool) -> Placed:
+        """Write a block to memory, or to disk if memory may not be used or takes no more."""
 
 
 class ShuffleWriter:
@@ -33,6 +34,7 @@ class ShuffleWriter:
         self._parts: list[list[Segment]] = [[] for _ in range(partitions)]
         self._inline_bytes = 0
         self._blocks = 0
+        self._on_disk: list[str] = []  # those blocks that memory didn't take
 
     def add(self, buckets: list[list[Any]]) -> None:
         """Take the pairs of each reduce partition."""
@@ -49,7 +51,8 @@ class ShuffleWriter:
     def _flush(self, pieces: list[bytes]) -> None:
         block_id = f"{self._block_id}_{self._blocks}"
         self._blocks += 1
-        self._target.write(block_id, pieces, in_memory=True)
+        if not self._target.write(block_id, pieces, use_memory=True, use_disk=True).in_memory:
+            self._on_disk.append(block_id)
         offset = 0
         for part, piece in zip(self._parts, pieces, strict=True):
             if piece:
@@ -64,5 +67,7 @@ class ShuffleWriter:
                 if segment.data is None:
                     sizes[int(segment.block_id.rpartition("_")[2])] += segment.length
         return MapOutput(
-            tuple(map(tuple, self._parts)), tuple((f"{self._block_id}_{i}", size) for i, size in enumerate(sizes))
+            tuple(map(tuple, self._parts)),
+            tuple((f"{self._block_id}_{i}", size) for i, size in enumerate(sizes)),
+            tuple(self._on_disk),
         )

@@ -21,7 +21,7 @@ from zlib import crc32
 
 from headwater import accumulators
 from headwater.engine import fusion
-from headwater.engine.blocks import decode, encode_records
+from headwater.engine.blocks import NoSpace, Placed, decode, encode_records
 from headwater.engine.events import (
     Caching,
     MapOutput,
@@ -67,8 +67,15 @@ class Surroundings(Protocol):
     def read(self, block_id: str, locations: tuple[str, ...], offset: int = 0, length: int = -1) -> bytes | None:
         """A block's bytes from here or from one of the executors that have it; None if none has."""
 
-    def write(self, block_id: str, pieces: list[bytes], *, in_memory: bool) -> int:
-        """Write a block here; returns its size in bytes."""
+    def write(self, block_id: str, pieces: list[bytes], *, use_memory: bool, use_disk: bool) -> Placed:
+        """Write a block here, to memory, or to disk if memory may not be used or takes no more.
+
+        Raises:
+            NoSpace: no place that may be used takes it.
+        """
+
+    def in_memory(self, block_id: str) -> bool:
+        """Whether a block that is here is in memory."""
 
     def replicate(self, block_id: str, pieces: list[bytes], copies: int, *, in_memory: bool) -> tuple[str, ...]:
         """Put copies on other executors; returns the ids of those that took one."""
@@ -231,7 +238,8 @@ class Task:
         data = self._surroundings.read(block_id, ref.locations if ref else ())
         if data is not None:
             if ref is None:  # written by a task that died before it could say so
-                self._report_kept(block_id, len(data), caching, ())
+                placed = Placed(len(data), self._surroundings.in_memory(block_id))
+                self._report_kept(block_id, placed, caching, ())
             return decode(data)
         if ref is not None:
             raise CacheMissed(block_id)  # the inputs for computing it were not sent
@@ -241,17 +249,23 @@ class Task:
 
     def _keep(self, block_id: str, records: list[Any], caching: Caching) -> None:
         pieces = [encode_records(records, compress=self._surroundings.compress)]
-        size = self._surroundings.write(block_id, pieces, in_memory=caching.use_memory)
+        use_memory, use_disk = caching.use_memory, caching.use_disk
+        try:
+            placed = self._surroundings.write(block_id, pieces, use_memory=use_memory, use_disk=use_disk)
+        except NoSpace:
+            if use_disk:
+                raise
+            return  # memory is full: it's computed again when it's needed
         copies: tuple[str, ...] = ()
         if caching.replication > 1:
             copies = self._surroundings.replicate(
                 block_id, pieces, caching.replication - 1, in_memory=caching.use_memory
             )
-        self._report_kept(block_id, size, caching, copies)
+        self._report_kept(block_id, placed, caching, copies)
 
-    def _report_kept(self, block_id: str, size: int, caching: Caching, copies: tuple[str, ...]) -> None:
+    def _report_kept(self, block_id: str, placed: Placed, caching: Caching, copies: tuple[str, ...]) -> None:
         where = (self._surroundings.executor_id, *copies)
-        self._stored.append(StoredBlock(block_id, size, where, caching.use_memory, caching.use_disk))
+        self._stored.append(StoredBlock(block_id, placed.size, where, placed.in_memory, caching.use_disk))
 
     def report_version(self, stored: StoredVersion) -> None:
         """Tell the driver, with the reply, that a version of a state was stored."""

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from headwater import broadcast, filesystem
 from headwater.engine import wire
-from headwater.engine.blocks import Places
+from headwater.engine.blocks import Placed, Places
 from headwater.engine.states import LiveStates
 from headwater.engine.task import TaskRunner, reply_bytes
 from headwater.files import SparkFiles
@@ -69,8 +69,11 @@ class ExecutorSurroundings:
                     return answer
         return None
 
-    def write(self, block_id: str, pieces: list[bytes], *, in_memory: bool) -> int:
-        return self._places.write(block_id, pieces, in_memory=in_memory)
+    def write(self, block_id: str, pieces: list[bytes], *, use_memory: bool, use_disk: bool) -> Placed:
+        return self._places.place(block_id, pieces, use_memory=use_memory, use_disk=use_disk)
+
+    def in_memory(self, block_id: str) -> bool:
+        return self._places.in_memory(block_id)
 
     def replicate(self, block_id: str, pieces: list[bytes], copies: int, *, in_memory: bool) -> tuple[str, ...]:
         taken: list[str] = []

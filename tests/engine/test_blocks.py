@@ -162,9 +162,9 @@ class Store:
     def put(
         self, block: str, size: int, *, disk: bool = False, memory: bool = True, evictable: bool = True
     ) -> list[str]:
-        dropped = self.store.put(block, [block.encode() * size], use_memory=memory, use_disk=disk, evictable=evictable)
+        put = self.store.put(block, [block.encode() * size], use_memory=memory, use_disk=disk, evictable=evictable)
         self.store.check()
-        return dropped
+        return put.dropped
 
     def holds(self, block: str, size: int) -> bool:
         return self.store.get(block) == block.encode() * size

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from headwater import accumulators
-from headwater.engine.blocks import Places, decode, encode_records, text_block
+from headwater.engine.blocks import Placed, Places, decode, encode_records, text_block
 from headwater.engine.events import MapOutput, Segment, StoredBlock, TaskReply, TaskSpec
 from headwater.engine.lineage import (
     Action,
@@ -64,8 +64,11 @@ class Surroundings:
         data = self.here.read(block_id, offset, length)
         return self.there.read(block_id, offset, length) if data is None and "b" in locations else data
 
-    def write(self, block_id: str, pieces: list[bytes], *, in_memory: bool) -> int:
-        return self.here.write(block_id, pieces, in_memory=in_memory)
+    def write(self, block_id: str, pieces: list[bytes], *, use_memory: bool, use_disk: bool) -> Placed:
+        return self.here.place(block_id, pieces, use_memory=use_memory, use_disk=use_disk)
+
+    def in_memory(self, block_id: str) -> bool:
+        return self.here.in_memory(block_id)
 
     def replicate(self, block_id: str, pieces: list[bytes], copies: int, *, in_memory: bool) -> tuple[str, ...]:
         self.there.write(block_id, pieces, in_memory=in_memory)
@@ -421,9 +424,14 @@ def test_kept_partition_is_read_and_not_computed(around: Surroundings, where: st
     assert reply.stored == ()
 
 
-def test_partition_that_another_task_has_just_kept_here_is_read(around: Surroundings) -> None:
-    around.here.write("rdd_77_0", [encode_records(["kept"])], in_memory=True)
-    assert result(around, kept(source([1]), StorageLevel.MEMORY_ONLY)) == ["kept"]
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_partition_that_another_task_has_just_kept_here_is_read_and_reported_where_it_is(
+    around: Surroundings, in_memory: bool
+) -> None:
+    around.here.write("rdd_77_0", [encode_records(["kept"])], in_memory=in_memory)
+    reply = run(around, kept(source([1]), StorageLevel.MEMORY_AND_DISK))
+    assert loads(reply.value) == ["kept"]
+    assert [stored.in_memory for stored in reply.stored] == [in_memory]
 
 
 def test_kept_partition_that_is_gone_is_reported(around: Surroundings) -> None:
