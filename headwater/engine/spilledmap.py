@@ -40,8 +40,12 @@ class SpilledMap:
         self._length = 0
         self._uncommitted = 0
         self._changes = 0  # of keys that were added or removed, ever: readers notice that the ground moves
-        for key, entry in entries.items():
-            self[key] = entry
+        try:
+            for key, entry in entries.items():
+                self[key] = entry
+        except BaseException:  # others need the room on a full disk
+            self.close()
+            raise
 
     def __len__(self) -> int:
         return self._length
@@ -96,6 +100,17 @@ class SpilledMap:
                         "of the state, so that older batches of it are kept"
                     )
 
+    def _commit(self) -> None:
+        import lmdb
+
+        try:
+            self._transaction.commit()
+        except lmdb.Error as error:
+            raise SparkException(
+                f"the state on disk in {self._path} can't be written ({error}): if the disk is full, free some, or "
+                "point spark.local.dir to a larger one"
+            ) from error
+
     def close(self) -> None:
         """Remove it."""
         self._transaction.abort()
@@ -114,7 +129,7 @@ class SpilledMap:
         self._changes += 1
         self._uncommitted += 1
         if self._uncommitted >= _CHANGES_PER_COMMIT:
-            self._transaction.commit()
+            self._commit()
             self._transaction = self._environment.begin(write=True)
             self._uncommitted = 0
 

@@ -278,6 +278,16 @@ def test_second_supervisor_is_refused_when_the_pid_file_is_held(
         assert (tmp_path / "pid").read_text() == f"{supervised.process.pid}\n"
 
 
+def test_pid_file_is_not_written_through_a_link(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As somebody may have put one into a directory like /tmp."""
+    (tmp_path / "app.py").write_text("")
+    (tmp_path / "other").write_text("what the link leads to")
+    (tmp_path / "pid").symlink_to(tmp_path / "other")
+    assert main(["supervise", "--pid-file", str(tmp_path / "pid"), str(tmp_path / "app.py")]) == 2
+    assert "pid can't be written: Too many levels of symbolic links" in capsys.readouterr().err
+    assert (tmp_path / "other").read_text() == "what the link leads to"
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [

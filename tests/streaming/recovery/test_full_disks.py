@@ -118,6 +118,29 @@ def test_version_of_a_state_in_a_read_only_directory_is_in_the_next_one(tmp_path
     assert lines == ["('v1',)", f"{errno.EACCES} ['v1']", "('v3',) True"]
 
 
+STATE_LARGER_THAN_THE_DISK = """
+from headwater.engine.spilledmap import SpilledMap
+from headwater.errors import SparkException
+directory = sys.argv[1]
+mount(directory, "4m")
+entries = {number: "x" * 100 for number in range(60_000)}
+try:
+    SpilledMap(f"{directory}/state", entries)
+except SparkException as error:
+    print(error)
+print(os.listdir(directory))
+small = SpilledMap(f"{directory}/small", {1: "one"})
+print(small.get(1))
+small.close()
+"""
+
+
+def test_state_that_the_disk_does_not_take_is_a_clear_error_and_leaves_the_room_to_others(tmp_path: Path) -> None:
+    error, left, found = child(MOUNT + STATE_LARGER_THAN_THE_DISK, tmp_path, before=mounting())
+    assert f"the state on disk in {tmp_path}/state can't be written" in error and "spark.local.dir" in error
+    assert (left, found) == ("[]", "one")
+
+
 # ------------------------------------------------------------------------------------------------ the whole
 STREAM = """
 from pathlib import Path
