@@ -1,4 +1,4 @@
-"""Scratch directories below a root to which other users can write: what they have put there is neither used nor hurt."""
+"""Scratch directories where other users can write: what they have put there is neither used nor hurt."""
 
 from __future__ import annotations
 
