@@ -20,7 +20,7 @@ class PrivateFileSystem(LocalFileSystem):
     """The local file system, as Headwater's own files use it."""
 
     def open(self, path: str, mode: str, size: int | None = None) -> BinaryIO:
-        return cast(BinaryIO, open(path, mode, buffering=0, opener=_create if mode == "wb" else None))
+        return cast(BinaryIO, open(path, mode, buffering=0, opener=create if mode == "wb" else None))
 
     def make_directory(self, path: str) -> None:
         parent = os.path.dirname(path)
@@ -30,7 +30,8 @@ class PrivateFileSystem(LocalFileSystem):
         os.mkdir(path, 0o700)
 
 
-def _create(path: str, flags: int) -> int:
+def create(path: str, flags: int) -> int:
+    """An opener, for Python's `open`, of a file that is made anew."""
     with suppress(FileExistsError):
         return os.open(path, flags | os.O_EXCL, 0o600)  # which doesn't follow links
     os.unlink(path)

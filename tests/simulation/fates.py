@@ -62,6 +62,7 @@ def install(counter: Counter) -> None:
     from headwater.engine.receivers import ReceiverHost
     from headwater.engine.states import StatePartition
     from headwater.filesystem import LocalFileSystem
+    from headwater.filesystem.private import PrivateFileSystem, create
     from headwater.streaming.recovery.journal import Journal
     from headwater.streaming.recovery.ledger import Ledger
     from headwater.streaming.runtime.jobs import JobThreads
@@ -92,12 +93,13 @@ def install(counter: Counter) -> None:
         if mode == "rb":
             return io.FileIO(path, mode)
         counter.come_to("open")
-        return File(path, mode)
+        return File(path, mode, opener=create if mode == "wb" and type(system) is PrivateFileSystem else None)
 
-    LocalFileSystem.open = open_file  # type: ignore[assignment, method-assign]
+    for kind in (LocalFileSystem, PrivateFileSystem):
+        kind.open = open_file  # type: ignore[assignment, method-assign]
+        passing(kind, "make_directory", "directory")
     passing(LocalFileSystem, "rename", "rename", "renamed")
     passing(LocalFileSystem, "remove", "remove")
-    passing(LocalFileSystem, "make_directory", "directory")
     passing(os, "fsync", "sync")
     passing(Journal, "post", "post", wanted=lambda _journal, entry, _then: entry is not None)
     passing(Journal, "_commit", "commit", wanted=lambda _journal, posted: any(entry for entry, _ in posted))
