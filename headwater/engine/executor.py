@@ -26,6 +26,7 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from headwater import broadcast, filesystem
+from headwater.cipher import KeySource
 from headwater.engine.blocks import BlockStore, Places
 from headwater.engine.events import BlocksDropped, ExecutorLeft, TaskEnded, TaskFailure, TaskReply, TaskSpec
 from headwater.engine.loop import mark_interruptible
@@ -70,6 +71,7 @@ class ExecutorSettings(NamedTuple):
     environment: dict[str, str]
     conf: dict[str, str]
     owner_directories: tuple[str, ...] = ()  # what else the warden removes when this process dies
+    key: KeySource | None = None  # of what is written to disk; None: that isn't encrypted
 
 
 @dataclass(eq=False)
@@ -100,7 +102,12 @@ class Executor:
         memory = memory_root()
         self._memory = ScratchDirectory(memory) if memory else self._disk
         limit = min(settings.store_limit, int(free_bytes(self._memory.path) * MEMORY_SHARE_MAX))
-        self.places = Places(os.path.join(self._memory.path, "memory"), os.path.join(self._disk.path, "disk"))
+        self.places = Places(
+            os.path.join(self._memory.path, "memory"),
+            os.path.join(self._disk.path, "disk"),
+            settings.key,
+            memory_is_disk=self._memory is self._disk,
+        )
         self.store = BlockStore(self.places, limit)
         self.files = os.path.join(self._disk.path, "files")
         os.makedirs(self.files)
@@ -118,6 +125,7 @@ class Executor:
             settings.sys_path,
             settings.environment,
             filesystem.relevant(settings.conf),
+            settings.key,
         )
         self._lock = threading.RLock()  # guards all below
         self._workers: dict[int, _Worker] = {}

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from headwater import SparkConf
+from headwater.cipher import Cipher
 from headwater.errors import IllegalArgumentException, SparkException
-from headwater.streaming.recovery.cipher import Cipher
 
 KEY = bytes(range(100, 132))
-FILE, VARIABLE = "headwater.streaming.log.keyFile", "headwater.streaming.log.keyVariable"
+FILE, VARIABLE = "headwater.encryption.keyFile", "headwater.encryption.keyVariable"
 TEXTS = {
     "raw": KEY,
     "hex": KEY.hex().encode(),
