@@ -38,11 +38,13 @@ _SETTINGS = "headwater.encryption.keyFile or headwater.encryption.keyVariable"
 class WrongKeyException(SparkException):
     """Something is encrypted with another key than the one that is set, or none is set."""
 
-    def __init__(self, what: str, key_id: bytes, cipher: Cipher | None) -> None:
-        given = "no key is set" if cipher is None else f"the key that is set has id {cipher.key_id.hex()}"
-        super().__init__(
-            f"{what} is encrypted with the key of id {key_id.hex()}, and {given}. Name that key by {_SETTINGS}."
-        )
+
+def wrong_key(what: str, key_id: bytes, cipher: Cipher | None) -> WrongKeyException:
+    """The error about something that needs the key of this id."""
+    given = "no key is set" if cipher is None else f"the key that is set has id {cipher.key_id.hex()}"
+    return WrongKeyException(
+        f"{what} is encrypted with the key of id {key_id.hex()}, and {given}. Name that key by {_SETTINGS}."
+    )
 
 
 # ------------------------------------------------------------------------------------------------ where the key is
@@ -316,7 +318,7 @@ class SealedReader:
         if magic != _MAGIC:
             raise SparkException(f"{what} is encrypted in format {magic[3]}, this version reads {_MAGIC[3]}")
         if cipher is None or cipher.key_id != key_id:
-            raise WrongKeyException(what, key_id, cipher)
+            raise wrong_key(what, key_id, cipher)
         self._aes = cipher._of_file(salt, context)
         self._chunks = -(-(size - _HEADER.size) // (CHUNK_BYTES + _TAG_BYTES))
         self.length = size - _HEADER.size - self._chunks * _TAG_BYTES  # of the content

@@ -177,7 +177,8 @@ def test_sealed_file_is_damaged_when_whole_chunks_are_missing_swapped_or_of_anot
     step = CHUNK_BYTES + 16
     head, chunks = one[: len(one) - 3 * step], [one[len(one) - n * step :][:step] for n in (3, 2, 1)]
     foreign = other[len(other) - 3 * step :][:step]
-    for wrong in (chunks[:2], chunks[1:], [chunks[1], chunks[0], chunks[2]], [foreign, *chunks[1:]], [*chunks, foreign]):
+    swapped = [chunks[1], chunks[0], chunks[2]]
+    for wrong in (chunks[:2], chunks[1:], swapped, [foreign, *chunks[1:]], [*chunks, foreign]):
         with pytest.raises(SparkException, match="chunk . of . is not authentic"):
             reader(head + b"".join(wrong)).read()
 
@@ -187,7 +188,9 @@ def test_sealed_file_does_not_open_under_another_name() -> None:
         unsealed(Cipher(KEY), Cipher(KEY).sealed(b"content", "name"), "another name", "the file")
 
 
-@pytest.mark.parametrize(("cipher", "given"), [(None, "no key is set"), (Cipher(bytes(32)), "the key that is set has id")])
+@pytest.mark.parametrize(
+    ("cipher", "given"), [(None, "no key is set"), (Cipher(bytes(32)), "the key that is set has id")]
+)
 def test_sealed_file_names_its_key_when_another_one_is_set(cipher: Cipher | None, given: str) -> None:
     own = Cipher(KEY)
     with pytest.raises(WrongKeyException, match=f"encrypted with the key of id {own.key_id.hex()}, and {given}"):

@@ -1,4 +1,4 @@
-"""What an application writes to disk when it is encrypted: none of its data can be read there, and changes are noticed."""
+"""What an encrypted application writes to disk: none of its data can be read there, and changes are noticed."""
 
 from __future__ import annotations
 

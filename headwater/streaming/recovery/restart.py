@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from headwater.cipher import Cipher, KeySource, WrongKeyException, cipher_of
+from headwater.cipher import Cipher, KeySource, cipher_of, wrong_key
 from headwater.conf import SparkConf, is_secret
 from headwater.context import SparkContext
 from headwater.errors import SparkException
@@ -122,7 +122,7 @@ def _refuse_another_key(found: Found, ssc: StreamingContext) -> None:
     """What was kept encrypted is not gone on with in the clear, or by a key that doesn't open it."""
     ours = cipher_of(ssc.sparkContext._application.key)
     if found.cipher is not None and (ours is None or ours.key_id != found.cipher.key_id):
-        raise WrongKeyException(f"what the checkpoint directory {found.directory} holds", found.cipher.key_id, ours)
+        raise wrong_key(f"what the checkpoint directory {found.directory} holds", found.cipher.key_id, ours)
 
 
 def _refuse_logs_alone(directory: str, cipher: Cipher | None) -> None:

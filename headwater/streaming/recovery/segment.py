@@ -15,7 +15,7 @@ import struct
 from typing import Any, BinaryIO, NamedTuple
 from zlib import crc32
 
-from headwater.cipher import KEY_ID_BYTES, Cipher, WrongKeyException
+from headwater.cipher import KEY_ID_BYTES, Cipher, wrong_key
 from headwater.errors import SparkException
 
 RECORD_BYTES_MAX = 1 << 30  # AES-GCM's library takes less than 2 GiB at once
@@ -111,7 +111,7 @@ class SegmentFormat:
         if kind != _AES_256_GCM:
             raise SparkException(f"log segment {path} has cipher {kind}, which this version doesn't know")
         if cipher is None or cipher.key_id != key_id:
-            raise WrongKeyException(f"log segment {path}", key_id, cipher)
+            raise wrong_key(f"log segment {path}", key_id, cipher)
         return cls(header, cipher)
 
     def encode(self, payload: bytes, offset: int) -> bytes:
