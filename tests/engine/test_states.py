@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headwater.cipher import Cipher, WrongKeyException
 from headwater.engine.states import (
     FANOUT,
     GONE,
@@ -224,6 +225,29 @@ def test_version_that_could_not_be_stored_is_in_the_next_segment(tmp_path: Path)
 def test_restoring_names_the_segment_that_is_missing(tmp_path: Path) -> None:
     with pytest.raises(SparkException, match=f"its segment {tmp_path}/v1 is missing"):
         StatePartition(timed=False).restore(str(tmp_path), 1, ["v1"])
+
+
+def test_encrypted_segment_is_restored_by_its_key_alone(tmp_path: Path) -> None:
+    ours, other = Cipher(b"a" * 32), Cipher(b"b" * 32)
+    partition = StatePartition(timed=False)
+    partition.advance(1, {"key-7": "entry-7"}, previous=None)
+    names = partition.store(str(tmp_path), "v1", ours)
+    data = bytearray((tmp_path / "v1").read_bytes())
+    assert b"key-7" not in data and b"entry-7" not in data
+
+    def restored(cipher: Cipher | None) -> dict[Any, Any]:
+        partition = StatePartition(timed=False)
+        partition.restore(str(tmp_path), 1, names, cipher)
+        return seen(partition, 1)
+
+    assert restored(ours) == {"key-7": "entry-7"}
+    for wrong in (other, None):
+        with pytest.raises(WrongKeyException, match=f"the state's segment {tmp_path}/v1 is encrypted with the key"):
+            restored(wrong)
+    data[-1] ^= 1
+    (tmp_path / "v1").write_bytes(data)
+    with pytest.raises(SparkException, match=f"the state's segment {tmp_path}/v1 is damaged, or was changed"):
+        restored(ours)
 
 
 # ------------------------------------------------------------------------------------------------ the file format

@@ -61,8 +61,8 @@ def keep(root: str, marker: str, rdd: Any) -> None:
 
 
 def setup(root: str, marker: str, settings: dict[str, str]) -> StreamingContext:
-    conf = SparkConf(loadDefaults=False).setMaster("local[2]").setAppName(f"{marker}-application").setAll(settings.items())
-    ssc = StreamingContext(SparkContext(conf=conf), 0.2)
+    conf = SparkConf(loadDefaults=False).setMaster("local[2]").setAppName(f"{marker}-application")
+    ssc = StreamingContext(SparkContext(conf=conf.setAll(settings.items())), 0.2)
     ssc.checkpoint(f"{root}/checkpoints")
     received = ssc.receiverStream(Three(f"{marker}-received"))
     pairs = ssc.textFileStream(f"{root}/in").union(received).map(lambda record: (record, 1))
