@@ -14,12 +14,12 @@ import importlib
 import io
 import os
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NoReturn
 
-from headwater.conf import SparkConf
+from headwater.conf import SparkConf, read
 from headwater.errors import IllegalArgumentException, SparkException
 
 KEY_BYTES = 32
@@ -32,7 +32,9 @@ _MAGIC = b"HWE\x01"  # the last byte is the format's version
 _SALT_BYTES = 16
 _HEADER = struct.Struct(f"<4s{KEY_ID_BYTES}s{_SALT_BYTES}s")  # magic, key id, salt
 _TAG_BYTES = 16
-_SETTINGS = "headwater.encryption.keyFile or headwater.encryption.keyVariable"
+_NAMES = "headwater.encryption.keyFile or headwater.encryption.keyVariable"
+#: What decides whether an application's files are encrypted.
+SETTINGS = ("headwater.encryption.keyFile", "headwater.encryption.keyVariable", "spark.io.encryption.enabled")
 
 
 class WrongKeyException(SparkException):
@@ -43,7 +45,7 @@ def wrong_key(what: str, key_id: bytes, cipher: Cipher | None) -> WrongKeyExcept
     """The error about something that needs the key of this id."""
     given = "no key is set" if cipher is None else f"the key that is set has id {cipher.key_id.hex()}"
     return WrongKeyException(
-        f"{what} is encrypted with the key of id {key_id.hex()}, and {given}. Name that key by {_SETTINGS}."
+        f"{what} is encrypted with the key of id {key_id.hex()}, and {given}. Name that key by {_NAMES}."
     )
 
 
@@ -116,6 +118,11 @@ class KeySource:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return KeySource, (self.file, self.variable, self.key)  # without the cipher
+
+
+def is_wanted(pairs: Mapping[str, str]) -> bool:
+    """Whether settings ask for encryption."""
+    return any(read(pairs, key) for key in SETTINGS)
 
 
 def cipher_of(source: KeySource | None) -> Cipher | None:
@@ -280,7 +287,7 @@ def _aesgcm() -> Any:
     except ImportError as error:
         raise SparkException(
             "Encryption needs the package cryptography: pip install 'headwater[encryption]', or unset "
-            f"{_SETTINGS}, or spark.io.encryption.enabled"
+            f"{_NAMES}, or spark.io.encryption.enabled"
         ) from error
 
 

@@ -400,7 +400,7 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
     "Security": (
         _string("headwater.encryption.keyFile", "", "A file with a key, 32 bytes plain, in hex or base64, by which all "
             "is encrypted (AES-256-GCM) that the application writes below its directory for checkpoints and to "
-            "`spark.local.dir`. See docs/security.md.", absent="not encrypted"),
+            "`spark.local.dir`. See SECURITY.md.", absent="not encrypted"),
         _string("headwater.encryption.keyVariable", "", "The environment variable with that key, in hex or base64.",
             absent="not encrypted"),
         _bool("spark.io.encryption.enabled", "false", "Encrypt what is written to `spark.local.dir`, and RDD "

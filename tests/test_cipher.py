@@ -6,6 +6,7 @@ import base64
 import io
 import os
 import pickle
+import re
 import sys
 from pathlib import Path
 
@@ -161,6 +162,12 @@ def test_sealed_file_is_read_as_a_file(size: int) -> None:
     content = os.urandom(size)
     file = SealedFile(Cipher(KEY), io.BytesIO(Cipher(KEY).sealed(content, "name")), "name", "the file")
     assert io.BufferedReader(file, 1000).read() == content
+
+
+def test_example_of_the_format_page_opens() -> None:
+    page = Path(__file__).parent.parent / "docs" / "formats" / "sealed.md"
+    rows = re.findall(r"^[0-9a-f]{8}: ([0-9a-f ]+)$", page.read_text(), re.MULTILINE)
+    assert unsealed(Cipher(bytes(32)), bytes.fromhex("".join(rows)), "name", "the example") == b""
 
 
 def test_sealed_file_is_damaged_when_a_byte_is_changed_or_missing() -> None:

@@ -99,13 +99,12 @@ class Places:
 
     def write(self, block_id: str, pieces: Iterable[bytes | memoryview], *, in_memory: bool) -> int:
         """Write a block; returns its size in bytes. A full disk raises, and leaves nothing behind."""
-        directory = self.memory if in_memory else self.disk
-        path = os.path.join(directory, block_id)
-        cipher = self._cipher(directory)
-        if cipher is not None:
-            pieces = cipher.seal(pieces, block_id)
+        path = os.path.join(self.memory if in_memory else self.disk, block_id)
         temporary = f"{path}.{os.getpid()}.{threading.get_ident()}.tmp"
         size = 0
+        cipher = self._cipher(os.path.dirname(path))
+        if cipher is not None:
+            pieces = cipher.seal(pieces, block_id)
         try:
             with open(temporary, "wb", buffering=0) as file:
                 for piece in pieces:

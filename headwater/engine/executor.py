@@ -105,7 +105,7 @@ class Executor:
         self.places = Places(
             os.path.join(self._memory.path, "memory"),
             os.path.join(self._disk.path, "disk"),
-            settings.key,
+            key=settings.key,
             memory_is_disk=self._memory is self._disk,
         )
         self.store = BlockStore(self.places, limit)

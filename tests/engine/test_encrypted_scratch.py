@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -219,4 +220,13 @@ def test_checkpoints_of_streams_are_refused_when_no_other_driver_would_have_the_
 def test_key_that_cannot_be_read_ends_the_start(tmp_path: Path, start: Callable[..., SparkContext]) -> None:
     with pytest.raises(IllegalArgumentException, match=r"headwater\.encryption\.keyFile: /none can't be read"):
         start("local", **{"headwater.encryption.keyFile": "/none"})
+    assert SparkContext._active_spark_context is None
+
+
+def test_missing_package_ends_the_start_and_is_named(
+    start: Callable[..., SparkContext], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.ciphers.aead", None)
+    with pytest.raises(SparkException, match=r"pip install 'headwater\[encryption\]'"):
+        start("local", **ENCRYPTED)
     assert SparkContext._active_spark_context is None
