@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headwater.cipher import Cipher, WrongKeyException
+from headwater.cipher import Cipher, KeySource, WrongKeyException, cipher_of
 from headwater.engine.states import (
     FANOUT,
     GONE,
@@ -331,6 +331,24 @@ def test_restored_version_goes_to_disk_at_once_when_it_is_over_the_limit(tmp_pat
     found = live.find(0, 0, 1)
     assert found is not None and spilled(found)
     assert seen(found, 1) == dict.fromkeys(range(1000), "x")
+    live.forget(0)
+
+
+@pytest.mark.parametrize("key", [None, KeySource(key=b"k" * 32)], ids=["plain", "encrypted"])
+def test_partitions_on_disk_can_be_read_there_unless_there_is_a_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: KeySource | None
+) -> None:
+    monkeypatch.setattr("headwater.engine.spilledmap._CHANGES_PER_COMMIT", 7)
+    entries = {f"key-{i}": f"entry-{i}" for i in range(70)}
+    partition = StatePartition(timed=False)
+    partition.advance(1, dict(entries), previous=None)
+    partition.store(str(tmp_path), "p0", cipher_of(key))
+    live = LiveStates(100, str(tmp_path / "scratch"), key)
+    live.restore(StateDescription(0, str(tmp_path), ""), 0, 1, ["p0"])
+    found = live.find(0, 0, 1)
+    assert found is not None and spilled(found) and seen(found, 1) == entries
+    files = [path for path in tmp_path.rglob("*") if path.name in ("p0", "data.mdb")]
+    assert [b"key-7" in path.read_bytes() for path in files] == [key is None] * 2
     live.forget(0)
 
 
