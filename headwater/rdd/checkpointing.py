@@ -11,14 +11,14 @@ import io
 import pickle
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
 from headwater.cipher import CHUNK_BYTES, Cipher, SealedFile
 from headwater.engine import task
-from headwater.engine.lineage import Dataset, Records, StoredBlocks
+from headwater.engine.lineage import Dataset, Leaf, Records, StoredBlocks
 from headwater.errors import SparkException
 from headwater.filesystem import open_raw, open_write, qualify, resolve
 from headwater.rdd import functions
@@ -27,6 +27,7 @@ from headwater.taskcontext import TaskContext
 
 if TYPE_CHECKING:
     from headwater.engine.application import Application
+    from headwater.engine.task import Task
     from headwater.rdd.core import Core
 
 _MAGIC = b"HWC\x01"  # the last byte is the format's version
@@ -67,9 +68,7 @@ def write(
         parts = application.run_job(
             rdd, partial(_write_part, path), partitions, properties=properties, call_site=call_site
         )
-    from headwater.rdd.sources import Reading
-
-    rdd.cut(Reading(_read_part), (), parts)
+    rdd.cut(Parts(), (), parts)
     rdd._checkpoint = "done"
     rdd._checkpoint_path = qualify(path)
 
@@ -116,7 +115,8 @@ def _write_part(directory: str, partition: int, records: Iterator[Any]) -> str:
 
 
 def _write_records(path: str, part: str, records: Iterator[Any]) -> None:
-    cipher = _cipher()
+    running = task.current()
+    cipher = None if running is None else running.cipher
     pieces = _pieces(records)
     with open_write(path) as file:
         for piece in pieces if cipher is None else cipher.seal(pieces, _context(part)):
@@ -129,19 +129,20 @@ def _pieces(records: Iterator[Any]) -> Iterator[bytes]:
         yield dump_records(batch)
 
 
-def _cipher() -> Cipher | None:
-    """The application's, in a task: nobody else reads its checkpoints of RDDs."""
-    running = task.current()
-    return None if running is None else running.cipher
-
-
 def _context(part: str) -> str:
     """What a partition's file is encrypted for: its name and its RDD's."""
     return "/".join(part.rsplit("/", 2)[1:])
 
 
-def _read_part(path: str) -> Records:
-    cipher = _cipher()
+@dataclass(frozen=True)
+class Parts(Leaf):
+    """The partitions of a checkpoint; a payload is a file's path. Nobody but the application that wrote it reads it."""
+
+    def read(self, task: Task, payload: str) -> Records:
+        return _read_part(payload, task.cipher)
+
+
+def _read_part(path: str, cipher: Cipher | None) -> Records:
     with open_raw(path) as raw:
         file: Any
         if cipher is not None:

@@ -101,6 +101,7 @@ def write_everything(sc: SparkContext, root: Path) -> dict[str, Path]:
     checkpointed.count()
     photograph(root / "checkpoints", "part-*", seen / "checkpointed")
     assert checkpointed.collect() == RECORDS
+    assert checkpointed.pipe("cat").collect() == RECORDS  # which another thread of the task reads
     return {path.name: path for path in seen.iterdir()}
 
 
