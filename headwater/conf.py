@@ -3,6 +3,7 @@
 - `set` checks the value of a known key at once; the engine's `read` never meets an invalid one that came that way.
 - A key that isn't in the table is kept as it is. One that looks like ours (`spark.`, `headwater.`) warns.
 - A setting is in force if, and only if, something reads it: a test looks for the readers.
+- A setting that asks for a protection which isn't there is refused when it is set.
 - Below this file a duration is `int` milliseconds and a size `int` bytes, whatever unit the key is written in.
 
 `docs/configuration.md` is this table: `python -m headwater.conf > docs/configuration.md`.
@@ -45,7 +46,7 @@ _SECRET = re.compile(
 def is_secret(key: str) -> bool:
     """Whether a key's value must not be shown or stored.
 
-    >>> is_secret("spark.hadoop.fs.s3a.secret.key"), is_secret("headwater.streaming.log.keyFile")
+    >>> is_secret("spark.hadoop.fs.s3a.secret.key"), is_secret("headwater.encryption.keyFile")
     (True, False)
     """
     return _SECRET.search(key) is not None
@@ -60,6 +61,7 @@ class Kind(Enum):
     FLOAT = "number"  # [float]
     DURATION = "duration"  # [int, milliseconds]
     BYTES = "size"  # [int, bytes]
+    PATTERN = "regular expression"  # [re.Pattern[str]]
 
 
 class Standing(Enum):
@@ -68,6 +70,7 @@ class Standing(Enum):
     IN_FORCE = "in force"  # something reads it
     PLANNED = "not yet"  # it will mean what the table says; until then a context in which it is set warns
     ACCEPTED = "accepted"  # kept for programs that set it; it has no meaning here and never will
+    REFUSED = "refused"  # it asks for what isn't there and can't be done without: setting it raises
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,7 @@ class Setting:
     share: float = 1.0
     absent: str = ""  # for the docs: what an empty default means
     aliases: tuple[str, ...] = ()  # older names of the key
+    harmless: tuple[str, ...] = ("", "false")  # values, in any case of letters, that a refused setting may have
     standing: Standing = Standing.IN_FORCE
 
     def parse(self, text: str) -> Any:
@@ -105,6 +109,12 @@ class Setting:
             raise IllegalArgumentException(f"{self.key}: {text!r} is not {self.accepts()}.")
         return value
 
+    def check(self, key: str, text: str) -> None:
+        """Raises IllegalArgumentException if a key of this setting can't be set to a text."""
+        if self.standing is Standing.REFUSED and text.strip().lower() not in self.harmless:
+            raise IllegalArgumentException(f"{key} is refused: {self.meaning}")  # the value may be a secret
+        self.parse(text)
+
     def accepts(self) -> str:
         """What a valid value looks like, as the end of 'is not ...'."""
         if self.choices:
@@ -120,6 +130,8 @@ class Setting:
             return f"a duration: a whole number of us, ms, s, m, min, h or d (alone it counts {self.unit}), such as 30s"
         if self.kind is Kind.BYTES:
             return f"a size: a whole number of b, k, m, g, t or p (alone it counts {self.unit}), such as 512m"
+        if self.kind is Kind.PATTERN:
+            return "a regular expression"
         return "a string"
 
 
@@ -131,6 +143,13 @@ def _parse_string(setting: Setting, text: str) -> str | None:
     if not setting.choices:
         return text
     return next((choice for choice in setting.choices if choice.lower() == text.lower()), None)
+
+
+def _parse_pattern(setting: Setting, text: str) -> re.Pattern[str] | None:
+    try:
+        return re.compile(text)
+    except re.error:
+        return None
 
 
 def _parse_bool(setting: Setting, text: str) -> bool | None:
@@ -174,6 +193,7 @@ _PARSERS: dict[Kind, Callable[[Setting, str], Any]] = {
     Kind.FLOAT: _parse_float,
     Kind.DURATION: _parse_duration,
     Kind.BYTES: _parse_bytes,
+    Kind.PATTERN: _parse_pattern,
 }
 
 
@@ -210,7 +230,12 @@ def _accepted(*settings: Setting) -> tuple[Setting, ...]:
     return tuple(replace(setting, standing=Standing.ACCEPTED) for setting in settings)
 
 
-# Section title -> its settings: those in force, then the planned, then the accepted. The docs have the same order.
+def _refused(meaning: str, *keys: str, harmless: tuple[str, ...] = ("", "false")) -> tuple[Setting, ...]:
+    """Settings that ask for what the meaning says isn't there."""
+    return tuple(_string(key, "", meaning, harmless=harmless, standing=Standing.REFUSED) for key in keys)
+
+
+# Section title -> its settings: those in force, planned, accepted, and refused. The docs have the same order.
 SECTIONS: dict[str, tuple[Setting, ...]] = {
     "Application": (
         _string("spark.app.name", "", "The application's name.", absent="none: an error"),
@@ -341,7 +366,6 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
             _bool("spark.broadcast.compress", "true", "Compress broadcast values."),
             _bool("spark.broadcast.checksum", "true", "Verify a broadcast value where it arrives."),
             _int("spark.io.compression.zstd.level", "1", "Level of zstd: higher is smaller and slower.", least=-7),
-            _bool("spark.io.encryption.enabled", "false", "Encrypt blocks on disk."),
             _bytes("spark.reducer.maxSizeInFlight", "48m", "Shuffle output that one task fetches at a time.", "m",
                 least=1),
             _bytes("spark.files.maxPartitionBytes", "128m", "Largest partition when reading files.", least=1),
@@ -371,12 +395,52 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
             _int("spark.port.maxRetries", "16", "Next ports to try when a port is taken."),
             _duration("spark.executor.heartbeatInterval", "10s",
                 "How often an executor tells the driver that it lives."),
-            _string("spark.authenticate.secret", "", "The shared secret.", absent="a new one for each application"),
-            _bool("spark.network.crypto.enabled", "false", "Encrypt connections."),
         ),
+    ),
+    "Security": (
+        _string("headwater.encryption.keyFile", "", "A file with a key, 32 bytes plain, in hex or base64, by which all "
+            "is encrypted (AES-256-GCM) that the application writes below its directory for checkpoints and to "
+            "`spark.local.dir`. See SECURITY.md.", absent="not encrypted"),
+        _string("headwater.encryption.keyVariable", "", "The environment variable with that key, in hex or base64.",
+            absent="not encrypted"),
+        _bool("spark.io.encryption.enabled", "false", "Encrypt what is written to `spark.local.dir`, and RDD "
+            "checkpoints, by a key that is made for the application, unless a key is named. Checkpoints of streams "
+            "need one that is named."),
+        _string("spark.io.encryption.keySizeBits", "128", "Of the key that is made for the application.",
+            choices=("128", "192", "256")),
+        _string("spark.authenticate.secret", "", "What the processes of the application prove to each other that they "
+            "know.", absent="a new one for each application"),
+        _int("spark.authenticate.secretBitLength", "256", "Of the secret that is made for the application, in whole "
+            "bytes.", least=128),
+        Setting("spark.redaction.regex", Kind.PATTERN, "", "Settings whose key or value it matches are shown masked, "
+            "besides those that look like secrets.", absent="none besides"),
         *_accepted(
-            _bool("spark.authenticate", "true", "Connections are always authenticated."),
+            _bool("spark.authenticate", "true", "Connections are always authenticated, also if it is false."),
+            _string("spark.io.encryption.keygen.algorithm", "", "Keys are random bytes."),
+            _string("spark.io.encryption.commons.config.*", "", "There is no JVM."),
+            _string("spark.io.crypto.*", "", "The cipher is AES-GCM."),
+            _string("spark.security.credentials.*", "", "Delegation tokens belong to clusters that aren't ours."),
         ),
+        *_refused("It has another name now, headwater.encryption.keyFile, since it is the key of all that is "
+            "encrypted.", "headwater.streaming.log.keyFile", harmless=()),
+        *_refused("It has another name now, headwater.encryption.keyVariable, since it is the key of all that is "
+            "encrypted.", "headwater.streaming.log.keyVariable", harmless=()),
+        *_refused("Connections between the processes of an application are authenticated, by HMAC over a shared "
+            "secret, and not encrypted. Unset it, and run the application where nobody else sees its traffic.",
+            "spark.network.crypto.*", "spark.network.sasl.*", "spark.authenticate.enableSaslEncryption",
+            "spark.ssl.*"),
+        *_refused("The secret is read from no file. Set spark.authenticate.secret.", "spark.authenticate.secret.file",
+            "spark.authenticate.secret.driver.file", "spark.authenticate.secret.executor.file"),
+        *_refused("There is no web UI whose users could be told apart. Unset it.", "spark.acls.enable",
+            "spark.admin.acls", "spark.admin.acls.groups", "spark.modify.acls", "spark.modify.acls.groups",
+            "spark.ui.view.acls", "spark.ui.view.acls.groups", "spark.user.groups.mapping", "spark.ui.filters",
+            harmless=("", "false", "*")),
+        *_refused("There is no web UI whose answers could have such headers. Unset it.", "spark.ui.xXssProtection",
+            "spark.ui.xContentTypeOptions.enabled", "spark.ui.strictTransportSecurity", "spark.ui.allowFramingFrom"),
+        *_refused("Kerberos logins are not made here. Unset it, and log in by kinit before the program starts.",
+            "spark.kerberos.*", "spark.yarn.keytab", "spark.yarn.principal"),
+        *_refused("There are no plans of SQL from which it could be left out. Unset it.",
+            "spark.redaction.string.regex", "spark.sql.redaction.*"),
     ),
     "Streaming": (
         _duration("spark.streaming.blockInterval", "200ms", "How often a receiver's records become a block; a batch "
@@ -498,11 +562,6 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
         _string("headwater.streaming.log.corruption", "fail",
             "What a restart does about damage within a log: `fail`, or "
             "`skip` it with a warning.", choices=("fail", "skip")),
-        _string("headwater.streaming.log.keyFile", "",
-            "A file with the key, 32 bytes plain, in hex or base64, by which "
-            "logs are encrypted (AES-256-GCM).", absent="not encrypted"),
-        _string("headwater.streaming.log.keyVariable", "", "The environment variable with that key, in hex or base64.",
-            absent="not encrypted"),
         *_accepted(
             _string("spark.streaming.receiver.writeAheadLog.class", "", "There is the built-in log.",
                 absent="the built-in log"),
@@ -597,9 +656,6 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
             _string("spark.metrics.namespace", "", "First part of each metric's name.", same_as="spark.app.id"),
             _string("spark.metrics.*", "", "Where metrics go."),
         ),
-        *_accepted(
-            _string("spark.ui.filters", "", "Filters are classes of the JVM's."),
-        ),
     ),
     "Not ours": _accepted(
         _string("spark.driver.extraJavaOptions", "", "There is no JVM."),
@@ -618,7 +674,6 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
         _string("spark.mesos.*", "", "Settings of a cluster that isn't ours."),
         _string("spark.akka.*", "", "Settings of a transport that isn't ours."),
         _string("spark.rpc.*", "", "Settings of a transport that isn't ours."),
-        _string("spark.ssl.*", "", "Settings of a transport that isn't ours."),
         _string("spark.history.*", "", "Settings of the history server."),
         _string("spark.driverEnv.*", "", "Environment of the driver in a cluster that isn't ours."),
     ),
@@ -627,7 +682,8 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
 
 SETTINGS: dict[str, Setting] = {setting.key: setting for section in SECTIONS.values() for setting in section}
 _ALIASES: dict[str, str] = {alias: setting.key for setting in SETTINGS.values() for alias in setting.aliases}
-_FAMILIES: tuple[str, ...] = tuple(key[:-1] for key in SETTINGS if key.endswith(".*"))
+# The longest first: a family may lie within another one.
+_FAMILIES: tuple[str, ...] = tuple(sorted((key[:-1] for key in SETTINGS if key.endswith(".*")), key=len, reverse=True))
 
 
 def find(key: str) -> Setting | None:
@@ -720,14 +776,14 @@ of us, ms, s, m, min, h or d (alone it counts ms), such as 30s.
         """Set one key to `str(value)`.
 
         Raises:
-            IllegalArgumentException: the value isn't valid for a known key.
+            IllegalArgumentException: the value isn't valid for a known key, or asks for a protection that isn't there.
 
         Warns:
             UnknownSettingWarning: a `spark.*` or `headwater.*` key isn't known.
         """
         setting, text = find(key), str(value)
         if setting is not None:
-            setting.parse(text)
+            setting.check(key, text)
         elif key.startswith(PREFIXES):
             warnings.warn(_unknown(key), UnknownSettingWarning, stacklevel=2)
         self._pairs[_ALIASES.get(key, key)] = text
@@ -790,7 +846,13 @@ of us, ms, s, m, min, h or d (alone it counts ms), such as 30s.
 
     def toDebugString(self) -> str:
         """The settings as lines `key=value`; the values of secrets are masked."""
-        return "\n".join(f"{key}={MASK if is_secret(key) else value}" for key, value in self._pairs.items())
+        pattern = self.read("spark.redaction.regex")
+
+        def shown(key: str, value: str) -> str:
+            hidden = is_secret(key) or (pattern is not None and (pattern.search(key) or pattern.search(value)))
+            return f"{key}={MASK if hidden else value}"
+
+        return "\n".join(shown(key, value) for key, value in self._pairs.items())
 
     def clone(self) -> SparkConf:
         """A conf of its own with the same settings."""
@@ -890,6 +952,8 @@ Each setting is one of:
 - **not yet**: this version lacks the feature. The value is checked and kept, and does nothing; a `SparkContext` that
   starts with a value other than the default logs a warning.
 - **accepted**: kept for programs that set it. It has no meaning here, and the last column says why.
+- **refused**: it asks for a protection that isn't there, as the last column says. Setting it raises, unless the value
+  asks for nothing (`false`, or none).
 """
 
 

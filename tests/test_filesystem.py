@@ -4,6 +4,7 @@ import os
 import pickle
 import subprocess
 import sys
+import tempfile
 import uuid
 from pathlib import Path
 
@@ -16,8 +17,10 @@ from headwater.filesystem import (
     OutputDirectory,
     exists,
     list_files,
+    open_raw,
     open_read,
     open_write,
+    options,
     qualify,
     resolve,
 )
@@ -219,3 +222,18 @@ def test_error_that_is_told_by_its_text_is_tried_again_if_its_number_may_pass(to
 def test_name_node_in_safe_mode_is_asked_again() -> None:
     assert may_pass(RuntimeError("Cannot create file/a. Name node is in safe mode."))
     assert not may_pass(RuntimeError("Cannot create file/a. Quota is exceeded."))
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_large_file_waits_on_disk_for_its_upload_unless_what_is_there_must_be_encrypted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encrypted: bool
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(options, "_settings", {"spark.io.encryption.enabled": str(encrypted)})
+    path, content = f"memory://{uuid.uuid4().hex}/file", b"line\n" * 2_000_000
+    with open_write(path) as file:
+        for start in range(0, len(content), 1 << 20):
+            file.write(content[start : start + (1 << 20)])
+        assert bool(list(tmp_path.iterdir())) is not encrypted
+    with open_raw(path) as written:
+        assert written.read() == content

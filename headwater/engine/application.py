@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from headwater.cipher import KeySource, cipher_of, unsealed
 from headwater.clock import Clock, SystemClock
 from headwater.engine.events import (
     AddAccumulators,
@@ -144,6 +145,9 @@ class Application:
         clock: Clock | None = None,
     ) -> None:
         parsed = parse_master(master)
+        #: By which all is encrypted that is written to disk and below directories for checkpoints; None: it isn't.
+        self.key = KeySource.of_application(conf)
+        self._cipher = cipher_of(self.key)  # now: a key that can't be read ends the start
         self.executors_expected: int = parsed.executors
         self.app_id = app_id
         self.master = master
@@ -173,7 +177,7 @@ class Application:
         self._refusal: str | None = None  # why nothing can be asked of us any more
         self._closing = False
         self._scratch = ScratchDirectory(local_root(conf.get("spark.local.dir")))
-        self._backend = make_backend(parsed, conf, self._scratch.path)
+        self._backend = make_backend(parsed, conf, self._scratch.path, self.key)
         self._loop = Loop("scheduler", self, self._perform, clock or SystemClock(), self._crashed, by_poster=True)
         self._switch_interval = sys.getswitchinterval()
         sys.setswitchinterval(min(SWITCH_INTERVAL_SECONDS, self._switch_interval))
@@ -264,6 +268,8 @@ class Application:
     def put_broadcast(self, broadcast_id: int, data: bytes) -> None:
         """Keep a broadcast's value; each executor gets it with the first task that uses it."""
         path = self._broadcast_path(broadcast_id)
+        if self._cipher is not None:
+            data = self._cipher.sealed(data, os.path.basename(path))
         with open(path + ".tmp", "wb") as file:
             file.write(data)
         os.rename(path + ".tmp", path)
@@ -278,6 +284,15 @@ class Application:
         for executor_id, executor in self._backend.executors().items():
             self._sent.get(executor_id, set()).discard(broadcast_id)
             executor.forget_broadcast(broadcast_id)
+
+    def _broadcast(self, broadcast_id: int) -> bytes:
+        path = self._broadcast_path(broadcast_id)
+        with open(path, "rb") as file:
+            data = file.read()
+        if self._cipher is None:
+            return data
+        name = os.path.basename(path)
+        return unsealed(self._cipher, data, name, name)
 
     def _broadcast_path(self, broadcast_id: int) -> str:
         return os.path.join(self._scratch.path, f"broadcast_{broadcast_id}")
@@ -548,8 +563,7 @@ class Application:
         for broadcast_id in action.broadcasts - sent:
             action.broadcasts.put_again(broadcast_id)
             try:
-                with open(self._broadcast_path(broadcast_id), "rb") as file:
-                    executor.put_block(f"broadcast_{broadcast_id}", file.read())
+                executor.put_block(f"broadcast_{broadcast_id}", self._broadcast(broadcast_id))
                 sent.add(broadcast_id)
             except FileNotFoundError:
                 pass  # destroyed: the task that uses it will say so

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, NamedTuple
 
+from headwater.cipher import Cipher, KeySource, SealedReader
 from headwater.engine.scratch import free_bytes
 from headwater.errors import SparkException
 from headwater.serializers import dump_records, load_records
@@ -95,11 +96,16 @@ class Placed(NamedTuple):
 
 @dataclass(frozen=True)
 class Places:
-    """Where an executor's blocks are files: picklable, so that its workers can write and read them."""
+    """Where an executor's blocks are files: picklable, so that its workers can write and read them.
+
+    With a key, what is on disk is encrypted. What is in a memory file system is memory, and is not.
+    """
 
     memory: str
     disk: str
     reserve: int = 0  # bytes of the memory file system that stay free, for what others have there
+    key: KeySource | None = None
+    memory_is_disk: bool = False  # there is no useful memory file system
 
     def make(self) -> None:
         for path in {self.memory, self.disk}:
@@ -138,6 +144,9 @@ class Places:
         path = os.path.join(self.memory if in_memory else self.disk, block_id)
         temporary = f"{path}.{os.getpid()}.{threading.get_ident()}.tmp"
         size = 0
+        cipher = self._cipher(os.path.dirname(path))
+        if cipher is not None:
+            pieces = cipher.seal(pieces, block_id)
         try:
             with open(temporary, "wb", buffering=0) as file:
                 for piece in pieces:
@@ -171,11 +180,19 @@ class Places:
                 fd = os.open(os.path.join(directory, block_id), os.O_RDONLY)
             except FileNotFoundError:
                 continue
-            with open(fd, "rb", buffering=0) as file:
+            with open(fd, "rb", buffering=0):
+                cipher = self._cipher(directory)
+                if cipher is not None:
+                    return _read_sealed(fd, cipher, block_id, offset, length)
                 if length < 0:
                     length = os.fstat(fd).st_size - offset
-                return _read_exactly(file.fileno(), offset, length)
+                return _read_exactly(fd, offset, length)
         return None
+
+    def _cipher(self, directory: str) -> Cipher | None:
+        """What the blocks of a directory are encrypted by, if they are."""
+        on_disk = directory == self.disk or self.memory_is_disk
+        return self.key.cipher if self.key is not None and on_disk else None
 
 
 def _read_exactly(fd: int, offset: int, length: int) -> bytes:
@@ -190,6 +207,13 @@ def _read_exactly(fd: int, offset: int, length: int) -> bytes:
         pieces.append(piece)
         got += len(piece)
     return b"".join(pieces)
+
+
+def _read_sealed(fd: int, cipher: Cipher, block_id: str, offset: int, length: int) -> bytes:
+    def read_at(at: int, count: int) -> bytes:
+        return os.pread(fd, count, at)
+
+    return SealedReader(cipher, read_at, os.fstat(fd).st_size, block_id, f"block {block_id}").read(offset, length)
 
 
 # ------------------------------------------------------------------------------------------------ the store

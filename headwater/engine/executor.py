@@ -25,6 +25,7 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from headwater import broadcast, filesystem
+from headwater.cipher import KeySource
 from headwater.engine import interpreter
 from headwater.engine.blocks import BlockStore, Places
 from headwater.engine.events import BlocksDropped, ExecutorLeft, TaskEnded, TaskFailure, TaskReply, TaskSpec
@@ -73,6 +74,7 @@ class ExecutorSettings(NamedTuple):
     environment: dict[str, str]
     conf: dict[str, str]
     owner_directories: tuple[str, ...] = ()  # what else the warden removes when this process dies
+    key: KeySource | None = None  # of what is written to disk; None: that isn't encrypted
 
 
 @dataclass(eq=False)
@@ -109,7 +111,11 @@ class Executor:
             reserve = min(room // MEMORY_RESERVE_PART, MEMORY_RESERVE_MAX)
         share = int(room * MEMORY_SHARE_MAX) // settings.executors_on_host
         self.places = Places(
-            os.path.join(self._memory.path, "memory"), os.path.join(self._disk.path, "disk"), reserve=reserve
+            os.path.join(self._memory.path, "memory"),
+            os.path.join(self._disk.path, "disk"),
+            reserve=reserve,
+            key=settings.key,
+            memory_is_disk=memory is None,
         )
         self.store = BlockStore(self.places, min(settings.store_limit, share))
         self.files = os.path.join(self._disk.path, "files")
@@ -128,6 +134,7 @@ class Executor:
             settings.sys_path,
             settings.environment,
             filesystem.relevant(settings.conf),
+            settings.key,
         )
         self._lock = threading.RLock()  # guards all below
         self._workers: dict[int, _Worker] = {}

@@ -1,7 +1,8 @@
 """Merging and sorting of more records than memory holds, on local disk, inside one task.
 
 1. Whoever holds records asks the budget from time to time; when it is full, they go to spill files and are forgotten.
-2. A spill file is a list of frames: a length of eight bytes, then a batch of pickled records. It is read once.
+2. A spill file is a list of frames: a length of eight bytes, then a batch of pickled records, which may be encrypted.
+   It is read once.
 3. A key's combiners are merged in the order in which they came, so a grouped list keeps its order.
 4. Results stream: no more than one batch of each run, or one bucket, is in memory at a time.
 """
@@ -16,9 +17,10 @@ import struct
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from itertools import chain, islice
+from itertools import chain, count, islice
 from typing import Any, BinaryIO, Generic, TypeVar
 
+from headwater.cipher import KeySource, cipher_of, unsealed
 from headwater.errors import SparkException
 from headwater.hashing import portable_hash
 from headwater.serializers import dump_records, load_records
@@ -88,8 +90,15 @@ def _open_for_append(path: str) -> BinaryIO:
 class SpillDirectory:
     """The spill files of one task. The directory is made with the first of them and goes, with all, at `close()`."""
 
-    def __init__(self, path: str, *, open_file: Callable[[str], BinaryIO] = _open_for_append) -> None:
+    def __init__(
+        self,
+        path: str,
+        *,
+        key: KeySource | None = None,
+        open_file: Callable[[str], BinaryIO] = _open_for_append,
+    ) -> None:
         self.path = path
+        self.key = key  # by which the frames are encrypted; None: they aren't
         self.spilled_bytes = 0
         self._open_file = open_file
         self._created = 0
@@ -149,6 +158,7 @@ class SpillFile:
         self._directory = directory
         self._path = path
         self._batch_size = 1  # records in the next frame; follows their size
+        self._written = 0  # frames
 
     def append(self, records: list[Any]) -> None:
         """Write records behind those that are there."""
@@ -156,12 +166,24 @@ class SpillFile:
 
     def batches(self) -> Iterator[list[Any]]:
         """The records, batch by batch. The file is removed once they have been read."""
+        cipher = cipher_of(self._directory.key)
         with open(self._path, "rb") as file:
-            while header := file.read(_LENGTH.size):
-                yield load_records(file.read(_LENGTH.unpack(header)[0]))
+            for number in count():
+                header = file.read(_LENGTH.size)
+                if not header:
+                    break
+                frame = file.read(_LENGTH.unpack(header)[0])
+                if cipher is not None:
+                    frame = unsealed(cipher, frame, self._context(number), self._path)
+                yield load_records(frame)
         os.unlink(self._path)
 
+    def _context(self, number: int) -> str:
+        """What a frame is encrypted for."""
+        return f"{os.path.basename(self._path)}/{number}"
+
     def _frames(self, records: list[Any]) -> Iterator[bytes]:
+        cipher = cipher_of(self._directory.key)
         start = 0
         while start < len(records):
             batch = records[start : start + self._batch_size]
@@ -169,7 +191,8 @@ class SpillFile:
             start += len(batch)
             fitting = max(len(batch) * _FRAME_BYTES // len(frame), 1)
             self._batch_size = min(fitting, 8 * len(batch), _BATCH_MAX)  # a step at a time: the next may be larger
-            yield frame
+            yield frame if cipher is None else cipher.sealed(frame, self._context(self._written))
+            self._written += 1
 
 
 class Merger(Generic[K, V, C]):

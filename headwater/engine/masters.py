@@ -12,6 +12,7 @@ from headwater.engine.backends.protocol import Backend
 from headwater.errors import IllegalArgumentException
 
 if TYPE_CHECKING:
+    from headwater.cipher import KeySource
     from headwater.conf import SparkConf
     from headwater.engine.executor import ExecutorSettings
 
@@ -67,9 +68,16 @@ def available_cores() -> int:
         return os.cpu_count() or 1
 
 
-def make_backend(master: Master, conf: SparkConf, directory: str) -> Backend:
-    """The backend that a master stands for, not started yet; `directory` is the driver's scratch directory."""
-    settings = _settings(master, conf, directory)
+def make_backend(master: Master, conf: SparkConf, directory: str, key: KeySource | None = None) -> Backend:
+    """The backend that a master stands for, not started yet.
+
+    Args:
+        master: the master.
+        conf: the application's settings.
+        directory: the driver's scratch directory.
+        key: by which what executors and workers write to disk is encrypted; None: it is not.
+    """
+    settings = _settings(master, conf, directory, key)
     if master.clustered:
         from headwater.engine.backends.cluster import ClusterBackend
 
@@ -79,7 +87,7 @@ def make_backend(master: Master, conf: SparkConf, directory: str) -> Backend:
     return LocalBackend(settings)
 
 
-def _settings(master: Master, conf: SparkConf, directory: str) -> ExecutorSettings:
+def _settings(master: Master, conf: SparkConf, directory: str, key: KeySource | None) -> ExecutorSettings:
     from headwater.engine.executor import ExecutorSettings
 
     memory: int = master.memory or conf.read("spark.executor.memory")
@@ -93,7 +101,7 @@ def _settings(master: Master, conf: SparkConf, directory: str) -> ExecutorSettin
         host=LOOPBACK,
         cores=master.cores,
         in_process=master.in_process,
-        secret=b"",
+        secret=_secret(conf) if master.clustered else b"",
         local_dir=conf.get("spark.local.dir"),
         store_limit=int(memory * conf.read("spark.memory.fraction")),
         executors_on_host=master.executors,
@@ -109,4 +117,10 @@ def _settings(master: Master, conf: SparkConf, directory: str) -> ExecutorSettin
         sys_path=tuple(path or os.getcwd() for path in sys.path),
         environment={key[len(prefix) :]: value for key, value in pairs.items() if key.startswith(prefix)},
         conf=pairs,
+        key=key,
     )
+
+
+def _secret(conf: SparkConf) -> bytes:
+    given: str = conf.read("spark.authenticate.secret")
+    return given.encode() or os.urandom(conf.read("spark.authenticate.secretBitLength") // 8)

@@ -45,6 +45,7 @@ class ReceiverHost:
         self.executor_id = settings.executor_id
         self.host = settings.host
         self.conf: Mapping[str, str] = settings.conf
+        self.key = settings.key  # of what is written; None: that isn't encrypted
 
     @property
     def closing(self) -> bool:

@@ -2,15 +2,20 @@
 
 It is an LMDB of buckets: the key's portable hash leads to a short list of keys and entries, so that keys are compared
 as a dict compares them. Nothing here survives the worker: the state's segments do. One thread uses it.
+
+Encrypted, a bucket stands under an HMAC of that hash, and is bound to it.
 """
 
 from __future__ import annotations
 
+import hmac
 import os
 import shutil
 from collections.abc import Iterator
+from itertools import count
 from typing import Any
 
+from headwater.cipher import NONCE_BYTES, Cipher
 from headwater.errors import SparkException
 from headwater.hashing import portable_hash
 from headwater.serializers import dump_records, load_records
@@ -28,11 +33,13 @@ class SpilledMap:
     Args:
         path: a directory, which is made anew and removed by `close`.
         entries: what it holds at first.
+        cipher: encrypts keys and entries; None: they aren't.
     """
 
-    def __init__(self, path: str, entries: dict[Any, Any]) -> None:
+    def __init__(self, path: str, entries: dict[Any, Any], cipher: Cipher | None = None) -> None:
         import lmdb
 
+        self._seal = None if cipher is None else _Seal(cipher)
         os.makedirs(path)
         self._path = path
         self._environment = lmdb.open(path, map_size=_ADDRESSES, sync=False, lock=False, max_dbs=0)
@@ -52,14 +59,14 @@ class SpilledMap:
 
     def get(self, key: Any, default: Any = None) -> Any:
         """The entry of a key."""
-        bucket = self._bucket(_address(key))
+        bucket = self._bucket(self._address(key))
         for i in range(0, len(bucket), 2):
             if bucket[i] == key:
                 return bucket[i + 1]
         return default
 
     def __setitem__(self, key: Any, entry: Any) -> None:
-        address = _address(key)
+        address = self._address(key)
         bucket = self._bucket(address)
         for i in range(0, len(bucket), 2):
             if bucket[i] == key:
@@ -72,7 +79,7 @@ class SpilledMap:
 
     def pop(self, key: Any, default: Any = None) -> Any:
         """Remove a key; returns its entry, or `default` if there was none."""
-        address = _address(key)
+        address = self._address(key)
         bucket = self._bucket(address)
         for i in range(0, len(bucket), 2):
             if bucket[i] == key:
@@ -90,8 +97,8 @@ class SpilledMap:
             SparkException: the map changes before the end.
         """
         changes = self._changes
-        for _, data in self._transaction.cursor():
-            bucket = load_records(data)
+        for address, data in self._transaction.cursor():
+            bucket = self._load(address, data)
             for i in range(0, len(bucket), 2):
                 yield bucket[i], bucket[i + 1]
                 if self._changes != changes:
@@ -117,13 +124,26 @@ class SpilledMap:
         self._environment.close()
         shutil.rmtree(self._path, ignore_errors=True)
 
+    def _address(self, key: Any) -> bytes:
+        address = (portable_hash(key) & _MASK).to_bytes(8, "big")
+        return address if self._seal is None else self._seal.address(address)
+
     def _bucket(self, address: bytes) -> list[Any]:
         data = self._transaction.get(address)
-        return [] if data is None else load_records(data)
+        return [] if data is None else self._load(address, data)
+
+    def _load(self, address: bytes, data: bytes) -> list[Any]:
+        if self._seal is None:
+            return load_records(data)
+        try:
+            return load_records(self._seal.open(data, address))
+        except ValueError:
+            raise SparkException(f"the state on disk in {self._path} is damaged or was changed") from None
 
     def _write(self, address: bytes, bucket: list[Any]) -> None:
         if bucket:
-            self._transaction.put(address, dump_records(bucket))
+            data = dump_records(bucket)
+            self._transaction.put(address, data if self._seal is None else self._seal.close(data, address))
         else:
             self._transaction.delete(address)
         self._changes += 1
@@ -134,5 +154,20 @@ class SpilledMap:
             self._uncommitted = 0
 
 
-def _address(key: Any) -> bytes:
-    return (portable_hash(key) & _MASK).to_bytes(8, "big")
+class _Seal:
+    """Encrypts one map, by keys that nothing else has; so a count serves for its nonces."""
+
+    def __init__(self, cipher: Cipher) -> None:
+        salt = os.urandom(16)
+        self._cipher = cipher.for_segment(salt)
+        self._address_key = cipher.derive(b"headwater map addresses" + salt)
+        self._numbers = count()
+
+    def address(self, address: bytes) -> bytes:
+        return hmac.digest(self._address_key, address, "sha256")[:16]
+
+    def close(self, data: bytes, address: bytes) -> bytes:
+        return self._cipher.seal(data, address, next(self._numbers).to_bytes(NONCE_BYTES, "little"))
+
+    def open(self, sealed: bytes, address: bytes) -> bytes:
+        return self._cipher.open(sealed, address)

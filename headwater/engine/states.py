@@ -22,6 +22,7 @@ from itertools import chain, count
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 from zlib import crc32
 
+from headwater.cipher import Cipher, KeySource, cipher_of, is_sealed, unsealed
 from headwater.engine.events import StoredVersion
 from headwater.engine.lineage import Leaf, Operator, Records, Thunk
 from headwater.errors import SparkException
@@ -248,12 +249,12 @@ class StatePartition:
         each = sum(s.size for s in self.segments) // keys
         return len(self.entries) * (each + _ENTRY_BYTES)
 
-    def spill(self, path: str) -> None:
-        """Keep the entries in a map on disk from now on."""
+    def spill(self, path: str, cipher: Cipher | None = None) -> None:
+        """Keep the entries in a map on disk from now on, encrypted if there is a cipher."""
         from headwater.engine.spilledmap import SpilledMap
 
         assert isinstance(self.entries, dict)
-        self.entries, self._idle = SpilledMap(path, self.entries), None
+        self.entries, self._idle = SpilledMap(path, self.entries, cipher), None
 
     def close(self) -> None:
         """Remove what it has on disk, but for the segments."""
@@ -261,7 +262,7 @@ class StatePartition:
             self.entries.close()
 
     # -------------------------------------------------------------------------------------------- storing
-    def store(self, directory: str, name: str) -> tuple[str, ...]:
+    def store(self, directory: str, name: str, cipher: Cipher | None = None) -> tuple[str, ...]:
         """Store the latest version as a new segment called `name`; returns the names of all that it stands on.
 
         Raises:
@@ -277,7 +278,7 @@ class StatePartition:
         if keys is None or not below or 2 * len(keys) >= len(self.entries):
             keys, below, level = None, [], _WHOLE
         data = self._encode(keys, level)
-        _write_file(f"{directory}/{name}", data)
+        _write_file(f"{directory}/{name}", data if cipher is None else cipher.sealed(data, name))
         self.segments = [*below, Segment(name, level, None if keys is None else frozenset(keys), len(data))]
         self._unstored.clear()
         return tuple(segment.name for segment in self.segments)
@@ -287,15 +288,17 @@ class StatePartition:
         items = self.entries.items() if keys is None else ((key, get(key, GONE)) for key in keys)
         return encode_segment(items, timed=self._timed, level=level)
 
-    def restore(self, directory: str, version: int, names: Sequence[str]) -> None:
+    def restore(self, directory: str, version: int, names: Sequence[str], cipher: Cipher | None = None) -> None:
         """Make it a version as it was stored; it is empty so far.
 
         Raises:
-            SparkException: a segment is missing or damaged.
+            SparkException: a segment is missing or damaged, or encrypted by another key.
         """
         entries = self.entries
         for name in names:
             data = _read_file(f"{directory}/{name}")
+            if is_sealed(data):
+                data = unsealed(cipher, data, name, f"the state's segment {directory}/{name}")
             level, items = decode_segment(data, f"{directory}/{name}")
             keys = set()
             for key, entry in items:
@@ -401,14 +404,21 @@ class LiveStates:
     Args:
         memory_limit: bytes that the entries of all partitions may take together; the largest go to disk above it.
         scratch: the directory for those.
+        key: by which those, and the segments, are encrypted; None: they aren't.
     """
 
-    def __init__(self, memory_limit: int, scratch: str) -> None:
+    def __init__(self, memory_limit: int, scratch: str, key: KeySource | None = None) -> None:
+        self._key = key
         self._memory_limit = memory_limit
         self._scratch = scratch
         self._latest: dict[tuple[int, int], StatePartition] = {}  # by (state, partition)
         self._past: list[tuple[tuple[int, int], StatePartition]] = []  # earlier ones, for the task that runs
         self._numbers = count()
+
+    @property
+    def cipher(self) -> Cipher | None:
+        """Of what is stored and put on disk, if that is encrypted."""
+        return cipher_of(self._key)
 
     def find(self, state_id: int, partition: int, version: int | None) -> StatePartition | None:
         """A partition here that sees the version."""
@@ -433,8 +443,8 @@ class LiveStates:
         """Hold a version as it was stored; it goes to disk at once if its segments alone are over the limit."""
         made = StatePartition(timed=state.timed)
         if sum(_file_bytes(f"{state.directory}/{name}") for name in names) > self._memory_limit:
-            made.spill(self._path(state.state_id, partition))
-        made.restore(state.directory, version, names)
+            made.spill(self._path(state.state_id, partition), self.cipher)
+        made.restore(state.directory, version, names, self.cipher)
         self.put(state.state_id, partition, made)
 
     def _path(self, state_id: int, partition: int) -> str:
@@ -448,7 +458,7 @@ class LiveStates:
             if total <= self._memory_limit:
                 return
             log.info("state %d, partition %d goes to disk", *key)
-            self._latest[key].spill(self._path(*key))
+            self._latest[key].spill(self._path(*key), self.cipher)
             total -= weights[key]
 
     def end_task(self) -> None:
@@ -534,7 +544,7 @@ class Evolve(Operator):
     def _store(self, task: Task, partition: int, held: StatePartition) -> None:
         name = f"{self.state.epoch}/p{partition:05d}-{self.version}-{task.spec.task_id}"
         try:
-            segments = held.store(self.state.directory, name)
+            segments = held.store(self.state.directory, name, task.states.cipher)
         except OSError as error:
             # Nothing is lost: the version can be made again from the last one that was stored.
             log.error("%s: state %d could not be stored: %s", name, self.state.state_id, error)

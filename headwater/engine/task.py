@@ -20,6 +20,7 @@ from typing import Any, Protocol
 from zlib import crc32
 
 from headwater import accumulators
+from headwater.cipher import Cipher, KeySource, cipher_of
 from headwater.engine import fusion
 from headwater.engine.blocks import NoSpace, Placed, decode, encode_records
 from headwater.engine.events import (
@@ -63,6 +64,7 @@ class Surroundings(Protocol):
     result_limit: int  # bytes of result that the driver takes
     compress: bool  # of cached partitions
     states: LiveStates  # what the worker holds
+    key: KeySource | None  # of what is written to disk; None: that isn't encrypted
 
     def read(self, block_id: str, locations: tuple[str, ...], offset: int = 0, length: int = -1) -> bytes | None:
         """A block's bytes from here or from one of the executors that have it; None if none has."""
@@ -107,7 +109,8 @@ class Task:
     def __init__(self, spec: TaskSpec, program: Program, surroundings: Surroundings) -> None:
         self.spec = spec
         self.budget = MemoryBudget(surroundings.memory_limit)
-        self.spill = SpillDirectory(os.path.join(surroundings.scratch, f"spill-{spec.task_id}"))
+        spill = os.path.join(surroundings.scratch, f"spill-{spec.task_id}")
+        self.spill = SpillDirectory(spill, key=surroundings.key)
         self.metrics: Counter[str] = Counter()
         self._nodes = program.nodes
         self._ending = program.ending
@@ -115,6 +118,11 @@ class Task:
         self.states = surroundings.states
         self._stored: list[StoredBlock] = []
         self._versions: list[StoredVersion] = []
+
+    @property
+    def cipher(self) -> Cipher | None:
+        """Of what is written to disk and to the directory for checkpoints, if that is encrypted."""
+        return cipher_of(self._surroundings.key)
 
     # -------------------------------------------------------------------------------------------- a task's life
     def run(self) -> TaskReply:

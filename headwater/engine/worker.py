@@ -8,6 +8,7 @@ import sys
 from typing import Any, NamedTuple
 
 from headwater import broadcast, filesystem
+from headwater.cipher import KeySource
 from headwater.engine import wire
 from headwater.engine.blocks import Placed, Places
 from headwater.engine.states import LiveStates
@@ -31,6 +32,7 @@ class WorkerSettings(NamedTuple):
     sys_path: tuple[str, ...]
     environment: dict[str, str]
     filesystems: dict[str, str]  # their settings
+    key: KeySource | None = None  # of what is written to disk; None: that isn't encrypted
 
 
 class ExecutorSurroundings:
@@ -46,7 +48,8 @@ class ExecutorSurroundings:
         self.inline_limit = settings.inline_limit
         self.result_limit = settings.result_limit
         self.compress = settings.compress
-        self.states = LiveStates(settings.state_limit, settings.scratch)
+        self.key = settings.key
+        self.states = LiveStates(settings.state_limit, settings.scratch, settings.key)
         self._places = settings.places
         self._secret = settings.secret
         self._peers: dict[str, tuple[str, int]] = {}

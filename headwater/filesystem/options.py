@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from headwater import conf
+from headwater import cipher, conf
 from headwater.errors import IllegalArgumentException
 
 Options = dict[str, Any]
@@ -61,8 +61,8 @@ _version = 0  # of the settings: drivers that were made by others aren't used an
 
 
 def relevant(pairs: Mapping[str, str]) -> dict[str, str]:
-    """The settings that file systems read."""
-    return {key: value for key, value in pairs.items() if key.startswith((_HADOOP, _OURS))}
+    """The settings that file systems read, and those that tell whether anything may be on disk as it is."""
+    return {key: value for key, value in pairs.items() if key.startswith((_HADOOP, _OURS, *cipher.SETTINGS))}
 
 
 def configure(pairs: Mapping[str, str]) -> None:

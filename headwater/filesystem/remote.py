@@ -19,7 +19,7 @@ from datetime import datetime, timezone
 from functools import partial
 from typing import Any, BinaryIO, TypeVar, cast
 
-from headwater import conf
+from headwater import cipher, conf
 from headwater.errors import SparkException
 from headwater.filesystem import options, retries
 from headwater.filesystem.base import Entry, FileStatus, Scan, is_hidden, name_of
@@ -47,6 +47,7 @@ class RemoteFileSystem:
         location = options.locate(url, pairs)
         self._driver = _driver_of(location, url, version)
         self._timeout_ms: int = conf.read(pairs, "headwater.filesystem.retryTimeout")
+        self._encrypted = cipher.is_wanted(pairs)
         self.renames = not location.object_store
         self._is_hdfs = location.driver in ("hdfs", "webhdfs")
         self._root, self._driver_root = location.root, self._root_for_driver(location)
@@ -143,7 +144,7 @@ class RemoteFileSystem:
     # -------------------------------------------------------------------------------------------- content
     def open(self, path: str, mode: str, size: int | None = None) -> BinaryIO:
         if mode == "wb":
-            return cast(BinaryIO, Upload(partial(self._store, path)))
+            return cast(BinaryIO, Upload(partial(self._store, path), in_memory=self._encrypted))
         if mode != "rb":
             raise ValueError(f"{path} can't be opened by mode {mode!r}: files over the network are read or written")
         if size is None:

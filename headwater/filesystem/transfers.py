@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -124,10 +125,12 @@ class Upload(io.BufferedIOBase):
 
     Args:
         store: given the content, as bytes or as the path of a local file, puts it under its name. It may take time.
+        in_memory: keep it off the disk, however large it is, since what is there must be encrypted.
     """
 
-    def __init__(self, store: Callable[[bytes | str], None]) -> None:
+    def __init__(self, store: Callable[[bytes | str], None], *, in_memory: bool = False) -> None:
         self._store = store
+        self._in_memory_max = sys.maxsize if in_memory else _IN_MEMORY_BYTES
         self._content: IO[bytes] = io.BytesIO()
         self._position = 0
 
@@ -141,7 +144,7 @@ class Upload(io.BufferedIOBase):
         if self.closed:
             raise ValueError("write to closed file")
         length = memoryview(data).nbytes
-        if isinstance(self._content, io.BytesIO) and self._position + length > _IN_MEMORY_BYTES:
+        if isinstance(self._content, io.BytesIO) and self._position + length > self._in_memory_max:
             on_disk = tempfile.NamedTemporaryFile(prefix="headwater-upload-")  # noqa: SIM115 (we close it)
             on_disk.write(self._content.getbuffer())
             self._content = on_disk

@@ -1,7 +1,8 @@
 """Checkpoints of RDDs: partitions put where they survive, so that the lineage that led to them can go.
 
 A reliable checkpoint is a directory `rdd-<id>` with a file a partition: four bytes of magic and version, then pickled
-lists of records. Files are written under hidden names and renamed. A local checkpoint keeps cached blocks instead.
+lists of records; all of it encrypted, if the application has a key. Files are written under hidden names and renamed. A
+local checkpoint keeps cached blocks instead.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ import io
 import pickle
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
-from headwater.engine.lineage import Dataset, Records, StoredBlocks
+from headwater.cipher import CHUNK_BYTES, Cipher, SealedFile
+from headwater.engine import task
+from headwater.engine.lineage import Dataset, Leaf, Records, StoredBlocks
 from headwater.errors import SparkException
 from headwater.filesystem import create_private, open_raw, qualify, resolve_private
 from headwater.rdd import functions
@@ -24,6 +27,7 @@ from headwater.taskcontext import TaskContext
 
 if TYPE_CHECKING:
     from headwater.engine.application import Application
+    from headwater.engine.task import Task
     from headwater.rdd.core import Core
 
 _MAGIC = b"HWC\x01"  # the last byte is the format's version
@@ -64,9 +68,7 @@ def write(
         parts = application.run_job(
             rdd, partial(_write_part, path), partitions, properties=properties, call_site=call_site
         )
-    from headwater.rdd.sources import Reading
-
-    rdd.cut(Reading(_read_part), (), parts)
+    rdd.cut(Parts(), (), parts)
     rdd._checkpoint = "done"
     rdd._checkpoint_path = qualify(path)
 
@@ -94,17 +96,17 @@ def keep_locally(application: Application, rdd: Core[Any], properties: Mapping[s
 
 def _write_part(directory: str, partition: int, records: Iterator[Any]) -> str:
     """Write a partition's file; returns its path. Runs in a task."""
-    task = TaskContext.get()
-    attempt = task.taskAttemptId() if task is not None else 0
+    context = TaskContext.get()
+    attempt = context.taskAttemptId() if context is not None else 0
     part = f"{directory}/part-{partition:05d}"
     filesystem, target = resolve_private(part)
     if not filesystem.renames:  # what is written appears when it's whole
-        _write_records(part, records)
+        _write_records(part, part, records)
         return part
     hidden = f"{directory}/.part-{partition:05d}-{attempt}"
     source = resolve_private(hidden)[1]
     try:
-        _write_records(hidden, records)
+        _write_records(hidden, part, records)
         filesystem.rename(source, target)
     except BaseException:
         filesystem.remove(source)
@@ -112,16 +114,42 @@ def _write_part(directory: str, partition: int, records: Iterator[Any]) -> str:
     return part
 
 
-def _write_records(path: str, records: Iterator[Any]) -> None:
+def _write_records(path: str, part: str, records: Iterator[Any]) -> None:
+    running = task.current()
+    cipher = None if running is None else running.cipher
+    pieces = _pieces(records)
     with create_private(path) as file:
-        file.write(_MAGIC)
-        while batch := list(islice(records, _BATCH)):
-            file.write(dump_records(batch))
+        for piece in pieces if cipher is None else cipher.seal(pieces, _context(part)):
+            file.write(piece)
 
 
-def _read_part(path: str) -> Records:
+def _pieces(records: Iterator[Any]) -> Iterator[bytes]:
+    yield _MAGIC
+    while batch := list(islice(records, _BATCH)):
+        yield dump_records(batch)
+
+
+def _context(part: str) -> str:
+    """What a partition's file is encrypted for: its name and its RDD's."""
+    return "/".join(part.rsplit("/", 2)[1:])
+
+
+@dataclass(frozen=True)
+class Parts(Leaf):
+    """The partitions of a checkpoint; a payload is a file's path. Nobody but the application that wrote it reads it."""
+
+    def read(self, task: Task, payload: str) -> Records:
+        return _read_part(payload, task.cipher)
+
+
+def _read_part(path: str, cipher: Cipher | None) -> Records:
     with open_raw(path) as raw:
-        file: Any = io.BufferedReader(raw) if isinstance(raw, io.RawIOBase) else raw
+        file: Any
+        if cipher is not None:
+            sealed = SealedFile(cipher, raw, _context(path), f"the RDD checkpoint {qualify(path)}")
+            file = io.BufferedReader(sealed, CHUNK_BYTES)
+        else:
+            file = io.BufferedReader(raw) if isinstance(raw, io.RawIOBase) else raw
         if file.read(len(_MAGIC)) != _MAGIC:
             raise SparkException(f"{qualify(path)} is no checkpoint of this version")
         while True:

@@ -393,10 +393,20 @@ class StreamingContext:
 
         Args:
             directory: is made if it isn't there; one driver at a time works with it. None: there are no checkpoints.
+
+        Raises:
+            IllegalArgumentException: all is to be encrypted, by a key that the next driver would not have.
         """
         if directory is None:
             self._sc._checkpoint_dir = self._checkpoint_directory = None
         else:
+            key = self._sc._application.key
+            if key is not None and not key.lasts:
+                raise IllegalArgumentException(
+                    "spark.io.encryption.enabled is true, and no key is named: this application's key ends with it, "
+                    f"and no other driver could read what is kept in the checkpoint directory {directory}. Name a key "
+                    "by headwater.encryption.keyFile or headwater.encryption.keyVariable."
+                )
             self._sc.setCheckpointDir(directory)
             self._checkpoint_directory = qualify(directory)
 

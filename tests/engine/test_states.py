@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headwater.cipher import Cipher, KeySource, WrongKeyException, cipher_of
 from headwater.engine.states import (
     FANOUT,
     GONE,
@@ -226,6 +227,29 @@ def test_restoring_names_the_segment_that_is_missing(tmp_path: Path) -> None:
         StatePartition(timed=False).restore(str(tmp_path), 1, ["v1"])
 
 
+def test_encrypted_segment_is_restored_by_its_key_alone(tmp_path: Path) -> None:
+    ours, other = Cipher(b"a" * 32), Cipher(b"b" * 32)
+    partition = StatePartition(timed=False)
+    partition.advance(1, {"key-7": "entry-7"}, previous=None)
+    names = partition.store(str(tmp_path), "v1", ours)
+    data = bytearray((tmp_path / "v1").read_bytes())
+    assert b"key-7" not in data and b"entry-7" not in data
+
+    def restored(cipher: Cipher | None) -> dict[Any, Any]:
+        partition = StatePartition(timed=False)
+        partition.restore(str(tmp_path), 1, names, cipher)
+        return seen(partition, 1)
+
+    assert restored(ours) == {"key-7": "entry-7"}
+    for wrong in (other, None):
+        with pytest.raises(WrongKeyException, match=f"the state's segment {tmp_path}/v1 is encrypted with the key"):
+            restored(wrong)
+    data[-1] ^= 1
+    (tmp_path / "v1").write_bytes(data)
+    with pytest.raises(SparkException, match=f"the state's segment {tmp_path}/v1 is damaged, or was changed"):
+        restored(ours)
+
+
 # ------------------------------------------------------------------------------------------------ the file format
 ITEMS = [("a", 1), ("b", Frozen(b"pickle")), (None, None), ("c", GONE), ((1, 2), (3, 4))]
 TIMED = [("a", (1, 5)), ("b", (Frozen(b"pickle"), 6)), ("c", GONE)]
@@ -307,6 +331,24 @@ def test_restored_version_goes_to_disk_at_once_when_it_is_over_the_limit(tmp_pat
     found = live.find(0, 0, 1)
     assert found is not None and spilled(found)
     assert seen(found, 1) == dict.fromkeys(range(1000), "x")
+    live.forget(0)
+
+
+@pytest.mark.parametrize("key", [None, KeySource(key=b"k" * 32)], ids=["plain", "encrypted"])
+def test_partitions_on_disk_can_be_read_there_unless_there_is_a_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: KeySource | None
+) -> None:
+    monkeypatch.setattr("headwater.engine.spilledmap._CHANGES_PER_COMMIT", 7)
+    entries = {f"key-{i}": f"entry-{i}" for i in range(70)}
+    partition = StatePartition(timed=False)
+    partition.advance(1, dict(entries), previous=None)
+    partition.store(str(tmp_path), "p0", cipher_of(key))
+    live = LiveStates(100, str(tmp_path / "scratch"), key)
+    live.restore(StateDescription(0, str(tmp_path), ""), 0, 1, ["p0"])
+    found = live.find(0, 0, 1)
+    assert found is not None and spilled(found) and seen(found, 1) == entries
+    files = [path for path in tmp_path.rglob("*") if path.name in ("p0", "data.mdb")]
+    assert [b"key-7" in path.read_bytes() for path in files] == [key is None] * 2
     live.forget(0)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from headwater import accumulators
+from headwater.cipher import KeySource
 from headwater.engine.blocks import Placed, Places, decode, encode_records, text_block
 from headwater.engine.events import MapOutput, Segment, StoredBlock, TaskReply, TaskSpec
 from headwater.engine.lineage import (
@@ -54,6 +55,7 @@ class Surroundings:
         self.inline_limit = inline_limit
         self.result_limit = 1 << 20
         self.compress = False
+        self.key: KeySource | None = None
         self.states = LiveStates(1 << 20, self.scratch)
         self.here = Places(str(root / "memory"), str(root / "disk"))
         self.there = Places(str(root / "b-memory"), str(root / "b-disk"))

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from headwater.cipher import KeySource
 from headwater.clock import Clock, ManualClock, SystemClock
 from headwater.engine.blocks import decode
 from headwater.engine.events import Wake, Woken
@@ -303,6 +304,7 @@ class Host:
 
     def __init__(self) -> None:
         self.conf: dict[str, str] = {}
+        self.key: KeySource | None = None
         self.posted: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.blocks: dict[str, Any] = {}
 

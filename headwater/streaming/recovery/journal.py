@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 from headwater import filesystem
+from headwater.cipher import Cipher
 from headwater.streaming.recovery import checkpoint
 from headwater.streaming.recovery.ledger import BlockAdded, Ledger, encode_entry, replay
 
@@ -48,6 +49,7 @@ class Journal:
         describe: makes the checkpoint of the ledger, under a number.
         open_log: opens a log in a directory.
         interval_ms: between two images at least, as long as the log is short.
+        cipher: encrypts the images; None: they aren't encrypted.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Journal:
         describe: Callable[[Ledger, int], checkpoint.Checkpoint],
         open_log: Callable[[str], Log],
         interval_ms: int,
+        cipher: Cipher | None = None,
     ) -> None:
         self._directory = directory
         self._ledger = ledger
@@ -66,6 +69,7 @@ class Journal:
         self._describe = describe
         self._open_log = open_log
         self._interval_seconds = interval_ms / 1000
+        self._cipher = cipher
         self._posted: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._log: Log | None = None
         self._log_bytes = 0  # since the last image
@@ -155,7 +159,7 @@ class Journal:
         number = self._number + 1
         log = self._open_log(f"{self._directory}/{LOGS}/{number}")
         try:
-            checkpoint.write(self._directory, self._describe(self._ledger, number))
+            checkpoint.write(self._directory, self._describe(self._ledger, number), self._cipher)
         except BaseException:
             log.close()
             raise

@@ -19,10 +19,10 @@ from concurrent.futures import Future
 from typing import BinaryIO, Literal, NamedTuple, cast
 
 from headwater import filesystem
+from headwater.cipher import Cipher
 from headwater.clock import Clock, SystemClock
 from headwater.conf import SparkConf
 from headwater.errors import IllegalStateException, SparkException
-from headwater.streaming.recovery.cipher import Cipher
 from headwater.streaming.recovery.segment import (
     HEADER_BYTES,
     READ_BYTES,
@@ -58,19 +58,17 @@ class LogSettings(NamedTuple):
     cipher: Cipher | None = None
 
     @classmethod
-    def from_conf(cls, conf: SparkConf, *, rolling_ms: int, tries_max: int, close_after_write: bool) -> LogSettings:
-        """The settings that all logs have in common, with those of one kind of log.
-
-        Raises:
-            IllegalArgumentException: the key of the encryption can't be had.
-        """
+    def from_conf(
+        cls, conf: SparkConf, *, rolling_ms: int, tries_max: int, close_after_write: bool, cipher: Cipher | None
+    ) -> LogSettings:
+        """The settings that all logs have in common, with those of one kind of log."""
         return cls(
             rolling_ms,
             tries_max,
             close_after_write,
             sync=conf.read("headwater.streaming.log.sync"),
             on_corrupt=conf.read("headwater.streaming.log.corruption"),
-            cipher=Cipher.from_conf(conf),
+            cipher=cipher,
         )
 
 

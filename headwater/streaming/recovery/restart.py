@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from headwater.cipher import Cipher, KeySource, cipher_of, wrong_key
 from headwater.conf import SparkConf, is_secret
 from headwater.context import SparkContext
 from headwater.errors import SparkException
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("headwater.streaming.recovery")
 
+# Settings that say where the key is: one of them at most is set.
+KEYS = ("headwater.encryption.keyFile", "headwater.encryption.keyVariable")
 # Settings that say where this driver runs, or how it is to go on: where they are set here, that counts.
 OF_THE_MACHINE = (
     "spark.master",
@@ -33,8 +36,7 @@ OF_THE_MACHINE = (
     "spark.local.dir",
     "spark.ui.port",
     "headwater.streaming.log.corruption",
-    "headwater.streaming.log.keyFile",
-    "headwater.streaming.log.keyVariable",
+    *KEYS,
     "headwater.streaming.recovery.dropUnknown",
     "headwater.streaming.recovery.missedBatches",
     "headwater.streaming.recovery.missedBatchesMax",
@@ -65,6 +67,7 @@ def get_or_create(
             ssc.checkpoint(directory)
         else:
             ssc = _from_program(kind, found, active)
+        _refuse_another_key(found, ssc)
     except BaseException:
         found.lock.close()
         raise
@@ -84,32 +87,48 @@ def find(directory: str, conf: SparkConf | None) -> Found | None:
         IllegalStateException: another driver works with the directory.
         SparkException: there are checkpoints, and none can be read; or a log is damaged, or stands there alone.
     """
-    if not checkpoint.names(directory) and checkpoint.newest(directory) is None:
-        _refuse_logs_alone(directory)
+    cipher = _cipher(directory, conf)
+    if not checkpoint.names(directory) and checkpoint.newest(directory, cipher) is None:
+        _refuse_logs_alone(directory, cipher)
         return None
     lock = lock_directory(directory)
     try:
-        found = checkpoint.newest(directory)
+        found = checkpoint.newest(directory, cipher)
         if found is None:
             lock.close()
             return None
         newest, program = found
-        settings = log_settings(conf or recovered_conf(newest))
+        settings = log_settings(conf or recovered_conf(newest), cipher)
 
         def read(path: str) -> Iterator[bytes]:
             return (record for _, record in read_log(path, on_corrupt=settings.on_corrupt, cipher=settings.cipher))
 
         recovered(directory, newest, read)
-        return Found(directory, newest, program, lock)
+        return Found(directory, newest, program, lock, cipher)
     except BaseException:
         lock.close()
         raise
 
 
-def _refuse_logs_alone(directory: str) -> None:
+def _cipher(directory: str, conf: SparkConf | None) -> Cipher | None:
+    """What the files of a directory are encrypted by: the key that is set here, else where they say that it is."""
+    named = KeySource.named(conf or SparkConf())
+    if named is None and conf is None:
+        named = checkpoint.read_key_source(directory)
+    return cipher_of(named)
+
+
+def _refuse_another_key(found: Found, ssc: StreamingContext) -> None:
+    """What was kept encrypted is not gone on with in the clear, or by a key that doesn't open it."""
+    ours = cipher_of(ssc.sparkContext._application.key)
+    if found.cipher is not None and (ours is None or ours.key_id != found.cipher.key_id):
+        raise wrong_key(f"what the checkpoint directory {found.directory} holds", found.cipher.key_id, ours)
+
+
+def _refuse_logs_alone(directory: str, cipher: Cipher | None) -> None:
     """A first checkpoint stands before any entry of a log: where there are entries, checkpoints have been removed."""
     for _, path in log_directories(directory):
-        if next(read_log(path, on_corrupt="skip"), None) is not None:
+        if next(read_log(path, on_corrupt="skip", cipher=cipher), None) is not None:
             raise SparkException(
                 f"Failed to read checkpoint from directory {directory}: it holds the log {path}, but no checkpoint. "
                 "Restore the checkpoints, or remove the directory to begin anew."
@@ -119,8 +138,10 @@ def _refuse_logs_alone(directory: str) -> None:
 def recovered_conf(found: Checkpoint) -> SparkConf:
     """The checkpoint's settings; secrets are this machine's, as are those of the machine, if it has any."""
     conf, here = SparkConf(), SparkConf()
+    key_named_here = any(here.contains(key) for key in KEYS)
     for key, value in found.settings.items():
-        conf.set(key, value)
+        if not (key_named_here and key in KEYS):
+            conf.set(key, value)
     conf.setAppName(found.app_name)
     conf.setMaster(found.master)
     for key in OF_THE_MACHINE:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headwater import filesystem
+from headwater.cipher import Cipher, cipher_of
 from headwater.conf import is_secret
 from headwater.streaming.recovery import checkpoint, log
 from headwater.streaming.recovery.checkpoint import Checkpoint
@@ -54,6 +55,7 @@ class Found(NamedTuple):
     checkpoint: Checkpoint
     program: bytes
     lock: DirectoryLock
+    cipher: Cipher | None = None  # what it was encrypted by, if it was
 
 
 class Safekeeping(Keeping):
@@ -91,8 +93,11 @@ class Safekeeping(Keeping):
             used = (*checkpoint.names(directory), *log_directories(directory))
             number = max((number for number, _ in used), default=0)
             self.epoch = str(number + 1)  # no other run in this directory has it
-            self._program = checkpoint.write_program(directory, number + 1, program)
-            conf, self._log_settings = sc._conf, log_settings(sc._conf)
+            key = sc._application.key
+            cipher = cipher_of(key)
+            checkpoint.write_key_source(directory, key)
+            self._program = checkpoint.write_program(directory, number + 1, program, cipher)
+            conf, self._log_settings = sc._conf, log_settings(sc._conf, cipher)
             self._rolling_ms: int = conf.read("spark.streaming.receiver.writeAheadLog.rollingIntervalSecs")
             self._store_timeout_ms: int = conf.read("spark.streaming.receiver.blockStoreTimeout")
             self._cleaned_at = time.monotonic()  # when the receivers' logs were; the journal's thread's
@@ -103,6 +108,7 @@ class Safekeeping(Keeping):
                 describe=self._describe,
                 open_log=self._open_log,
                 interval_ms=conf.read("headwater.streaming.checkpoint.interval"),
+                cipher=cipher,
             )
         except BaseException:
             self._lock.close()
@@ -120,6 +126,9 @@ class Safekeeping(Keeping):
     def _describe(self, ledger: Ledger, number: int) -> Checkpoint:
         pairs = self._sc._conf.getAll()
         settings = {key: value for key, value in pairs if key not in OF_THE_RUN and not is_secret(key)}
+        key = self._sc._application.key
+        if key is not None and key.file:
+            settings["headwater.encryption.keyFile"] = key.file  # wherever the next driver starts
         return Checkpoint(number, self._sc.appName, self._sc.master, settings, self._program, ledger)
 
     # -------------------------------------------------------------------------------------------- life
@@ -250,13 +259,14 @@ def _logged_blocks(ledger: Ledger, receiving: Collection[str]) -> Iterator[list[
             yield from filter(is_logged, blocks)
 
 
-def log_settings(conf: SparkConf) -> LogSettings:
+def log_settings(conf: SparkConf, cipher: Cipher | None) -> LogSettings:
     """How the driver's log is written."""
     return LogSettings.from_conf(
         conf,
         rolling_ms=conf.read("spark.streaming.driver.writeAheadLog.rollingIntervalSecs"),
         tries_max=conf.read("spark.streaming.driver.writeAheadLog.maxFailures"),
         close_after_write=conf.read("spark.streaming.driver.writeAheadLog.closeFileAfterWrite"),
+        cipher=cipher,
     )
 
 

@@ -15,8 +15,8 @@ import struct
 from typing import Any, BinaryIO, NamedTuple
 from zlib import crc32
 
+from headwater.cipher import KEY_ID_BYTES, Cipher, wrong_key
 from headwater.errors import SparkException
-from headwater.streaming.recovery.cipher import KEY_ID_BYTES, Cipher
 
 RECORD_BYTES_MAX = 1 << 30  # AES-GCM's library takes less than 2 GiB at once
 READ_BYTES = 1 << 20
@@ -111,11 +111,7 @@ class SegmentFormat:
         if kind != _AES_256_GCM:
             raise SparkException(f"log segment {path} has cipher {kind}, which this version doesn't know")
         if cipher is None or cipher.key_id != key_id:
-            given = "no key is set" if cipher is None else f"the key that is set has id {cipher.key_id.hex()}"
-            raise SparkException(
-                f"log segment {path} is encrypted with the key of id {key_id.hex()}, and {given}. Name that key by "
-                "headwater.streaming.log.keyFile or headwater.streaming.log.keyVariable."
-            )
+            raise wrong_key(f"log segment {path}", key_id, cipher)
         return cls(header, cipher)
 
     def encode(self, payload: bytes, offset: int) -> bytes:

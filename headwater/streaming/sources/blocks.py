@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from enum import Enum
 from typing import Any, Protocol
 
+from headwater.cipher import KeySource
 from headwater.clock import Clock
 from headwater.engine.blocks import encode_records, text_block
 from headwater.engine.lineage import BlockRef
@@ -37,6 +38,7 @@ class ReceiverHost(Protocol):
     executor_id: str
     host: str
     conf: Mapping[str, str]
+    key: KeySource | None  # of what is written; None: that isn't encrypted
 
     @property
     def closing(self) -> bool:

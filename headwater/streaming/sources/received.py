@@ -6,7 +6,6 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from headwater.conf import SparkConf
 from headwater.engine.blocks import decode
 from headwater.engine.lineage import BlockRef, Records, StoredBlocks
 from headwater.errors import BlockLost
@@ -22,9 +21,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("headwater.streaming.sources.received")
 
-_KEYS = ("headwater.streaming.log.keyFile", "headwater.streaming.log.keyVariable")
-
-
 class Received(NamedTuple):
     """A received block: where its copies are, and where the receivers' log has it."""
 
@@ -36,13 +32,7 @@ class Received(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class ReceivedBlocks(StoredBlocks):
-    """Received blocks, from the executors' stores or else from the log; a payload is a `Received`.
-
-    Args:
-        key: settings that say where the log's key is.
-    """
-
-    key: tuple[tuple[str, str], ...]
+    """Received blocks, from the executors' stores or else from the log; a payload is a `Received`."""
 
     def read(self, task: Task, payload: Received) -> Records:
         try:
@@ -50,11 +40,9 @@ class ReceivedBlocks(StoredBlocks):
         except BlockLost:
             if payload.log is None:
                 raise
-        from headwater.streaming.recovery.cipher import Cipher
         from headwater.streaming.recovery.log import LogPosition, read_record
 
-        cipher = Cipher.from_conf(SparkConf(loadDefaults=False).setAll(self.key))
-        return decode(read_record(LogPosition(*payload.log), cipher))
+        return decode(read_record(LogPosition(*payload.log), task.cipher))
 
 
 class ReceiverInput(ReceivingNode):
@@ -94,7 +82,7 @@ class ReceiverInput(ReceivingNode):
         from headwater.rdd import RDD
 
         blocks = [Received(*stored.block, stored.log) for stored in batch.blocks]
-        return RDD(self._sc, ReceivedBlocks(key_settings(self._sc._conf)), [], len(blocks), payloads=blocks)
+        return RDD(self._sc, ReceivedBlocks(), [], len(blocks), payloads=blocks)
 
     def restore_batch(self, time_ms: int, data: Any) -> None:
         blocks = [block_of(self.stream_id, block) for block in data]
@@ -128,8 +116,3 @@ def lost_blocks(number: int, which: str) -> str:
         f"{number} blocks {which} could not be recovered as they were in the memory of a driver that died. To prevent "
         "such data loss, set spark.streaming.receiver.writeAheadLog.enable=true."
     )
-
-
-def key_settings(conf: SparkConf) -> tuple[tuple[str, str], ...]:
-    """The settings that say where the log's key is."""
-    return tuple((key, str(conf.get(key))) for key in _KEYS if conf.contains(key))

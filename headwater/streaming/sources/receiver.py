@@ -16,6 +16,7 @@ from enum import Enum
 from itertools import islice
 from typing import Any, NamedTuple
 
+from headwater.cipher import cipher_of
 from headwater.clock import Clock, SystemClock
 from headwater.conf import SparkConf
 from headwater.engine.events import Wake, Woken
@@ -473,6 +474,7 @@ def _open_log(directory: str, host: ReceiverHost) -> LogWriter:
         rolling_ms=conf.read("spark.streaming.receiver.writeAheadLog.rollingIntervalSecs"),
         tries_max=conf.read("spark.streaming.receiver.writeAheadLog.maxFailures"),
         close_after_write=conf.read("spark.streaming.receiver.writeAheadLog.closeFileAfterWrite"),
+        cipher=cipher_of(host.key),
     )
     return LogWriter(directory, settings)
 

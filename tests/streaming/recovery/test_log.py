@@ -17,9 +17,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headwater.cipher import Cipher
 from headwater.clock import ManualClock
 from headwater.errors import IllegalStateException, SparkException
-from headwater.streaming.recovery.cipher import Cipher
 from headwater.streaming.recovery.log import (
     CorruptLogException,
     LogPosition,
@@ -423,7 +423,7 @@ def test_segment_of_another_key_is_an_error(tmp_path: Path, on_corrupt: str) -> 
     wrong = f"encrypted with the key of id {ours.key_id.hex()}, and the key that is set has id {other.key_id.hex()}"
     with pytest.raises(SparkException, match=wrong):
         read(tmp_path, on_corrupt=on_corrupt, cipher=other)
-    with pytest.raises(SparkException, match="no key is set. Name that key by headwater.streaming.log.keyFile"):
+    with pytest.raises(SparkException, match="no key is set. Name that key by headwater.encryption.keyFile"):
         read(tmp_path, on_corrupt=on_corrupt)
     with pytest.raises(SparkException, match=wrong):
         read_record(position, other)
