@@ -19,7 +19,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 
-from headwater import accumulators, filesystem, progress
+from headwater import accumulators, filesystem, logs, progress
 from headwater import conf as settings
 from headwater.accumulators import Accumulator, AccumulatorParam
 from headwater.broadcast import Broadcast
@@ -29,7 +29,6 @@ from headwater.errors import (
     IllegalArgumentException,
     IllegalStateException,
     SerializationError,
-    SparkException,
 )
 from headwater.files import SparkFiles
 from headwater.hadoop.reading import WithHadoopInput
@@ -51,17 +50,7 @@ T = TypeVar("T")
 logger = logging.getLogger("headwater.context")
 
 _DEFAULT_MASTER = "local[*]"
-# Log4j's levels, by which programs know them, and Python's.
-_LOG_LEVELS = {
-    "ALL": 1,
-    "DEBUG": logging.DEBUG,
-    "ERROR": logging.ERROR,
-    "FATAL": logging.CRITICAL,
-    "INFO": logging.INFO,
-    "OFF": logging.CRITICAL + 1,
-    "TRACE": 5,
-    "WARN": logging.WARNING,
-}
+_SHELL_NAME = "pyspark-shell"  # of applications that no file is the program of, as PySpark calls them
 _PACKAGES = (".zip", ".egg", ".whl")
 
 
@@ -71,7 +60,8 @@ class SparkContext(WithJobProperties, WithHadoopInput):
     Arguments:
         master: where tasks run: `local` (the driver's process), `local[N]`, `local[*]`, `local[N,F]` (worker
             processes), `local-cluster[n,c,m]`. Set neither here nor in the conf it is `local[*]`.
-        appName: the application's name.
+        appName: the application's name. Set neither here nor in the conf it is the script's file name, or
+            `pyspark-shell` in a shell or a notebook.
         sparkHome: accepted for PySpark's sake, and ignored.
         pyFiles: .py and .zip files that workers can import from, as by `addPyFile`.
         environment: environment variables of the workers.
@@ -80,7 +70,6 @@ class SparkContext(WithJobProperties, WithHadoopInput):
         profiler_cls: what profiles tasks if `spark.python.profile` is true.
 
     Raises:
-        SparkException: no application name is set.
         ValueError: another context lives.
         IllegalArgumentException: the master is unknown.
     """
@@ -131,6 +120,9 @@ class SparkContext(WithJobProperties, WithHadoopInput):
     def _start(self, profiler_class: type[Profiler]) -> None:
         from headwater.engine.application import Application
 
+        logs.show()
+        if level := self._conf.read("spark.log.level"):
+            logs.set_level(level)
         self._start_ms = time.time_ns() // 1_000_000
         local = self.master.startswith("local") and not self.master.startswith("local-cluster")
         stamp = time.strftime("%Y%m%d%H%M%S", time.localtime(self._start_ms / 1000))
@@ -158,6 +150,9 @@ class SparkContext(WithJobProperties, WithHadoopInput):
         idle = settings.without_effect(self._conf)
         if idle:
             logger.warning("%s %s no effect yet", ", ".join(idle), "has" if len(idle) == 1 else "have")
+        meaningless = [key for key in settings.meaningless(self._conf) if key not in _SET_BY_CONTEXTS]
+        if meaningless:
+            logger.info("accepted, and without meaning here (docs/configuration.md): %s", ", ".join(meaningless))
 
     # -------------------------------------------------------------------------------------------- life
     @classmethod
@@ -274,13 +269,15 @@ class SparkContext(WithJobProperties, WithHadoopInput):
         return os.environ.get("SPARK_USER") or getpass.getuser()
 
     def setLogLevel(self, logLevel: str) -> None:
-        """Set from which level on Headwater logs: ALL, TRACE, DEBUG, INFO, WARN, ERROR, FATAL or OFF."""
-        level = _LOG_LEVELS.get(str(logLevel).upper())
-        if level is None:
-            raise IllegalArgumentException(
-                f"Supplied level {logLevel} did not match one of: {','.join(sorted(_LOG_LEVELS))}"
-            )
-        logging.getLogger("headwater").setLevel(level)
+        """Set from which level on Headwater logs: ALL, TRACE, DEBUG, INFO, WARN, ERROR, FATAL or OFF.
+
+        Lines go to stderr, or where the program's own configuration of `logging` sends them. Workers and executors go
+        on to log from WARN on, as in Spark.
+
+        Raises:
+            IllegalArgumentException: there is no such level.
+        """
+        logs.set_level(logLevel)
 
     # -------------------------------------------------------------------------------------------- RDDs
     def parallelize(self, c: Iterable[T], numSlices: int | None = None) -> RDD[T]:
@@ -580,24 +577,30 @@ def _complete_conf(
             complete.set(key, value)
     for name, value in (environment or {}).items():
         complete.setExecutorEnv(name, value)
-    if not complete.contains("spark.app.name"):
-        raise SparkException(
-            "An application name must be set in your configuration: SparkConf().setAppName(...), or argument appName"
-        )
+    complete.setIfMissing("spark.app.name", _script_name())
     complete.setIfMissing("spark.master", _DEFAULT_MASTER)
-    complete.setIfMissing("spark.submit.deployMode", "client")
-    complete.set("spark.executor.id", "driver")
-    for key, value in _ALWAYS_SET:
+    for key, value in _SET_BY_CONTEXTS.items():
         complete.setIfMissing(key, value)
     return complete
 
 
+def _script_name() -> str:
+    """The file name of the program that runs; for `python -m`, the module's name."""
+    main = sys.modules.get("__main__")
+    spec = getattr(main, "__spec__", None)
+    if spec is not None:
+        return str(spec.name).removesuffix(".__main__")
+    return os.path.basename(getattr(main, "__file__", None) or "") or _SHELL_NAME
+
+
 # What PySpark's contexts set, so that programs which print or read their configuration find it.
-_ALWAYS_SET = (
-    ("spark.rdd.compress", "True"),
-    ("spark.serializer.objectStreamReset", "100"),
-    ("spark.submit.pyFiles", ""),
-    ("spark.driver.host", "127.0.0.1"),
-    ("spark.driver.port", "0"),
-    ("spark.ui.showConsoleProgress", "false"),
-)
+_SET_BY_CONTEXTS = {
+    "spark.executor.id": "driver",
+    "spark.rdd.compress": "True",
+    "spark.serializer.objectStreamReset": "100",
+    "spark.submit.deployMode": "client",
+    "spark.submit.pyFiles": "",
+    "spark.driver.host": "127.0.0.1",
+    "spark.driver.port": "0",
+    "spark.ui.showConsoleProgress": "false",
+}
