@@ -13,7 +13,10 @@ __all__ = [
     "AccumulatorParam",
     "BasicProfiler",
     "Broadcast",
+    "HiveContext",
     "Profiler",
+    "Row",
+    "SQLContext",
     "SparkConf",
     "SparkContext",
     "SparkFiles",
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from headwater.files import SparkFiles
     from headwater.profiler import BasicProfiler, Profiler
     from headwater.rdd import RDD
+    from headwater.sql import HiveContext, Row, SQLContext
     from headwater.status import SparkJobInfo, SparkStageInfo, StatusTracker
     from headwater.storagelevel import StorageLevel
     from headwater.taskcontext import TaskContext
@@ -45,8 +49,11 @@ _MODULES = {
     "AccumulatorParam": "accumulators",
     "BasicProfiler": "profiler",
     "Broadcast": "broadcast",
+    "HiveContext": "sql",
     "Profiler": "profiler",
     "RDD": "rdd",
+    "Row": "sql",
+    "SQLContext": "sql",
     "SparkConf": "conf",
     "SparkContext": "context",
     "SparkFiles": "files",

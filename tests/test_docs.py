@@ -15,6 +15,7 @@ from typing import NamedTuple
 import pytest
 
 import headwater
+import headwater.sql
 import headwater.streaming
 import headwater.testing
 from headwater.deploy.textserver import TextServer
@@ -144,7 +145,7 @@ def headings(page: Path) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "module", [headwater, headwater.streaming, headwater.testing], ids=lambda module: module.__name__
+    "module", [headwater, headwater.sql, headwater.streaming, headwater.testing], ids=lambda module: module.__name__
 )
 def test_public_names_say_what_they_are(module: object) -> None:
     silent = []
