@@ -150,8 +150,9 @@ def _of_array(value: Any) -> StatCounter:
     return counter
 
 
-def _root(value: Any) -> Any:
-    return value**0.5 if getattr(value, "ndim", 0) else math.sqrt(value)
+def _root(value: float) -> float:
+    root: float = value**0.5 if getattr(value, "ndim", 0) else math.sqrt(value)
+    return root
 
 
 def _greater(a: Any, b: Any) -> Any:
