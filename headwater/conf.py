@@ -224,6 +224,9 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
             choices=("ALL", "DEBUG", "ERROR", "FATAL", "INFO", "OFF", "TRACE", "WARN"),
             absent="that of Python's logger `headwater`: WARN, unless the program says otherwise"),
         _string("spark.home", "", "What `SparkContext.sparkHome` says; nothing else uses it."),
+        _string("spark.submit.pyFiles", "", "Comma-separated .py, .zip, .egg and .whl files to import from: each is "
+            "added by `addPyFile`."),
+        _string("spark.files", "", "Comma-separated files for every executor: each is added by `addFile`."),
         _string("spark.executorEnv.*", "", "Environment variables of the workers."),
         _string("spark.hadoop.*", "", "Hadoop's settings of file systems and formats, after the prefix; those that have"
             " a meaning are in docs/filesystems.md and docs/hadoop.md."),
@@ -234,10 +237,6 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
         *_planned(
             _string("spark.submit.deployMode", "client", "Where the driver runs: `client` is where it was started.",
                 choices=("client", "cluster")),
-            _string("spark.submit.pyFiles", "", "Comma-separated .py, .zip and .egg files for the workers' path. Until "
-                "then: `addPyFile`."),
-            _string("spark.files", "", "Comma-separated files that are copied to every executor. Until then: "
-                "`addFile`."),
         ),
     ),
     "Executors and memory": (

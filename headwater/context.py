@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import atexit
 import getpass
-import logging
 import os
 import sys
 import threading
@@ -19,7 +18,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 
-from headwater import accumulators, filesystem, logs, progress
+from headwater import accumulators, contextconf, filesystem, logs, progress
 from headwater import conf as settings
 from headwater.accumulators import Accumulator, AccumulatorParam
 from headwater.broadcast import Broadcast
@@ -33,24 +32,23 @@ from headwater.errors import (
 from headwater.files import SparkFiles
 from headwater.hadoop.reading import WithHadoopInput
 from headwater.jobproperties import WithJobProperties
+from headwater.jvm import Package
 from headwater.profiler import BasicProfiler, Profiler, ProfilerCollector
+from headwater.rdd import RDD as RDD
 from headwater.rdd.checks import check_function, check_int, check_positive
 from headwater.status import StatusTracker
+from headwater.storagelevel import StorageLevel as StorageLevel
+from headwater.taskcontext import TaskContext as TaskContext
 
 if TYPE_CHECKING:
     from headwater.engine.application import Application, JobHandle
     from headwater.progress import ConsoleProgress
-    from headwater.rdd import RDD
     from headwater.rdd.core import Core
 
 __all__ = ["SparkContext"]
 
 T = TypeVar("T")
 
-logger = logging.getLogger("headwater.context")
-
-_DEFAULT_MASTER = "local[*]"
-_SHELL_NAME = "pyspark-shell"  # of applications that no file is the program of, as PySpark calls them
 _PACKAGES = (".zip", ".egg", ".whl")
 
 
@@ -96,7 +94,7 @@ class SparkContext(WithJobProperties, WithHadoopInput):
         self._progress: ConsoleProgress | None = None
         self._stopped_at: CallSite | None = None
         self._created_at = call_site()
-        self._conf = _complete_conf(conf, master, appName, sparkHome, environment)
+        self._conf = contextconf.complete(conf, master, appName, sparkHome, environment)
         self.master: str = self._conf.get("spark.master") or ""
         self.appName: str = self._conf.get("spark.app.name") or ""
         self.sparkHome = self._conf.get("spark.home")
@@ -111,8 +109,10 @@ class SparkContext(WithJobProperties, WithHadoopInput):
             SparkContext._active_spark_context = self
         try:
             self._start(profiler_cls)
-            for path in pyFiles or ():
+            for path in (*(pyFiles or ()), *contextconf.paths(self._conf.read("spark.submit.pyFiles"))):
                 self.addPyFile(path)
+            for path in contextconf.paths(self._conf.read("spark.files")):
+                self.addFile(path)
         except BaseException:
             self.stop()
             raise
@@ -147,12 +147,7 @@ class SparkContext(WithJobProperties, WithHadoopInput):
         SparkFiles._set_root(self._files_path)
         # Engine threads are daemons, and the interpreter must not end while workers still write.
         atexit.register(self.stop)
-        idle = settings.without_effect(self._conf)
-        if idle:
-            logger.warning("%s %s no effect yet", ", ".join(idle), "has" if len(idle) == 1 else "have")
-        meaningless = [key for key in settings.meaningless(self._conf) if key not in _SET_BY_CONTEXTS]
-        if meaningless:
-            logger.info("accepted, and without meaning here (docs/configuration.md): %s", ", ".join(meaningless))
+        contextconf.report(self._conf)
 
     # -------------------------------------------------------------------------------------------- life
     @classmethod
@@ -279,6 +274,16 @@ class SparkContext(WithJobProperties, WithHadoopInput):
         """
         logs.set_level(logLevel)
 
+    @property
+    def _jvm(self) -> Package:
+        """What programs reach log4j by; all else that they seek there is an error that names the way in Python."""
+        return Package("sc._jvm")
+
+    @property
+    def _jsc(self) -> Package:
+        """Nothing: each use is an error that names the way in Python."""
+        return Package("sc._jsc")
+
     # -------------------------------------------------------------------------------------------- RDDs
     def parallelize(self, c: Iterable[T], numSlices: int | None = None) -> RDD[T]:
         """An RDD of a collection's records, in `numSlices` partitions as equal as can be.
@@ -309,7 +314,6 @@ class SparkContext(WithJobProperties, WithHadoopInput):
     def emptyRDD(self) -> RDD[Any]:
         """An RDD without partitions."""
         from headwater.engine.lineage import Slice
-        from headwater.rdd import RDD
 
         return RDD(self, Slice(), (), 0, payloads=())
 
@@ -415,6 +419,11 @@ class SparkContext(WithJobProperties, WithHadoopInput):
             SparkException: another file of that name was added, or the path is a directory.
         """
         self._add(path, recursive=recursive, importable=False)
+
+    @property
+    def listFiles(self) -> list[str]:
+        """Where the files came from that `addFile` and `addPyFile` have added."""
+        return list(self._added.values())
 
     def addPyFile(self, path: str) -> None:
         """Ship a .py file, or a .zip, .egg or .whl package, from which driver and workers can then import."""
@@ -559,48 +568,3 @@ class SparkContext(WithJobProperties, WithHadoopInput):
         if self.profiler_collector is None:
             raise RuntimeError("'spark.python.profile' configuration must be set to 'true' to enable Python profile.")
         return self.profiler_collector
-
-
-def _complete_conf(
-    conf: SparkConf | None,
-    master: str | None,
-    app_name: str | None,
-    spark_home: str | None,
-    environment: Mapping[str, str] | None,
-) -> SparkConf:
-    """A copy of the conf with what the context's other arguments say, and with what Spark itself adds."""
-    if conf is not None and not isinstance(conf, SparkConf):
-        raise TypeError(f"conf should be a SparkConf, got {conf!r} of type {type(conf).__name__}")
-    complete = conf.clone() if conf is not None else SparkConf()
-    for key, value in (("spark.master", master), ("spark.app.name", app_name), ("spark.home", spark_home)):
-        if value is not None:
-            complete.set(key, value)
-    for name, value in (environment or {}).items():
-        complete.setExecutorEnv(name, value)
-    complete.setIfMissing("spark.app.name", _script_name())
-    complete.setIfMissing("spark.master", _DEFAULT_MASTER)
-    for key, value in _SET_BY_CONTEXTS.items():
-        complete.setIfMissing(key, value)
-    return complete
-
-
-def _script_name() -> str:
-    """The file name of the program that runs; for `python -m`, the module's name."""
-    main = sys.modules.get("__main__")
-    spec = getattr(main, "__spec__", None)
-    if spec is not None:
-        return str(spec.name).removesuffix(".__main__")
-    return os.path.basename(getattr(main, "__file__", None) or "") or _SHELL_NAME
-
-
-# What PySpark's contexts set, so that programs which print or read their configuration find it.
-_SET_BY_CONTEXTS = {
-    "spark.executor.id": "driver",
-    "spark.rdd.compress": "True",
-    "spark.serializer.objectStreamReset": "100",
-    "spark.submit.deployMode": "client",
-    "spark.submit.pyFiles": "",
-    "spark.driver.host": "127.0.0.1",
-    "spark.driver.port": "0",
-    "spark.ui.showConsoleProgress": "false",
-}

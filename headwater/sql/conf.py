@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RuntimeConfig"]
 
-_NOTHING: Any = object()
+NO_DEFAULT: Any = object()
 
 
 class RuntimeConfig:
@@ -22,7 +22,7 @@ class RuntimeConfig:
         self._context = sc.getConf()
         self._own = own
 
-    def get(self, key: str, default: Any = _NOTHING) -> Any:
+    def get(self, key: str, default: Any = NO_DEFAULT) -> Any:
         """The text of a setting, or `default`.
 
         Raises:
@@ -31,7 +31,7 @@ class RuntimeConfig:
         value = self._own.get(key, self._context.get(key))
         if value is not None:
             return value
-        if default is _NOTHING:
+        if default is NO_DEFAULT:
             raise NoSuchElementException(f"The SQL config {key!r} cannot be found: it isn't set, and has no default.")
         return default
 

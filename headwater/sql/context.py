@@ -6,6 +6,7 @@ from typing import Any
 
 from headwater.context import SparkContext
 from headwater.errors import sql_needed
+from headwater.sql.conf import NO_DEFAULT
 from headwater.sql.session import SparkSession
 
 __all__ = ["HiveContext", "SQLContext"]
@@ -27,6 +28,7 @@ _OF_THE_ENGINE = frozenset(
         "range",
         "read",
         "readStream",
+        "refreshTable",
         "registerDataFrameAsTable",
         "registerFunction",
         "registerJavaFunction",
@@ -74,13 +76,13 @@ class SQLContext:
         """Set a setting of the session."""
         self.sparkSession.conf.set(key, value)
 
-    def getConf(self, key: str, *default: Any) -> Any:
+    def getConf(self, key: str, defaultValue: Any = NO_DEFAULT) -> Any:
         """The text of a setting, or the default if one is given.
 
         Raises:
             NoSuchElementException: it isn't set, and there's no default.
         """
-        return self.sparkSession.conf.get(key, *default)
+        return self.sparkSession.conf.get(key, defaultValue)
 
     def __getattr__(self, name: str) -> Any:
         if name in _OF_THE_ENGINE:

@@ -18,8 +18,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, TypeVar, overload
 
 from headwater import serializers
 from headwater.clock import Clock, ManualClock, SystemClock
+from headwater.conf import SparkConf as SparkConf
+from headwater.context import SparkContext as SparkContext
 from headwater.errors import IllegalArgumentException, IllegalStateException
 from headwater.filesystem import qualify
+from headwater.rdd import RDD as RDD
 from headwater.rdd.checks import check_port
 from headwater.storagelevel import StorageLevel
 from headwater.streaming.dstream import DStream
@@ -46,8 +49,6 @@ from headwater.streaming.sources.socket import SocketReceiver
 
 if TYPE_CHECKING:
     from headwater.accumulators import Accumulator
-    from headwater.context import SparkContext
-    from headwater.rdd import RDD
     from headwater.streaming.operators.node import Node
 
 logger = logging.getLogger("headwater.streaming.context")
