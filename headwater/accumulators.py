@@ -35,6 +35,7 @@ _ids = count()
 # The driver's accumulators by id. Weak: who can't read an accumulator any more doesn't miss its updates.
 _registry: WeakValueDictionary[int, Accumulator[Any]] = WeakValueDictionary()
 _lock = threading.Lock()  # guards the value of every accumulator in the driver
+_warned: set[int] = set()  # accumulators of which an addition was warned about
 
 
 class Updates:
@@ -44,14 +45,17 @@ class Updates:
         self._lock = threading.Lock()  # guards all below
         self._sums: dict[int, Any] = {}
         self._ended = False
-        self._warned = False
 
     def add(self, accumulator: Accumulator[T], term: T) -> None:
         """Add one term; after the task's end, warn that it doesn't count."""
         aid, param = accumulator.aid, accumulator.accum_param
         with self._lock:
             if self._ended:
-                self._warn(accumulator)
+                _warn(
+                    accumulator,
+                    "its task has ended. Wait for threads within the task; a pool that serves several tasks"
+                    " has to be a concurrent.futures.ThreadPoolExecutor",
+                )
             elif aid in self._sums:
                 self._sums[aid] = param.addInPlace(self._sums[aid], term)
             else:
@@ -65,15 +69,13 @@ class Updates:
             self._ended = True
             return self._sums
 
-    def _warn(self, accumulator: Accumulator[Any]) -> None:
-        if not self._warned:
-            self._warned = True
-            logger.warning(
-                "accumulator %d: an addition of thread %r doesn't count, as its task has ended. Wait for threads within"
-                " the task; a pool that serves several tasks has to be a concurrent.futures.ThreadPoolExecutor.",
-                accumulator.aid,
-                threading.current_thread().name,
-            )
+
+def _warn(accumulator: Accumulator[Any], why: str) -> None:
+    """Warn, once for an accumulator, that additions don't count."""
+    if accumulator.aid not in _warned:
+        _warned.add(accumulator.aid)
+        thread = threading.current_thread().name
+        logger.warning("accumulator %d: an addition of thread %r doesn't count: %s", accumulator.aid, thread, why)
 
 
 class AccumulatorParam(Generic[T]):
@@ -156,11 +158,13 @@ class Accumulator(Generic[T]):
     def add(self, term: T) -> None:
         """Add one term."""
         updates = running.updates
-        if updates is None:
+        if updates is not None:
+            updates.add(self, term)
+        elif self._in_driver:
             with _lock:
                 self._value = self.accum_param.addInPlace(self._value, term)
         else:
-            updates.add(self, term)
+            _warn(self, "it belongs to no task")
 
     def __iadd__(self, term: T) -> Accumulator[T]:
         self.add(term)

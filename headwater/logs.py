@@ -74,7 +74,8 @@ class _Console(logging.Handler):
         if sys.stderr is None or self._is_taken(record):
             return
         try:
-            print(self.format(record), file=sys.stderr, flush=True)
+            sys.stderr.write(f"{self.format(record)}\n")  # in one piece: other processes write, too
+            sys.stderr.flush()
         except Exception:
             self.handleError(record)
 

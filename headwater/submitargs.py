@@ -7,11 +7,17 @@ in `conf.py` says what each is good for.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+import warnings
+from collections import deque
 
 from headwater.errors import IllegalArgumentException
 
 VARIABLE = "PYSPARK_SUBMIT_ARGS"
+
+
+class UnknownOptionWarning(UserWarning):
+    """An option isn't one of spark-submit's that are known here; it is ignored."""
+
 
 # Option -> the key that it sets; "": there is nothing here that its value could mean.
 _OPTIONS = {
@@ -47,39 +53,38 @@ def settings_of(text: str) -> dict[str, str]:
     """The settings that a command line of spark-submit stands for, up to the program's name.
 
     Raises:
-        IllegalArgumentException: an option lacks its value, is none of spark-submit's, or a quote isn't closed.
+        IllegalArgumentException: an option lacks its value, or a quote isn't closed.
+
+    Warns:
+        UnknownOptionWarning: an option isn't known. What follows it is taken for its value, unless that is an option or
+            the last word.
 
     >>> settings_of("--master local[2] --conf spark.ui.port=4050 --name=clicks pyspark-shell")
     {'spark.master': 'local[2]', 'spark.ui.port': '4050', 'spark.app.name': 'clicks'}
     """
     try:
-        words = iter(shlex.split(text))
+        words = deque(shlex.split(text))
     except ValueError as error:
         raise IllegalArgumentException(f"{VARIABLE}: {error} in {text!r}") from None
     found: dict[str, str] = {}
-    for word in words:
-        if not word.startswith("-"):
-            break  # the program: what follows is its own
-        option, has_value, value = word.partition("=")
+    while words and words[0].startswith("-"):  # up to the program: what follows is its own
+        option, equals, value = words.popleft().partition("=")
         if option in _SWITCHES:
             continue
+        known = option in _OPTIONS or option in ("--conf", "-c")
+        if not known:
+            warnings.warn(
+                f"{VARIABLE}: option {option} isn't known, and is ignored", UnknownOptionWarning, stacklevel=2
+            )
+        if not equals and (known or (len(words) > 1 and not words[0].startswith("-"))):
+            if not words:
+                raise IllegalArgumentException(f"{VARIABLE}: {option} has no value")
+            value = words.popleft()
         if option in ("--conf", "-c"):
-            key, has_value, value = _value(option, value if has_value else None, words).partition("=")
-            if not has_value:
+            key, equals, value = value.partition("=")
+            if not equals:
                 raise IllegalArgumentException(f"{VARIABLE}: {option} {key!r} is not key=value")
             found[key.strip()] = value
-        elif option in _OPTIONS:
-            value = _value(option, value if has_value else None, words)
-            if _OPTIONS[option]:
-                found[_OPTIONS[option]] = value
-        else:
-            known = ", ".join(sorted({*_OPTIONS, *_SWITCHES, "--conf"}))
-            raise IllegalArgumentException(f"{VARIABLE}: unrecognized option {option!r}. Known are {known}")
+        elif _OPTIONS.get(option):
+            found[_OPTIONS[option]] = value
     return found
-
-
-def _value(option: str, value: str | None, words: Iterator[str]) -> str:
-    value = next(words, None) if value is None else value
-    if value is None:
-        raise IllegalArgumentException(f"{VARIABLE}: {option} has no value")
-    return value

@@ -6,7 +6,7 @@ import pytest
 
 from headwater import SparkConf
 from headwater.errors import IllegalArgumentException
-from headwater.submitargs import settings_of
+from headwater.submitargs import UnknownOptionWarning, settings_of
 
 
 @pytest.mark.parametrize(
@@ -33,13 +33,20 @@ def test_options_become_settings(text: str, expected: dict[str, str]) -> None:
     [
         ("--master", "--master has no value"),
         ("--conf spark.ui.port pyspark-shell", "--conf 'spark.ui.port' is not key=value"),
-        ("--mastre local pyspark-shell", "unrecognized option '--mastre'"),
         ("--name 'open", "No closing quotation"),
     ],
 )
 def test_a_line_that_is_none_of_spark_submits_is_refused(text: str, complaint: str) -> None:
     with pytest.raises(IllegalArgumentException, match=f"PYSPARK_SUBMIT_ARGS: {complaint}"):
         settings_of(text)
+
+
+@pytest.mark.parametrize("text", ["--foo bar", "--foo=bar", "--foo"])
+def test_an_option_that_is_not_known_is_ignored_with_a_warning(text: str) -> None:
+    with pytest.warns(UnknownOptionWarning, match="PYSPARK_SUBMIT_ARGS: option --foo isn't known, and is ignored"):
+        assert settings_of(f"--name a {text} --master local pyspark-shell") == settings_of("--name a --master local")
+    with pytest.warns(UnknownOptionWarning):
+        assert settings_of(f"{text} pyspark-shell") == {}
 
 
 def test_a_program_s_own_settings_win_over_the_options(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import logging
 import pickle
@@ -135,7 +136,22 @@ def test_an_addition_that_comes_too_late_is_warned_about(no_context: None, caplo
             sc.parallelize([1], 1).foreach(lambda x, step=step: step(total))
     (message,) = caplog.messages
     assert message.startswith(f"accumulator {total.aid}: an addition of thread 'Thread-")
-    assert "doesn't count, as its task has ended. Wait for threads within the task" in message
+    assert "doesn't count: its task has ended. Wait for threads within the task" in message
+
+
+def test_an_addition_outside_of_tasks_and_driver_is_warned_about(
+    no_context: None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def add_in_a_thread_that_python_knows_nothing_of(x: int) -> None:
+        done = threading.Event()
+        _thread.start_new_thread(lambda: (total.add(x), done.set()), ())
+        assert done.wait(30)
+
+    with SparkContext("local[1]", "x") as sc:
+        total = sc.accumulator(0)
+        sc.parallelize([1, 2], 1).foreach(add_in_a_thread_that_python_knows_nothing_of)
+        assert total.value == 0
+    assert capfd.readouterr().err.count("doesn't count: it belongs to no task") == 1
 
 
 def by_the_pool_of_the_process(function: Callable[[], Any]) -> Any:

@@ -16,7 +16,7 @@ from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, TypeVar, overload
 
-from headwater import serializers
+from headwater import logs, serializers
 from headwater.clock import Clock, ManualClock, SystemClock
 from headwater.conf import SparkConf as SparkConf
 from headwater.context import SparkContext as SparkContext
@@ -163,6 +163,7 @@ class StreamingContext:
         """
         from headwater.streaming.recovery.restart import get_or_create
 
+        logs.show()  # what is read is spoken of before there is a context
         return get_or_create(cls, checkpointPath, setupFunc, upgrade=upgrade)
 
     @classmethod
