@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import pathlib
 import re
 import subprocess
 import sys
@@ -69,6 +70,16 @@ def test_a_handler_of_one_of_our_loggers_is_enough() -> None:
 def test_a_second_context_does_not_show_lines_twice() -> None:
     shown = stderr_of(START + "sc.stop()\n" + START + "log.warning('slow')\n")
     assert re.fullmatch(OURS.format("WARN", "slow"), shown)
+
+
+def test_a_line_of_a_restart_before_there_is_a_context_has_time_and_level(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "checkpoint-1000-1").write_bytes(b"garbage")
+    shown = stderr_of(
+        "from headwater.streaming import StreamingContext\n"
+        f"try: StreamingContext.getOrCreate({str(tmp_path)!r}, lambda: None)\n"
+        "except Exception as error: assert 'Failed to read checkpoint' in str(error)\n"
+    )
+    assert re.match(r"\S+ \S+ WARN headwater\.streaming\.recovery\.checkpoint: Checkpoint \S+ can't be read", shown)
 
 
 def test_a_line_of_a_worker_says_that_it_is_a_worker_s() -> None:
