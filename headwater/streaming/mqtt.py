@@ -34,7 +34,7 @@ class MQTTUtils:
         username: str | None = None,
         passwordVariable: str | None = None,
         qos: int = 1,
-    ) -> DStream:
+    ) -> DStream[str]:
         """The messages of a topic, as text.
 
         Args:
@@ -68,7 +68,7 @@ class MQTTUtils:
         username: str | None = None,
         passwordVariable: str | None = None,
         qos: int = 1,
-    ) -> DStream:
+    ) -> DStream[tuple[str, str]]:
         """The messages of several topics, as pairs (topic, text); see `createStream`."""
         receiver = _receiver(brokerUrl, topics, storageLevel, clientId, username, passwordVariable, qos)
         return ssc.receiverStream(receiver).mapValues(bytes.decode)
