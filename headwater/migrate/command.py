@@ -64,6 +64,8 @@ def _programs(paths: Sequence[str]) -> Iterator[Path]:
 
 def _read(path: Path) -> tuple[str, str]:
     """A program's text, with its line ends as they are, and its encoding."""
+    if path.suffix == ".ipynb":
+        raise ValueError("a notebook. Make a script of it first: jupyter nbconvert --to script")
     with open(path, "rb") as file:
         encoding, _ = tokenize.detect_encoding(file.readline)
     return path.read_bytes().decode(encoding), encoding

@@ -85,12 +85,14 @@ def test_what_can_not_be_read_does_not_keep_the_others(tmp_path: Path, capsys: p
     (tmp_path / "old.py").write_text("import pyspark\nprint 'x'\n")
     (tmp_path / "binary.py").write_bytes(b"\xff\xfe")
     (tmp_path / "good.py").write_text("import pyspark\n")
-    names = [str(tmp_path / name) for name in ("old.py", "binary.py", "gone.py", "good.py")]
+    (tmp_path / "book.ipynb").write_text('{"cells": []}')  # which Python could read, too
+    names = [str(tmp_path / name) for name in ("old.py", "binary.py", "gone.py", "book.ipynb", "good.py")]
     assert main(["migrate", "-w", *names]) == 2
     said = capsys.readouterr().err.splitlines()
     assert said[0].startswith(f"{names[0]}:2: not a program of Python 3: Missing parentheses")
     assert said[1].startswith(f"{names[1]}:1: not a program of Python 3: ")
     assert said[2].startswith(f"{names[2]}: [Errno 2] No such file or directory")
+    assert said[3] == f"{names[3]}: a notebook. Make a script of it first: jupyter nbconvert --to script"
     assert (tmp_path / "good.py").read_text() == "import headwater\n"
     assert (tmp_path / "old.py").read_text() == "import pyspark\nprint 'x'\n"
 
