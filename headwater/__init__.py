@@ -13,7 +13,14 @@ __all__ = [
     "AccumulatorParam",
     "BasicProfiler",
     "Broadcast",
+    "CPickleSerializer",
+    "HiveContext",
+    "InheritableThread",
+    "MarshalSerializer",
+    "PickleSerializer",
     "Profiler",
+    "Row",
+    "SQLContext",
     "SparkConf",
     "SparkContext",
     "SparkFiles",
@@ -23,6 +30,9 @@ __all__ = [
     "StorageLevel",
     "TaskContext",
     "__version__",
+    "inheritable_thread_target",
+    "keyword_only",
+    "since",
 ]
 
 TYPE_CHECKING = False  # type checkers know the name; importing typing would double the cost of this module
@@ -34,24 +44,37 @@ if TYPE_CHECKING:
     from headwater.conf import SparkConf
     from headwater.context import SparkContext
     from headwater.files import SparkFiles
+    from headwater.framing import CPickleSerializer, MarshalSerializer, PickleSerializer
     from headwater.profiler import BasicProfiler, Profiler
     from headwater.rdd import RDD
+    from headwater.sql import HiveContext, Row, SQLContext
     from headwater.status import SparkJobInfo, SparkStageInfo, StatusTracker
     from headwater.storagelevel import StorageLevel
     from headwater.taskcontext import TaskContext
+    from headwater.util import InheritableThread, inheritable_thread_target, keyword_only, since
 
 _MODULES = {
     "Accumulator": "accumulators",
     "AccumulatorParam": "accumulators",
     "BasicProfiler": "profiler",
     "Broadcast": "broadcast",
+    "CPickleSerializer": "framing",
+    "HiveContext": "sql",
+    "inheritable_thread_target": "util",
+    "InheritableThread": "util",
+    "keyword_only": "util",
+    "MarshalSerializer": "framing",
+    "PickleSerializer": "framing",
     "Profiler": "profiler",
     "RDD": "rdd",
+    "Row": "sql",
+    "since": "util",
     "SparkConf": "conf",
     "SparkContext": "context",
     "SparkFiles": "files",
     "SparkJobInfo": "status",
     "SparkStageInfo": "status",
+    "SQLContext": "sql",
     "StatusTracker": "status",
     "StorageLevel": "storagelevel",
     "TaskContext": "taskcontext",

@@ -1,6 +1,7 @@
 """Accumulators: sums to which tasks add and that only the driver reads.
 
-1. In a task (between `begin_task` and `end_task` of its thread) an addition goes into the task's own updates.
+1. In a task (between `begin_task` and `end_task`), and in the threads that it starts, an addition goes into the task's
+   own updates. A thread that outlives its task adds to nothing any more.
 2. The driver merges a task's updates once it has succeeded, all under one lock.
 3. Pickling ships id, param and zero. Where the accumulator was made, unpickling gives the very same object.
 """
@@ -8,11 +9,14 @@
 from __future__ import annotations
 
 import copy
+import logging
 import threading
 from collections.abc import Mapping
 from itertools import count
 from typing import Any, Generic, TypeVar, cast
 from weakref import WeakValueDictionary
+
+from headwater.tasklocal import running
 
 __all__ = [
     "COMPLEX_ACCUMULATOR_PARAM",
@@ -25,17 +29,53 @@ __all__ = [
 
 T = TypeVar("T")
 
+logger = logging.getLogger("headwater.accumulators")
+
 _ids = count()
 # The driver's accumulators by id. Weak: who can't read an accumulator any more doesn't miss its updates.
 _registry: WeakValueDictionary[int, Accumulator[Any]] = WeakValueDictionary()
 _lock = threading.Lock()  # guards the value of every accumulator in the driver
+_warned: set[int] = set()  # accumulators of which an addition was warned about
 
 
-class _Running(threading.local):
-    updates: dict[int, Any] | None = None  # accumulator id -> sum of the running task; None outside of a task
+class Updates:
+    """What a task has added: sums by accumulator id, until it ends. Any of its threads may add."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # guards all below
+        self._sums: dict[int, Any] = {}
+        self._ended = False
+
+    def add(self, accumulator: Accumulator[T], term: T) -> None:
+        """Add one term; after the task's end, warn that it doesn't count."""
+        aid, param = accumulator.aid, accumulator.accum_param
+        with self._lock:
+            if self._ended:
+                _warn(
+                    accumulator,
+                    "its task has ended. Wait for threads within the task; a pool that serves several tasks"
+                    " has to be a concurrent.futures.ThreadPoolExecutor",
+                )
+            elif aid in self._sums:
+                self._sums[aid] = param.addInPlace(self._sums[aid], term)
+            else:
+                # A program serves many tasks: none may change the zero that the next one begins with.
+                zero = copy.deepcopy(param.zero(accumulator._value))
+                self._sums[aid] = param.addInPlace(zero, term)
+
+    def end(self) -> dict[int, Any]:
+        """The sums; from here on nothing is added."""
+        with self._lock:
+            self._ended = True
+            return self._sums
 
 
-_running = _Running()
+def _warn(accumulator: Accumulator[Any], why: str) -> None:
+    """Warn, once for an accumulator, that additions don't count."""
+    if accumulator.aid not in _warned:
+        _warned.add(accumulator.aid)
+        thread = threading.current_thread().name
+        logger.warning("accumulator %d: an addition of thread %r doesn't count: %s", accumulator.aid, thread, why)
 
 
 class AccumulatorParam(Generic[T]):
@@ -104,29 +144,27 @@ class Accumulator(Generic[T]):
         Raises:
             RuntimeError: asked in a task, which sees its own additions only.
         """
-        if _running.updates is not None or not self._in_driver:
+        if running.updates is not None or not self._in_driver:
             raise RuntimeError("Accumulator.value cannot be accessed inside tasks")
         return self._value
 
     @value.setter
     def value(self, value: T) -> None:
-        if _running.updates is not None or not self._in_driver:
+        if running.updates is not None or not self._in_driver:
             raise RuntimeError("Accumulator.value cannot be accessed inside tasks")
         with _lock:
             self._value = value
 
     def add(self, term: T) -> None:
         """Add one term."""
-        updates = _running.updates
-        if updates is None:
+        updates = running.updates
+        if updates is not None:
+            updates.add(self, term)
+        elif self._in_driver:
             with _lock:
                 self._value = self.accum_param.addInPlace(self._value, term)
-        elif self.aid in updates:
-            updates[self.aid] = self.accum_param.addInPlace(updates[self.aid], term)
         else:
-            # A program serves many tasks: none may change the zero that the next one begins with.
-            zero = copy.deepcopy(self.accum_param.zero(self._value))
-            updates[self.aid] = self.accum_param.addInPlace(zero, term)
+            _warn(self, "it belongs to no task")
 
     def __iadd__(self, term: T) -> Accumulator[T]:
         self.add(term)
@@ -177,14 +215,14 @@ def _restore(aid: int, zero: T, accum_param: AccumulatorParam[T]) -> Accumulator
 
 # ------------------------------------------------------------------------------------------------ for the engine
 def begin_task() -> None:
-    """From here on this thread's additions belong to a new task."""
-    _running.updates = {}
+    """From here on additions of this thread, and of the threads that it starts, belong to a new task."""
+    running.updates = Updates()
 
 
 def end_task() -> dict[int, Any]:
     """End this thread's task; returns its sums by accumulator id. Empty if nothing was added, or no task was begun."""
-    updates, _running.updates = _running.updates, None
-    return updates or {}
+    updates, running.updates = running.updates, None
+    return updates.end() if updates is not None else {}
 
 
 def merge(updates: Mapping[int, Any]) -> None:

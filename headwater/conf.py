@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
+from headwater import submitargs
 from headwater.errors import IllegalArgumentException
 
 __all__ = ["SparkConf"]
@@ -238,12 +239,19 @@ def _refused(meaning: str, *keys: str, harmless: tuple[str, ...] = ("", "false")
 # Section title -> its settings: those in force, planned, accepted, and refused. The docs have the same order.
 SECTIONS: dict[str, tuple[Setting, ...]] = {
     "Application": (
-        _string("spark.app.name", "", "The application's name.", absent="none: an error"),
+        _string("spark.app.name", "", "The application's name.",
+            absent="the script's file name; `pyspark-shell` in a shell or a notebook"),
         _string("spark.app.id", "", "The application's id: set by the context, whatever it was."),
         _string("spark.master", "",
             "Where tasks run: `local`, `local[N]`, `local[*]`, `local[N,F]` or `local-cluster[n,c,m]`.",
             absent="`local[*]`"),
+        _string("spark.log.level", "", "Level of the driver's log, as by `setLogLevel`.",
+            choices=("ALL", "DEBUG", "ERROR", "FATAL", "INFO", "OFF", "TRACE", "WARN"),
+            absent="that of Python's logger `headwater`: WARN, unless the program says otherwise"),
         _string("spark.home", "", "What `SparkContext.sparkHome` says; nothing else uses it."),
+        _string("spark.submit.pyFiles", "", "Comma-separated .py, .zip, .egg and .whl files to import from: each is "
+            "added by `addPyFile`."),
+        _string("spark.files", "", "Comma-separated files for every executor: each is added by `addFile`."),
         _string("spark.executorEnv.*", "", "Environment variables of the workers."),
         _string("spark.hadoop.*", "", "Hadoop's settings of file systems and formats, after the prefix; those that have"
             " a meaning are in docs/filesystems.md and docs/hadoop.md."),
@@ -254,11 +262,6 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
         *_planned(
             _string("spark.submit.deployMode", "client", "Where the driver runs: `client` is where it was started.",
                 choices=("client", "cluster")),
-            _string("spark.submit.pyFiles", "", "Comma-separated .py, .zip and .egg files for the workers' path. Until "
-                "then: `addPyFile`."),
-            _string("spark.files", "", "Comma-separated files that are copied to every executor. Until then: "
-                "`addFile`."),
-            _string("spark.log.level", "", "Level of the log. Until then: `setLogLevel`.", absent="WARN"),
         ),
     ),
     "Executors and memory": (
@@ -737,6 +740,19 @@ def without_effect(conf: SparkConf) -> list[str]:
     return [key for key in planned if read(pairs, key) != read({k: v for k, v in pairs.items() if k != key}, key)]
 
 
+def meaningless(conf: SparkConf) -> list[str]:
+    """The keys that a conf sets and that are accepted for programs' sake only.
+
+    >>> meaningless(SparkConf(False).set("spark.jars.packages", "org.apache:x:1").set("spark.rdd.compress", True))
+    ['spark.jars.packages']
+    """
+    return [
+        key
+        for key, _ in conf.getAll()
+        if (setting := find(key)) is not None and setting.standing is Standing.ACCEPTED
+    ]
+
+
 # ------------------------------------------------------------------------------------------------- SparkConf
 #: What `SparkContext.setSystemProperty` has set; new confs begin with its `spark.*` and `headwater.*` keys.
 system_properties: dict[str, str] = {}
@@ -748,8 +764,8 @@ class SparkConf:
     A context takes a copy: changes made later don't reach it.
 
     Arguments:
-        loadDefaults: begin with `spark-defaults.conf` of the directory `SPARK_CONF_DIR`, if there is one, and with what
-            `SparkContext.setSystemProperty` set.
+        loadDefaults: begin with `spark-defaults.conf` of the directory `SPARK_CONF_DIR`, if there is one, with the
+            options in `PYSPARK_SUBMIT_ARGS`, and with what `SparkContext.setSystemProperty` set.
         _jvm, _jconf: accepted for PySpark's sake, and ignored.
 
     >>> conf = SparkConf(loadDefaults=False).setMaster("local[2]").setAppName("counts").set("spark.rdd.compress", True)
@@ -870,7 +886,7 @@ of us, ms, s, m, min, h or d (alone it counts ms), such as 30s.
 
 
 def _defaults() -> dict[str, tuple[str, str]]:
-    """Keys of the defaults file and of the system properties, which win: key -> (value, where it comes from)."""
+    """What new confs begin with: key -> (value, where it comes from). Later sources win: file, options, properties."""
     found: dict[str, tuple[str, str]] = {}
     path = os.path.join(os.environ.get("SPARK_CONF_DIR", ""), "spark-defaults.conf")
     if os.environ.get("SPARK_CONF_DIR") and os.path.exists(path):
@@ -880,6 +896,8 @@ def _defaults() -> dict[str, tuple[str, str]]:
                 match = re.match(r"\s*([^\s=:#!][^\s=:]*)\s*[=:\s]?\s*(.*?)\s*$", line)
                 if match:
                     found[match[1]] = (match[2], f"{path}, line {number}")
+    options = submitargs.settings_of(os.environ.get(submitargs.VARIABLE, ""))
+    found |= {key: (value, submitargs.VARIABLE) for key, value in options.items()}
     found |= {key: (value, "a system property") for key, value in system_properties.items()}
     return {key: value for key, value in found.items() if key.startswith(PREFIXES)}
 
@@ -935,8 +953,10 @@ _DOCUMENT_HEAD = """\
 
 Generated from the table in `headwater/conf.py` by `python -m headwater.conf > docs/configuration.md`.
 
-A setting is given by `SparkConf().set(key, value)`, by `SparkContext.setSystemProperty`, or in `spark-defaults.conf` in
-the directory that `SPARK_CONF_DIR` names; the first of them wins. A value that can't be honoured raises
+A setting is given by `SparkConf().set(key, value)`, by `SparkContext.setSystemProperty`, by spark-submit's options in
+the environment variable `PYSPARK_SUBMIT_ARGS` (`--master local[2] --conf spark.ui.port=4050 pyspark-shell`), or in
+`spark-defaults.conf` in the directory that `SPARK_CONF_DIR` names; the first of them wins. A value that can't be
+honoured raises
 `IllegalArgumentException` when it is set. A `spark.*` or `headwater.*` key that isn't listed here warns with the
 nearest name, and is kept.
 

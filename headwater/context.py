@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import atexit
 import getpass
-import logging
 import os
 import sys
 import threading
@@ -19,7 +18,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 
-from headwater import accumulators, filesystem, progress
+from headwater import accumulators, contextconf, filesystem, logs, progress
 from headwater import conf as settings
 from headwater.accumulators import Accumulator, AccumulatorParam
 from headwater.broadcast import Broadcast
@@ -29,39 +28,27 @@ from headwater.errors import (
     IllegalArgumentException,
     IllegalStateException,
     SerializationError,
-    SparkException,
 )
 from headwater.files import SparkFiles
 from headwater.hadoop.reading import WithHadoopInput
 from headwater.jobproperties import WithJobProperties
+from headwater.jvm import Package
 from headwater.profiler import BasicProfiler, Profiler, ProfilerCollector
+from headwater.rdd import RDD as RDD
 from headwater.rdd.checks import check_function, check_int, check_positive
 from headwater.status import StatusTracker
+from headwater.storagelevel import StorageLevel as StorageLevel
+from headwater.taskcontext import TaskContext as TaskContext
 
 if TYPE_CHECKING:
     from headwater.engine.application import Application, JobHandle
     from headwater.progress import ConsoleProgress
-    from headwater.rdd import RDD
     from headwater.rdd.core import Core
 
 __all__ = ["SparkContext"]
 
 T = TypeVar("T")
 
-logger = logging.getLogger("headwater.context")
-
-_DEFAULT_MASTER = "local[*]"
-# Log4j's levels, by which programs know them, and Python's.
-_LOG_LEVELS = {
-    "ALL": 1,
-    "DEBUG": logging.DEBUG,
-    "ERROR": logging.ERROR,
-    "FATAL": logging.CRITICAL,
-    "INFO": logging.INFO,
-    "OFF": logging.CRITICAL + 1,
-    "TRACE": 5,
-    "WARN": logging.WARNING,
-}
 _PACKAGES = (".zip", ".egg", ".whl")
 
 
@@ -71,7 +58,8 @@ class SparkContext(WithJobProperties, WithHadoopInput):
     Arguments:
         master: where tasks run: `local` (the driver's process), `local[N]`, `local[*]`, `local[N,F]` (worker
             processes), `local-cluster[n,c,m]`. Set neither here nor in the conf it is `local[*]`.
-        appName: the application's name.
+        appName: the application's name. Set neither here nor in the conf it is the script's file name, or
+            `pyspark-shell` in a shell or a notebook.
         sparkHome: accepted for PySpark's sake, and ignored.
         pyFiles: .py and .zip files that workers can import from, as by `addPyFile`.
         environment: environment variables of the workers.
@@ -80,7 +68,6 @@ class SparkContext(WithJobProperties, WithHadoopInput):
         profiler_cls: what profiles tasks if `spark.python.profile` is true.
 
     Raises:
-        SparkException: no application name is set.
         ValueError: another context lives.
         IllegalArgumentException: the master is unknown.
     """
@@ -107,7 +94,7 @@ class SparkContext(WithJobProperties, WithHadoopInput):
         self._progress: ConsoleProgress | None = None
         self._stopped_at: CallSite | None = None
         self._created_at = call_site()
-        self._conf = _complete_conf(conf, master, appName, sparkHome, environment)
+        self._conf = contextconf.complete(conf, master, appName, sparkHome, environment)
         self.master: str = self._conf.get("spark.master") or ""
         self.appName: str = self._conf.get("spark.app.name") or ""
         self.sparkHome = self._conf.get("spark.home")
@@ -122,8 +109,10 @@ class SparkContext(WithJobProperties, WithHadoopInput):
             SparkContext._active_spark_context = self
         try:
             self._start(profiler_cls)
-            for path in pyFiles or ():
+            for path in (*(pyFiles or ()), *contextconf.paths(self._conf.read("spark.submit.pyFiles"))):
                 self.addPyFile(path)
+            for path in contextconf.paths(self._conf.read("spark.files")):
+                self.addFile(path)
         except BaseException:
             self.stop()
             raise
@@ -131,6 +120,9 @@ class SparkContext(WithJobProperties, WithHadoopInput):
     def _start(self, profiler_class: type[Profiler]) -> None:
         from headwater.engine.application import Application
 
+        logs.show()
+        if level := self._conf.read("spark.log.level"):
+            logs.set_level(level)
         self._start_ms = time.time_ns() // 1_000_000
         local = self.master.startswith("local") and not self.master.startswith("local-cluster")
         stamp = time.strftime("%Y%m%d%H%M%S", time.localtime(self._start_ms / 1000))
@@ -155,9 +147,7 @@ class SparkContext(WithJobProperties, WithHadoopInput):
         SparkFiles._set_root(self._files_path)
         # Engine threads are daemons, and the interpreter must not end while workers still write.
         atexit.register(self.stop)
-        idle = settings.without_effect(self._conf)
-        if idle:
-            logger.warning("%s %s no effect yet", ", ".join(idle), "has" if len(idle) == 1 else "have")
+        contextconf.report(self._conf)
 
     # -------------------------------------------------------------------------------------------- life
     @classmethod
@@ -274,13 +264,25 @@ class SparkContext(WithJobProperties, WithHadoopInput):
         return os.environ.get("SPARK_USER") or getpass.getuser()
 
     def setLogLevel(self, logLevel: str) -> None:
-        """Set from which level on Headwater logs: ALL, TRACE, DEBUG, INFO, WARN, ERROR, FATAL or OFF."""
-        level = _LOG_LEVELS.get(str(logLevel).upper())
-        if level is None:
-            raise IllegalArgumentException(
-                f"Supplied level {logLevel} did not match one of: {','.join(sorted(_LOG_LEVELS))}"
-            )
-        logging.getLogger("headwater").setLevel(level)
+        """Set from which level on Headwater logs: ALL, TRACE, DEBUG, INFO, WARN, ERROR, FATAL or OFF.
+
+        Lines go to stderr, or where the program's own configuration of `logging` sends them. Workers and executors go
+        on to log from WARN on, as in Spark.
+
+        Raises:
+            IllegalArgumentException: there is no such level.
+        """
+        logs.set_level(logLevel)
+
+    @property
+    def _jvm(self) -> Package:
+        """What programs reach log4j by; all else that they seek there is an error that names the way in Python."""
+        return Package("sc._jvm")
+
+    @property
+    def _jsc(self) -> Package:
+        """Nothing: each use is an error that names the way in Python."""
+        return Package("sc._jsc")
 
     # -------------------------------------------------------------------------------------------- RDDs
     def parallelize(self, c: Iterable[T], numSlices: int | None = None) -> RDD[T]:
@@ -312,7 +314,6 @@ class SparkContext(WithJobProperties, WithHadoopInput):
     def emptyRDD(self) -> RDD[Any]:
         """An RDD without partitions."""
         from headwater.engine.lineage import Slice
-        from headwater.rdd import RDD
 
         return RDD(self, Slice(), (), 0, payloads=())
 
@@ -418,6 +419,11 @@ class SparkContext(WithJobProperties, WithHadoopInput):
             SparkException: another file of that name was added, or the path is a directory.
         """
         self._add(path, recursive=recursive, importable=False)
+
+    @property
+    def listFiles(self) -> list[str]:
+        """Where the files came from that `addFile` and `addPyFile` have added."""
+        return list(self._added.values())
 
     def addPyFile(self, path: str) -> None:
         """Ship a .py file, or a .zip, .egg or .whl package, from which driver and workers can then import."""
@@ -562,42 +568,3 @@ class SparkContext(WithJobProperties, WithHadoopInput):
         if self.profiler_collector is None:
             raise RuntimeError("'spark.python.profile' configuration must be set to 'true' to enable Python profile.")
         return self.profiler_collector
-
-
-def _complete_conf(
-    conf: SparkConf | None,
-    master: str | None,
-    app_name: str | None,
-    spark_home: str | None,
-    environment: Mapping[str, str] | None,
-) -> SparkConf:
-    """A copy of the conf with what the context's other arguments say, and with what Spark itself adds."""
-    if conf is not None and not isinstance(conf, SparkConf):
-        raise TypeError(f"conf should be a SparkConf, got {conf!r} of type {type(conf).__name__}")
-    complete = conf.clone() if conf is not None else SparkConf()
-    for key, value in (("spark.master", master), ("spark.app.name", app_name), ("spark.home", spark_home)):
-        if value is not None:
-            complete.set(key, value)
-    for name, value in (environment or {}).items():
-        complete.setExecutorEnv(name, value)
-    if not complete.contains("spark.app.name"):
-        raise SparkException(
-            "An application name must be set in your configuration: SparkConf().setAppName(...), or argument appName"
-        )
-    complete.setIfMissing("spark.master", _DEFAULT_MASTER)
-    complete.setIfMissing("spark.submit.deployMode", "client")
-    complete.set("spark.executor.id", "driver")
-    for key, value in _ALWAYS_SET:
-        complete.setIfMissing(key, value)
-    return complete
-
-
-# What PySpark's contexts set, so that programs which print or read their configuration find it.
-_ALWAYS_SET = (
-    ("spark.rdd.compress", "True"),
-    ("spark.serializer.objectStreamReset", "100"),
-    ("spark.submit.pyFiles", ""),
-    ("spark.driver.host", "127.0.0.1"),
-    ("spark.driver.port", "0"),
-    ("spark.ui.showConsoleProgress", "false"),
-)

@@ -72,3 +72,15 @@ class IllegalArgumentException(HeadwaterError, ValueError):
 
 class UnsupportedOperationException(HeadwaterError, NotImplementedError):
     """What was asked for isn't possible here, now or at all."""
+
+
+def sql_needed(name: str) -> UnsupportedOperationException:
+    """The exception for what only an engine for SQL can do, which this version doesn't have.
+
+    Arguments:
+        name: what was called, as the program writes it.
+    """
+    return UnsupportedOperationException(
+        f"{name} needs the SQL engine, which this version of Headwater doesn't have yet. Until then use RDDs: "
+        "sc.textFile or sc.parallelize, then map, filter, reduceByKey, join (see docs/migrating.md)."
+    )

@@ -2,6 +2,8 @@
 
 Records are always pickled by cloudpickle's pickler, since a record's class may live in the user's script, where plain
 pickle fails in both directions. It costs nothing for built-in types, which never reach its override.
+
+PySpark's serializers can be imported from here too: they are in `framing.py`.
 """
 
 from __future__ import annotations
@@ -96,3 +98,11 @@ def _is_plain(records: Iterable[Any], depth: int) -> bool:
         return False
     containers = records if nested == kinds else [r for r in records if type(r) in _CONTAINERS]
     return _is_plain(list(chain.from_iterable(containers)), depth - 1)
+
+
+def __getattr__(name: str) -> Any:
+    from headwater import framing
+
+    if name not in framing.__all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(framing, name)

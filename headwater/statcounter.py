@@ -1,6 +1,7 @@
 """Count, mean, variance and bounds of numbers in one pass, mergeable across partitions.
 
 Welford's update for a value, Chan's for two counters: no sum of squares is kept, so large means cost no precision.
+Arrays of numpy's, all of one shape, are counted element by element; then each statistic but the count is an array.
 """
 
 from __future__ import annotations
@@ -8,15 +9,16 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterable
+from typing import Any
 
 __all__ = ["StatCounter"]
 
 
 class StatCounter:
-    """Statistics of a set of numbers.
+    """Statistics of a set of numbers, or of numpy's arrays, element by element.
 
     Arguments:
-        values: numbers to begin with; none if left out.
+        values: numbers or arrays to begin with; none if left out.
 
     >>> stats = StatCounter([1.0, 2.0, 3.0, 4.0])
     >>> stats
@@ -38,8 +40,11 @@ class StatCounter:
             self.merge(value)
 
     def merge(self, value: float) -> StatCounter:
-        """Add one number; returns this counter."""
-        value = float(value)
+        """Add one number, or one array; returns this counter."""
+        if type(value) is not float or type(self.mu) is not float:
+            if getattr(value, "ndim", 0) or getattr(self.mu, "ndim", 0):
+                return self.mergeStats(_of_array(value))
+            value = float(value)
         self.n += 1
         delta = value - self.mu
         self.mu += delta / self.n
@@ -64,9 +69,10 @@ class StatCounter:
             return self
         n = self.n + other.n
         delta = other.mu - self.mu
-        self.mu += delta * (other.n / n)
-        self.m2 += other.m2 + delta * delta * (self.n * other.n / n)
-        self.total += other.total
+        # Not in place: an array may be another counter's, too.
+        self.mu = self.mu + delta * (other.n / n)
+        self.m2 = self.m2 + (other.m2 + delta * delta * (self.n * other.n / n))
+        self.total = self.total + other.total
         self.maxValue = _greater(self.maxValue, other.maxValue)
         self.minValue = -_greater(-self.minValue, -other.minValue)
         self.n = n
@@ -106,11 +112,11 @@ class StatCounter:
 
     def stdev(self) -> float:
         """The population standard deviation; nan of nothing."""
-        return math.sqrt(self.variance())
+        return _root(self.variance())
 
     def sampleStdev(self) -> float:
         """The sample standard deviation; nan of fewer than two numbers."""
-        return math.sqrt(self.sampleVariance())
+        return _root(self.sampleVariance())
 
     def asDict(self, sample: bool = False) -> dict[str, float]:
         """All statistics by name; `sample` chooses the sample variance and deviation.
@@ -135,6 +141,24 @@ class StatCounter:
         )
 
 
-def _greater(a: float, b: float) -> float:
+def _of_array(value: Any) -> StatCounter:
+    """The counter of one array."""
+    counter = StatCounter()
+    counter.n = 1
+    counter.mu = counter.total = counter.maxValue = counter.minValue = value * 1.0
+    counter.m2 = counter.mu * 0.0
+    return counter
+
+
+def _root(value: float) -> float:
+    root: float = value**0.5 if getattr(value, "ndim", 0) else math.sqrt(value)
+    return root
+
+
+def _greater(a: Any, b: Any) -> Any:
     """The greater of two numbers, nan if one is."""
+    if getattr(a, "ndim", 0) or getattr(b, "ndim", 0):
+        from numpy import maximum
+
+        return maximum(a, b)
     return a if a > b or a != a else b

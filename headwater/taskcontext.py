@@ -1,18 +1,23 @@
-"""The task that this thread is running, as the user's functions see it."""
+"""The task that a thread is running, as the user's functions see it."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["TaskContext"]
+from headwater.errors import IllegalStateException
+from headwater.tasklocal import running
 
-_running = threading.local()  # .context: the task of this thread; absent or None between tasks and in the driver
+__all__ = ["TaskContext"]
 
 
 class TaskContext:
-    """What a user's function can ask about the task that it runs in. `TaskContext.get()` gives it.
+    """What a user's function can ask about the task that it runs in.
+
+    `TaskContext.get()` gives it, as does `TaskContext()`, also in the threads that the task starts.
+
+    Raises:
+        IllegalStateException: by `TaskContext()`: no task is running.
 
     >>> TaskContext.get() is None  # in the driver
     True
@@ -20,30 +25,22 @@ class TaskContext:
 
     __slots__ = ("_attempt_number", "_partition_id", "_properties", "_stage_id", "_task_attempt_id")
 
-    def __init__(
-        self,
-        *,
-        stage_id: int,
-        partition_id: int,
-        attempt_number: int,
-        task_attempt_id: int,
-        properties: Mapping[str, str] | None = None,
-    ) -> None:
-        self._stage_id = stage_id
-        self._partition_id = partition_id
-        self._attempt_number = attempt_number
-        self._task_attempt_id = task_attempt_id
-        self._properties = properties or {}
+    _stage_id: int
+    _partition_id: int
+    _attempt_number: int
+    _task_attempt_id: int
+    _properties: Mapping[str, str]
+
+    def __new__(cls) -> TaskContext:
+        context = running.context
+        if context is None:
+            raise IllegalStateException("TaskContext(): this is no task. TaskContext.get() is None outside of tasks.")
+        return context
 
     @classmethod
     def get(cls) -> TaskContext | None:
-        """The context of the task that this thread runs; None in the driver."""
-        return getattr(_running, "context", None)
-
-    @classmethod
-    def _set(cls, context: TaskContext | None) -> None:
-        """Called by the engine as a task begins, and with None as it ends."""
-        _running.context = context
+        """The context of the task that this thread runs or was started by; None in the driver."""
+        return running.context
 
     def stageId(self) -> int:
         """The stage that the task belongs to."""
@@ -65,6 +62,10 @@ class TaskContext:
         """A local property of the driver's thread that submitted the job, or None."""
         return self._properties.get(key)
 
+    def cpus(self) -> int:
+        """The cores given to the task: one."""
+        return 1
+
     def resources(self) -> dict[str, Any]:
         """The resources (such as GPUs) given to the task: none, as tasks ask for a core only."""
         return {}
@@ -74,3 +75,32 @@ class TaskContext:
             f"TaskContext(stage {self._stage_id}, partition {self._partition_id}, "
             f"attempt {self._attempt_number}, task {self._task_attempt_id})"
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        values = self._stage_id, self._partition_id, self._attempt_number, self._task_attempt_id, self._properties
+        return _new, values
+
+
+def _new(
+    stage_id: int, partition_id: int, attempt_number: int, task_attempt_id: int, properties: Mapping[str, str]
+) -> TaskContext:
+    context: TaskContext = object.__new__(TaskContext)
+    context._stage_id = stage_id
+    context._partition_id = partition_id
+    context._attempt_number = attempt_number
+    context._task_attempt_id = task_attempt_id
+    context._properties = properties
+    return context
+
+
+# ------------------------------------------------------------------------------------------------ for the engine
+def begin_task(
+    *, stage_id: int, partition_id: int, attempt_number: int, task_attempt_id: int, properties: Mapping[str, str]
+) -> None:
+    """From here on this thread, and the threads that it starts, run this task."""
+    running.context = _new(stage_id, partition_id, attempt_number, task_attempt_id, properties)
+
+
+def end_task() -> None:
+    """From here on this thread runs no task."""
+    running.context = None

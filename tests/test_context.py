@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import logging
 import os
 import pathlib
 import re
@@ -22,16 +21,43 @@ from headwater.errors import (
     IllegalStateException,
     JobCancelled,
     SerializationError,
-    SparkException,
 )
 
-
 # ------------------------------------------------------------------------------------------------ life
-def test_a_context_needs_an_application_name(no_context: None) -> None:
-    with pytest.raises(SparkException, match="An application name must be set in your configuration"):
-        SparkContext("local")
-    with SparkContext("local", "name") as sc:  # the failed one is not in the way
-        assert sc.appName == "name"
+NAMELESS = "from headwater import SparkContext; sc = SparkContext.getOrCreate(); print(sc.appName, sc.master)"
+
+
+def name_and_master(*command: str, **environment: str) -> str:
+    """What a program prints of a context that it has given neither."""
+    run = subprocess.run(
+        [sys.executable, *command],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)} | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    return run.stdout.strip()
+
+
+def test_an_application_without_a_name_is_called_as_its_script(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "clicks.py").write_text(NAMELESS)
+    assert name_and_master(str(tmp_path / "clicks.py")) == "clicks.py local[*]"
+
+
+def test_an_application_without_a_name_is_called_as_its_module_when_run_by_m(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "clicks").mkdir()
+    (tmp_path / "clicks" / "__main__.py").write_text(NAMELESS)
+    assert name_and_master("-m", "clicks", PYTHONPATH=os.pathsep.join([str(tmp_path), *sys.path])) == "clicks local[*]"
+
+
+def test_an_application_without_a_name_or_a_script_is_a_pyspark_shell() -> None:
+    assert name_and_master("-c", NAMELESS) == "pyspark-shell local[*]"
+
+
+def test_options_in_the_environment_give_name_and_master() -> None:
+    options = "--master local[3] --name 'of the notebook' --packages org.apache.spark:kafka:1 pyspark-shell"
+    assert name_and_master("-c", NAMELESS, PYSPARK_SUBMIT_ARGS=options) == "of the notebook local[3]"
 
 
 def test_no_master_means_all_cores_of_this_machine(no_context: None) -> None:
@@ -165,17 +191,6 @@ def test_what_a_context_says_about_itself(sc: SparkContext, monkeypatch: pytest.
     monkeypatch.delenv("SPARK_USER", raising=False)
     assert sc.sparkUser() == getpass.getuser()
     assert sc.resources == {}
-
-
-def test_set_log_level(sc: SparkContext) -> None:
-    before = logging.getLogger("headwater").level
-    try:
-        sc.setLogLevel("error")
-        assert logging.getLogger("headwater").level == logging.ERROR
-        with pytest.raises(IllegalArgumentException, match="LOUD did not match one of: ALL,DEBUG,ERROR,FATAL,INFO,OFF"):
-            sc.setLogLevel("LOUD")
-    finally:
-        logging.getLogger("headwater").setLevel(before)
 
 
 # ------------------------------------------------------------------------------------------------ jobs

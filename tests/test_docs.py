@@ -6,6 +6,8 @@ import contextlib
 import importlib
 import inspect
 import io
+import logging
+import os
 import re
 import threading
 from collections.abc import Iterator
@@ -15,13 +17,22 @@ from typing import NamedTuple
 import pytest
 
 import headwater
+import headwater.sql
 import headwater.streaming
 import headwater.testing
 from headwater.deploy.textserver import TextServer
 from headwater.streaming import StreamingContext
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("README.md", "docs/exactly_once.md", "docs/guide.md", "docs/hadoop.md", "docs/receivers.md", "docs/testing.md")
+PAGES = (
+    "README.md",
+    "docs/exactly_once.md",
+    "docs/guide.md",
+    "docs/hadoop.md",
+    "docs/migrating.md",
+    "docs/receivers.md",
+    "docs/testing.md",
+)
 ALL_PAGES = sorted(
     str(path.relative_to(ROOT))
     for path in ROOT.glob("**/*.md")
@@ -98,9 +109,26 @@ def text_port() -> Iterator[int]:
         yield server.port
 
 
+@pytest.fixture
+def _left_as_found() -> Iterator[None]:
+    """The environment and the log's level, which examples may set, are afterwards as before."""
+    logger = logging.getLogger("headwater")
+    environment, level = dict(os.environ), logger.level
+    yield
+    for name in os.environ.keys() - environment.keys():
+        del os.environ[name]
+    os.environ.update(environment)
+    logger.setLevel(level)
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_examples_of_a_page_run_in_order_and_print_what_it_says(
-    page: str, text_port: int, no_context: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    page: str,
+    text_port: int,
+    no_context: None,
+    _left_as_found: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     namespace = {"__name__": "__main__"}
@@ -144,7 +172,7 @@ def headings(page: Path) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "module", [headwater, headwater.streaming, headwater.testing], ids=lambda module: module.__name__
+    "module", [headwater, headwater.sql, headwater.streaming, headwater.testing], ids=lambda module: module.__name__
 )
 def test_public_names_say_what_they_are(module: object) -> None:
     silent = []

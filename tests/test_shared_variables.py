@@ -16,7 +16,7 @@ from typing import Any
 import cloudpickle
 import pytest
 
-from headwater import AccumulatorParam, SparkContext, SparkFiles, TaskContext, accumulators, broadcast
+from headwater import AccumulatorParam, SparkConf, SparkContext, SparkFiles, TaskContext, accumulators, broadcast
 from headwater.errors import SerializationError, SparkException
 
 
@@ -273,3 +273,20 @@ def test_a_broadcast_that_finds_no_room_fails_its_job_and_no_other(no_context: N
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         assert used.collect() == [200_000]
+
+
+def test_files_can_be_added_by_settings(no_context: None, tmp_path: pathlib.Path) -> None:
+    for name, text in (("set_one.py", "one = 1"), ("set_two.py", "two = 2"), ("a.txt", "a"), ("b.txt", "b")):
+        (tmp_path / name).write_text(text)
+    conf = SparkConf().set("spark.submit.pyFiles", f"{tmp_path}/set_one.py, {tmp_path}/set_two.py")
+    conf.set("spark.files", f"{tmp_path}/a.txt,{tmp_path}/b.txt,")
+
+    def found(_: int) -> tuple[int, str]:
+        import set_one  # type: ignore[import-not-found]
+        import set_two  # type: ignore[import-not-found]
+
+        return set_one.one + set_two.two, "".join(open(SparkFiles.get(name)).read() for name in ("a.txt", "b.txt"))
+
+    with SparkContext("local[1]", "x", conf=conf) as sc:
+        assert sc.parallelize([1], 1).map(found).collect() == [(3, "ab")]
+        assert sorted(map(os.path.basename, sc.listFiles)) == ["a.txt", "b.txt", "set_one.py", "set_two.py"]

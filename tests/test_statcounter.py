@@ -6,10 +6,12 @@ import math
 import pickle
 import statistics
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headwater import SparkContext
 from headwater.statcounter import StatCounter
 
 NUMBERS = st.lists(st.floats(-1e6, 1e6) | st.integers(-(10**6), 10**6), min_size=1, max_size=40)
@@ -97,3 +99,49 @@ def test_counter_takes_any_iterable_and_travels() -> None:
 def test_counter_refuses_to_merge_what_is_no_counter() -> None:
     with pytest.raises(TypeError, match="Can only merge StatCounters, not float"):
         StatCounter().mergeStats(1.0)  # type: ignore[arg-type]
+
+
+# ------------------------------------------------------------------------------------------------ arrays
+ARRAYS = [np.array([1.0, 5.0, -2.0]), np.array([2, 7, 9]), np.array([4.0, 4.0, math.inf])]
+
+
+def test_counter_of_arrays_counts_element_by_element() -> None:
+    arrays = [array[:2] for array in ARRAYS]
+    counter, table = StatCounter(arrays), np.stack(arrays)
+    assert counter.count() == 3
+    for got, expected in (
+        (counter.mean(), table.mean(0)),
+        (counter.sum(), table.sum(0)),
+        (counter.min(), table.min(0)),
+        (counter.max(), table.max(0)),
+        (counter.variance(), table.var(0)),
+        (counter.stdev(), table.std(0)),
+        (counter.sampleVariance(), table.var(0, ddof=1)),
+        (counter.sampleStdev(), table.std(0, ddof=1)),
+        (counter.asDict(sample=True)["variance"], table.var(0, ddof=1)),
+    ):
+        np.testing.assert_allclose(got, expected, rtol=1e-12)
+
+
+def test_counter_of_arrays_spreads_what_is_not_finite_within_its_element_only() -> None:
+    with np.errstate(invalid="ignore"):
+        counter = StatCounter(ARRAYS)
+    np.testing.assert_array_equal(counter.max(), [4.0, 7.0, math.inf])
+    assert np.isfinite(counter.mean()).tolist() == [True, True, False]
+
+
+def test_counter_of_arrays_leaves_the_arrays_and_its_copies_alone() -> None:
+    arrays = [array.copy() for array in ARRAYS[:2]]
+    counter = StatCounter(arrays)
+    copied = counter.copy()
+    counter.merge(np.array([100.0, 100.0, 100.0])).merge(3.0)
+    np.testing.assert_array_equal(copied.mean(), [1.5, 6.0, 3.5])
+    np.testing.assert_array_equal(arrays, ARRAYS[:2])
+
+
+def test_statistics_of_an_rdd_of_arrays_are_arrays(sc: SparkContext) -> None:
+    rdd = sc.parallelize(ARRAYS[:2], 2)
+    np.testing.assert_array_equal(rdd.mean(), [1.5, 6.0, 3.5])
+    np.testing.assert_array_equal(rdd.variance(), [0.25, 1.0, 30.25])
+    np.testing.assert_array_equal(rdd.stats().max(), [2.0, 7.0, 9.0])
+    np.testing.assert_array_equal(rdd.sum(), [3.0, 12.0, 7.0])

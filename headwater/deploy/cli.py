@@ -59,6 +59,12 @@ def _demo(options: argparse.Namespace) -> int:
     return demo.run(seconds=options.seconds, lines_per_s=options.rate, master=options.master)
 
 
+def _migrate(options: argparse.Namespace) -> int:
+    from headwater.migrate import command
+
+    return command.run(options.paths, write=options.write)
+
+
 def _supervise(options: argparse.Namespace) -> int:
     from headwater.deploy import supervise
 
@@ -93,8 +99,23 @@ def _parser() -> argparse.ArgumentParser:
         "directory", type=Path, nargs="?", metavar="DIRECTORY", help="copy them there; it must not exist yet"
     )
     examples.set_defaults(run=_examples)
+    _add_migrate(commands)
     _add_supervise(commands)
     return parser
+
+
+def _add_migrate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    migrate = commands.add_parser(
+        "migrate",
+        help="change the imports of PySpark programs to Headwater's, and say what won't work",
+        description="Change `pyspark` to `headwater` in the imports of programs, and list, with their lines, the uses "
+        "of what Headwater doesn't have. Without -w the changes are shown as a diff, and nothing is written.",
+        epilog="The exit code is 0, or 1 if there are lines that won't work, or 2 if a file can't be read or isn't "
+        "Python 3.",
+    )
+    migrate.add_argument("paths", metavar="PATH", nargs="+", help="a program, or a directory of them")
+    migrate.add_argument("-w", "--write", action="store_true", help="write the changes into the files")
+    migrate.set_defaults(run=_migrate)
 
 
 def _add_supervise(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

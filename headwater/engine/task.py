@@ -19,7 +19,7 @@ from itertools import chain
 from typing import Any, Protocol
 from zlib import crc32
 
-from headwater import accumulators
+from headwater import accumulators, taskcontext
 from headwater.cipher import Cipher, KeySource, cipher_of
 from headwater.engine import fusion
 from headwater.engine.blocks import NoSpace, Placed, decode, encode_records
@@ -41,7 +41,7 @@ from headwater.engine.states import LiveStates
 from headwater.errors import BlockLost, SerializationError, SparkException
 from headwater.hashing import portable_hash
 from headwater.serializers import dump_records, dumps, load_records, loads
-from headwater.taskcontext import TaskContext
+from headwater.tasklocal import let_threads_inherit
 
 # Unfused operators nest four frames each, and programs that unite or zip in a loop have hundreds of them.
 sys.setrecursionlimit(max(sys.getrecursionlimit(), 10_000))
@@ -129,14 +129,12 @@ class Task:
         """Run the attempt; never raises: whatever goes wrong is in the reply."""
         spec = self.spec
         started = time.perf_counter()
-        TaskContext._set(
-            TaskContext(
-                stage_id=spec.stage_id,
-                partition_id=spec.partition,
-                attempt_number=spec.attempt,
-                task_attempt_id=spec.task_id,
-                properties=spec.properties,
-            )
+        taskcontext.begin_task(
+            stage_id=spec.stage_id,
+            partition_id=spec.partition,
+            attempt_number=spec.attempt,
+            task_attempt_id=spec.task_id,
+            properties=spec.properties,
         )
         _current.task = self
         accumulators.begin_task()
@@ -152,7 +150,8 @@ class Task:
             value = None
         finally:
             _current.task = None
-            TaskContext._set(None)
+            taskcontext.end_task()
+            accumulators.end_task()  # of a task that failed
             self.metrics["run_us"] += int((time.perf_counter() - started) * 1e6)
             if self.spill.spilled_bytes:
                 self.metrics["spilled_bytes"] += self.spill.spilled_bytes
@@ -401,6 +400,7 @@ class TaskRunner:
     def __init__(self, surroundings: Surroundings) -> None:
         self._surroundings = surroundings
         self._programs = Programs()
+        let_threads_inherit()
 
     def run(self, spec: TaskSpec, program: bytes | None) -> TaskReply:
         """Run a task; `program` comes along when this worker doesn't have it yet."""

@@ -7,7 +7,7 @@ import os
 import sys
 from typing import Any, NamedTuple
 
-from headwater import broadcast, filesystem
+from headwater import broadcast, filesystem, logs
 from headwater.cipher import KeySource
 from headwater.engine import wire
 from headwater.engine.blocks import Placed, Places
@@ -128,6 +128,7 @@ def serve(channel: wire.Channel, settings: WorkerSettings) -> None:
     sys.path[:] = [*settings.sys_path, *(path for path in sys.path if path not in settings.sys_path)]
     os.environ.update(settings.environment)
     filesystem.configure(settings.filesystems)
+    logs.show(f"worker of executor {settings.executor_id}")
     surroundings = ExecutorSurroundings(settings)
     broadcast.set_reader(surroundings.read_broadcast)
     apply_paths(settings.files, ())

@@ -30,6 +30,7 @@ from headwater.errors import (
     IllegalStateException,
     SerializationError,
     UnsupportedOperationException,
+    sql_needed,
 )
 from headwater.rdd import functions
 from headwater.rdd.checks import check_function, check_positive
@@ -436,6 +437,10 @@ class Core(Dataset, Generic[T]):
     def barrier(self) -> NoReturn:
         """Not supported: tasks of a stage don't wait for each other."""
         raise UnsupportedOperationException("barrier() is not supported: the tasks of a stage run independently")
+
+    def toDF(self, schema: Any = None, sampleRatio: float | None = None) -> NoReturn:
+        """Not supported yet: there is no SQL engine."""
+        raise sql_needed("RDD.toDF")
 
     def withResources(self, profile: Any) -> NoReturn:
         """Not supported: tasks ask for one core each."""

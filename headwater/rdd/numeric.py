@@ -22,7 +22,7 @@ class Numeric(Keyed[T]):
 
     # -------------------------------------------------------------------------------------------- exact
     def stats(self) -> StatCounter:
-        """Count, mean, variance, least and greatest of the numbers, in one pass.
+        """Count, mean, variance, least and greatest of the numbers (or arrays of numpy's), in one pass.
 
         >>> sc.parallelize([1, 2, 3, 4]).stats()
         (count: 4, mean: 2.5, stdev: 1.118033988749895, max: 4.0, min: 1.0)

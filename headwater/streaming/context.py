@@ -16,10 +16,13 @@ from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, TypeVar, overload
 
-from headwater import serializers
+from headwater import logs, serializers
 from headwater.clock import Clock, ManualClock, SystemClock
+from headwater.conf import SparkConf as SparkConf
+from headwater.context import SparkContext as SparkContext
 from headwater.errors import IllegalArgumentException, IllegalStateException
 from headwater.filesystem import qualify
+from headwater.rdd import RDD as RDD
 from headwater.rdd.checks import check_port
 from headwater.storagelevel import StorageLevel
 from headwater.streaming.dstream import DStream
@@ -46,8 +49,6 @@ from headwater.streaming.sources.socket import SocketReceiver
 
 if TYPE_CHECKING:
     from headwater.accumulators import Accumulator
-    from headwater.context import SparkContext
-    from headwater.rdd import RDD
     from headwater.streaming.operators.node import Node
 
 logger = logging.getLogger("headwater.streaming.context")
@@ -162,6 +163,7 @@ class StreamingContext:
         """
         from headwater.streaming.recovery.restart import get_or_create
 
+        logs.show()  # what is read is spoken of before there is a context
         return get_or_create(cls, checkpointPath, setupFunc, upgrade=upgrade)
 
     @classmethod

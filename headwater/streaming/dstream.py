@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from headwater.errors import IllegalArgumentException, UnsupportedOperationException
 from headwater.hashing import portable_hash
+from headwater.rdd import RDD as RDD
 from headwater.rdd.functions import second
 from headwater.rdd.partitioner import Partitioner
 from headwater.resultiterable import ResultIterable
@@ -28,9 +29,9 @@ from headwater.streaming.operators.versioned import Versioned
 from headwater.streaming.operators.windowed import Windowed, window_ms
 from headwater.streaming.state import StateSpec
 from headwater.streaming.transactions import TABLE, TransactionalOutput
+from headwater.streaming.util import rddToFileName as rddToFileName
 
 if TYPE_CHECKING:
-    from headwater.rdd import RDD
     from headwater.streaming.context import StreamingContext
     from headwater.streaming.kafka.direct import KafkaDStream
     from headwater.streaming.operators.node import Node
@@ -446,8 +447,7 @@ class DStream(WithFileOutputs, Generic[T_co]):
         return MapWithStateDStream(MappedWithState(state), self._ssc)
 
     def _initial(self, pairs: RDD[Any] | Iterable[tuple[Any, Any]] | None) -> RDD[Any] | None:
-        from headwater.rdd import RDD
-
+    
         return pairs if pairs is None or isinstance(pairs, RDD) else self._sc.parallelize(pairs)
 
     # -------------------------------------------------------------------------------------------- RDD by RDD

@@ -21,7 +21,7 @@ def await_true(condition: Callable[[], bool], what: str) -> None:
 
 def complaints(errors: str) -> list[str]:
     """What a program said on stderr that was ended by Ctrl-C. A batch that it was at and dropped is no complaint."""
-    return [line for line in errors.splitlines() if not line.startswith("Dropped, as the context stops")]
+    return [line for line in errors.splitlines() if "Dropped, as the context stops" not in line]
 
 
 def descendants(pid: int | None = None) -> set[int]:

@@ -18,6 +18,7 @@ import threading
 from itertools import count
 from typing import Any
 
+from headwater import logs
 from headwater.engine import interpreter, wire
 from headwater.engine.backends.protocol import ExecutorHandle, Post
 from headwater.engine.events import ExecutorJoined, ExecutorLeft, TaskSpec
@@ -318,7 +319,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     settings, driver = pickle.load(sys.stdin.buffer)
     sys.path[:] = [*settings.sys_path, *(path for path in sys.path if path not in settings.sys_path)]
-    logging.basicConfig(format="%(asctime)s %(levelname)s executor %(name)s: %(message)s", level=logging.WARNING)
+    logs.show(f"executor {settings.executor_id}")
     serve(settings, driver)
 
 

@@ -10,6 +10,7 @@ from headwater.streaming.kinesis.stream import (
     KinesisInitialPositions,
     KinesisInputDStream,
     KinesisUtils,
+    MetricsLevel,
 )
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "KinesisInitialPositions",
     "KinesisInputDStream",
     "KinesisUtils",
+    "MetricsLevel",
     "Record",
     "SparkAWSCredentials",
     "utf8_decoder",

@@ -30,6 +30,12 @@ class InitialPositionInStream:
     LATEST, TRIM_HORIZON = 0, 1
 
 
+class MetricsLevel:
+    """How much is told to CloudWatch by PySpark; here nothing is."""
+
+    DETAILED, SUMMARY, NONE = 0, 1, 2
+
+
 class KinesisInitialPositions:
     """Where an application begins that has no checkpoint for a stream."""
 
@@ -86,6 +92,7 @@ class KinesisUtils:
         stsAssumeRoleArn: str | None = None,
         stsSessionName: str | None = None,
         stsExternalId: str | None = None,
+        metricsLevel: int | None = None,
     ) -> DStream[Any]:
         """A stream of the records that a Kinesis stream gets, each at least once.
 
@@ -109,6 +116,7 @@ class KinesisUtils:
             stsAssumeRoleArn: a role to assume; given with `stsSessionName` and `stsExternalId`.
             stsSessionName: of the assumed role's session.
             stsExternalId: the role's external id.
+            metricsLevel: accepted for PySpark's sake, and ignored: no metrics are sent to CloudWatch.
 
         Raises:
             IllegalArgumentException: an argument is out of bounds, or lacks one that belongs to it.

@@ -44,6 +44,8 @@ class MQTTReceiver(Receiver):
         tls: speak TLS, and trust the certificate authorities of the system, or of `caFile`.
         caFile: a PEM file of authorities, in executors.
         storageLevel: of the blocks.
+        cleanSession: have the broker forget the session when the connection ends, so that what comes while the receiver
+            is away is lost; None: with `qos` 0.
 
     Raises:
         SparkException: paho-mqtt is missing.
@@ -62,6 +64,7 @@ class MQTTReceiver(Receiver):
         tls: bool = False,
         caFile: str | None = None,
         storageLevel: StorageLevel = StorageLevel.MEMORY_AND_DISK_2,
+        cleanSession: bool | None = None,
     ) -> None:
         super().__init__(storageLevel)
         require("paho.mqtt.client", "mqtt", "MQTT receivers")
@@ -74,6 +77,7 @@ class MQTTReceiver(Receiver):
         self._host, self._port, self._client_id, self._qos = host, port, clientId, qos
         self._username, self._password_variable = username, passwordVariable
         self._tls, self._ca_file = tls, caFile
+        self._clean_session = qos == 0 if cleanSession is None else cleanSession
         self._session: _Session | None = None
 
     def onStart(self) -> None:
@@ -90,7 +94,7 @@ class MQTTReceiver(Receiver):
         client = mqtt.Client(
             mqtt.CallbackAPIVersion.VERSION2,
             client_id=self._client_id,
-            clean_session=self._qos == 0,
+            clean_session=self._clean_session,
             manual_ack=True,
             reconnect_on_failure=False,  # we restart instead, with the delay that restarts have
         )

@@ -1,0 +1,60 @@
+"""The settings of a session: those of its context, and its own on top."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from headwater.conf import find
+from headwater.errors import IllegalArgumentException, NoSuchElementException
+
+if TYPE_CHECKING:
+    from headwater.context import SparkContext
+
+__all__ = ["RuntimeConfig"]
+
+NO_DEFAULT: Any = object()
+
+
+class RuntimeConfig:
+    """What `SparkSession.conf` gives: settings that can be changed while the session runs."""
+
+    def __init__(self, sc: SparkContext, own: dict[str, str]) -> None:
+        self._context = sc.getConf()
+        self._own = own
+
+    def get(self, key: str, default: Any = NO_DEFAULT) -> Any:
+        """The text of a setting, or `default`.
+
+        Raises:
+            NoSuchElementException: it isn't set, and there's no default.
+        """
+        value = self._own.get(key, self._context.get(key))
+        if value is not None:
+            return value
+        if default is NO_DEFAULT:
+            raise NoSuchElementException(f"The SQL config {key!r} cannot be found: it isn't set, and has no default.")
+        return default
+
+    def set(self, key: str, value: str | int | bool) -> None:
+        """Set a setting of this session.
+
+        Raises:
+            IllegalArgumentException: it's a setting of the context, which has been read by now.
+        """
+        if not self.isModifiable(key):
+            raise IllegalArgumentException(
+                f"Cannot modify the value of a Spark config: {key}. Set it before the context starts, by "
+                "SparkSession.builder.config or SparkConf."
+            )
+        self._own[key] = str(value).lower() if isinstance(value, bool) else str(value)
+
+    def unset(self, key: str) -> None:
+        """Take a setting of this session back."""
+        if not self.isModifiable(key):
+            raise IllegalArgumentException(f"Cannot modify the value of a Spark config: {key}.")
+        self._own.pop(key, None)
+
+    def isModifiable(self, key: str) -> bool:
+        """Whether a session may set it: it's one of SQL's, or the program's own."""
+        setting = find(key)
+        return setting is None or setting.key == "spark.sql.*"
