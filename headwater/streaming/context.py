@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, TypeVar, overload
 
 from headwater import serializers
 from headwater.clock import Clock, ManualClock, SystemClock
+from headwater.engine.successors import Successors
 from headwater.errors import IllegalArgumentException, IllegalStateException
 from headwater.filesystem import qualify
 from headwater.rdd.checks import check_port
@@ -255,9 +256,12 @@ class StreamingContext:
         ledger = Ledger(self._batch_ms, first_ms - self._batch_ms) if found is None else found.checkpoint.ledger
         if directory is None:
             return Keeping(self._sc._application.directory, ledger)
-        program = dump_graph(self._graph)
+        upgraded = found is not None and not self._goes_on
+        program = dump_graph(self._graph, upgraded=upgraded)
         lock = None if found is None else found.lock
         keeping = Safekeeping(self._sc, directory, self._graph, program, ledger, lock)
+        if found is not None:
+            keeping.successors = Successors(self._graph.classes, upgraded)
         keeping.when_lost(self._lose_directory)
         return keeping
 

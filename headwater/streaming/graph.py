@@ -25,6 +25,7 @@ from headwater.streaming.recovery.ledger import Ledger
 from headwater.streaming.runtime.batches import OutputJob
 
 if TYPE_CHECKING:
+    from headwater.engine.successors import Successors
     from headwater.rdd import RDD
 
 logger = logging.getLogger("headwater.streaming.graph")
@@ -127,6 +128,9 @@ class ReceivingNode(InputNode):
     """An input stream whose blocks come from a receiver."""
 
     is_stored = True
+    #: Of the classes in blocks that an earlier driver has logged, if there was one; from the graph's start on.
+    successors: Successors | None = None
+    not_kept = InputNode.not_kept | {"successors"}
 
     def allocate(self, time_ms: int, blocks: Any) -> None:
         """The blocks of a batch, before it is computed."""
@@ -139,6 +143,8 @@ class Graph:
     Args:
         batch_ms: the batch interval.
     """
+
+    classes = b""  # those that its functions take along, by name, from the first `dump_graph` on: see `class_table`
 
     def __init__(self, batch_ms: int) -> None:
         self.batch_ms = batch_ms
@@ -232,7 +238,10 @@ class Graph:
         """Fix the zero time, how long each stream remembers, and where states are stored."""
         with self._lock:
             for state in self.states():
-                state.keep_in(keeping.directory, keeping.epoch, keeping.version_stored)
+                state.keep_in(keeping)
+            for receiving in self.inputs:
+                if isinstance(receiving, ReceivingNode):
+                    receiving.successors = keeping.successors
             for node in [*(output.parent for output in self.outputs), *self.inputs]:
                 node.start(zero_ms, 0)
             self._nodes = list(self._reachable())

@@ -12,6 +12,7 @@ from headwater.streaming.recovery.ledger import Ledger
 
 if TYPE_CHECKING:
     from headwater.engine.events import StoredVersion
+    from headwater.engine.successors import Successors
     from headwater.streaming.runtime.receivers import BlockStored
 
 Then = Callable[[BaseException | None], None]
@@ -29,6 +30,7 @@ class Keeping:
     """
 
     received_data: str | None = None  # the directory for the receivers' logs, if there may be any
+    successors: Successors | None = None  # of the classes in what an earlier driver has stored, if there was one
     epoch = "0"  # the part of the directory for states that belongs to this run
 
     def __init__(self, directory: str, ledger: Ledger) -> None:

@@ -10,6 +10,7 @@ from headwater.conf import SparkConf
 from headwater.engine.blocks import decode
 from headwater.engine.lineage import BlockRef, Records, StoredBlocks
 from headwater.errors import BlockLost
+from headwater.serializers import load_records
 from headwater.streaming.graph import ReceivingNode
 from headwater.streaming.listener import StreamInputInfo
 from headwater.streaming.runtime.receivers import Batch, block_of
@@ -17,6 +18,7 @@ from headwater.streaming.sources.receiver import Receiver
 
 if TYPE_CHECKING:
     from headwater.context import SparkContext
+    from headwater.engine.successors import Successors
     from headwater.engine.task import Task
     from headwater.rdd import RDD
 
@@ -40,9 +42,11 @@ class ReceivedBlocks(StoredBlocks):
 
     Args:
         key: settings that say where the log's key is.
+        successors: of the classes of records in the log, if an earlier driver may have written it.
     """
 
     key: tuple[tuple[str, str], ...]
+    successors: Successors | None
 
     def read(self, task: Task, payload: Received) -> Records:
         try:
@@ -54,7 +58,8 @@ class ReceivedBlocks(StoredBlocks):
         from headwater.streaming.recovery.log import LogPosition, read_record
 
         cipher = Cipher.from_conf(SparkConf(loadDefaults=False).setAll(self.key))
-        return decode(read_record(LogPosition(*payload.log), cipher))
+        load = load_records if self.successors is None else self.successors.load
+        return decode(read_record(LogPosition(*payload.log), cipher), load)
 
 
 class ReceiverInput(ReceivingNode):
@@ -93,8 +98,9 @@ class ReceiverInput(ReceivingNode):
             return self._sc.emptyRDD()
         from headwater.rdd import RDD
 
+        operator = ReceivedBlocks(key_settings(self._sc._conf), self.successors)
         blocks = [Received(*stored.block, stored.log) for stored in batch.blocks]
-        return RDD(self._sc, ReceivedBlocks(key_settings(self._sc._conf)), [], len(blocks), payloads=blocks)
+        return RDD(self._sc, operator, [], len(blocks), payloads=blocks)
 
     def restore_batch(self, time_ms: int, data: Any) -> None:
         blocks = [block_of(self.stream_id, block) for block in data]
