@@ -477,6 +477,9 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
         _bool("headwater.streaming.recovery.dropUnknown", "false",
             "Whether a restart drops what a checkpoint holds for "
             "streams that the program doesn't have."),
+        _string("headwater.streaming.recovery.positionalMatch", "refuse", "What an upgrade does about a stream without "
+            "a uid that stands at the position of another one in the checkpoint: `refuse` to start, or `warn` and go "
+            "on with what was kept of the other.", choices=("refuse", "warn")),
         _bool("headwater.streaming.recovery.upgrade", "false", "As if `getOrCreate` were called with `upgrade=True`."),
         _bool("spark.streaming.receiver.writeAheadLog.enable", "false", "Log received blocks in the checkpoint "
             "directory, so that none is lost with a driver or an executor. No second copy is made then."),

@@ -419,8 +419,9 @@ def _checked(
             wrong = f"fail with {type(error).__name__}: {error}"
         if wrong:
             raise SparkException(
-                f"{path} can't be taken over by this program: keys of the state, such as a {type(key).__name__}, {wrong} "
-                "by its code. Keep their __hash__ and the partition function, or begin the state anew under another uid."
+                f"{path} can't be taken over by this program: keys of the state, such as a {type(key).__name__}, "
+                f"{wrong} by its code. Keep their __hash__ and the partition function, or begin the state anew under "
+                "another uid."
             )
         yield key, entry
 

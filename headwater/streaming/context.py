@@ -30,6 +30,7 @@ from headwater.streaming.listener import StreamingListener, StreamingListenerBus
 from headwater.streaming.operators.functions import call_site
 from headwater.streaming.operators.joined import TransformedAll, United
 from headwater.streaming.operators.output import Output
+from headwater.streaming.recovery.code import fingerprint
 from headwater.streaming.recovery.keeping import Keeping
 from headwater.streaming.recovery.ledger import Ledger
 from headwater.streaming.recovery.program import dump_graph
@@ -112,6 +113,7 @@ class StreamingContext:
         conf = sparkContext._conf
         self._checkpoint_directory: str | None = None
         self._found: Found | None = None  # what the context goes on from
+        self._setup: Callable[[], StreamingContext] | None = None  # the function of getOrCreate that made the streams
         self._goes_on = False  # whether its streams are those of a checkpoint
         if clock is None:
             clock = ManualClock() if conf.read("spark.streaming.clock").endswith("ManualClock") else SystemClock()
@@ -222,7 +224,7 @@ class StreamingContext:
                     f"started at {other._started_at}. Stop it first, or use StreamingContext.getActive()."
                 )
             try:
-                self._graph.validate(self._sc._checkpoint_dir)
+                self._graph.validate(self._sc._checkpoint_dir, self._checkpoint_directory)
                 self._graph.identify()
                 if self._sc._conf.read("headwater.streaming.persistShared"):
                     self._graph.persist_shared()
@@ -259,7 +261,8 @@ class StreamingContext:
         upgraded = found is not None and not self._goes_on
         program = dump_graph(self._graph, upgraded=upgraded)
         lock = None if found is None else found.lock
-        keeping = Safekeeping(self._sc, directory, self._graph, program, ledger, lock)
+        code = found.checkpoint.code if found is not None and self._goes_on else fingerprint(self._setup)
+        keeping = Safekeeping(self._sc, directory, self._graph, program, ledger, lock, code)
         if found is not None:
             keeping.successors = Successors(self._graph.classes, upgraded)
         keeping.when_lost(self._lose_directory)

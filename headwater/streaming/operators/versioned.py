@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from headwater.context import SparkContext
     from headwater.rdd import RDD
     from headwater.streaming.recovery.keeping import Keeping
+    from headwater.streaming.recovery.matching import Source
 
 logger = logging.getLogger("headwater.streaming.operators.versioned")
 
@@ -109,6 +110,10 @@ class Versioned(Node):
     def parents_remember_ms(self) -> int:
         # What isn't stored with every batch may have to be computed again from the last time that it was.
         return self.remember_ms + (self.checkpoint_ms or 0)
+
+    def source(self) -> Source:
+        """What the state is, without what it is computed from; see `InputNode.source`."""
+        return (self.describe(),)
 
     def keep_in(self, keeping: Keeping) -> None:
         """Where versions are stored, and who is told of them; before `start`."""

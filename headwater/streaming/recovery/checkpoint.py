@@ -19,7 +19,8 @@ from zlib import crc32
 
 from headwater import filesystem
 from headwater.errors import SparkException
-from headwater.streaming.recovery.ledger import FORMAT, Ledger
+from headwater.streaming.recovery.code import Code
+from headwater.streaming.recovery.ledger import FORMATS_READ, Ledger
 
 logger = logging.getLogger("headwater.streaming.recovery.checkpoint")
 
@@ -39,6 +40,7 @@ class Checkpoint(NamedTuple):
     settings: Mapping[str, str]
     program: str  # the name of the file with the graph
     ledger: Ledger
+    code: Code  # of the program; empty: that isn't known
 
 
 # ------------------------------------------------------------------------------------------------ files
@@ -121,9 +123,9 @@ def decode(body: bytes) -> Checkpoint:
     """
     fields = json.loads(body)
     found = fields["ledger"]["format"]
-    if found != FORMAT:
-        raise SparkException(f"a ledger of format {found}; this version reads {FORMAT}")
-    return Checkpoint(**{**fields, "ledger": Ledger.from_image(fields["ledger"])})
+    if found not in FORMATS_READ:
+        raise SparkException(f"a ledger of format {found}; this version reads {' and '.join(map(str, FORMATS_READ))}")
+    return Checkpoint(**{"code": {}, **fields, "ledger": Ledger.from_image(fields["ledger"])})
 
 
 def names(directory: str) -> list[tuple[int, str]]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from headwater.streaming.recovery.ledger import Ledger
+from headwater.streaming.recovery.matching import Source
 
 if TYPE_CHECKING:
     from headwater.engine.events import StoredVersion
@@ -43,12 +44,18 @@ class Keeping:
     def stop(self) -> None:
         """The context has ended."""
 
-    def started(self, inputs: Sequence[str], states: Mapping[str, tuple[int, int | None]]) -> None:
+    def started(
+        self,
+        inputs: Sequence[str],
+        states: Mapping[str, tuple[int, int | None]],
+        sources: Mapping[str, Source],
+    ) -> None:
         """What this run begins with, before anything else; it may come before `start`.
 
         Args:
             inputs: uids of the input streams.
             states: by uid, how many partitions a state has, and the version that it goes on from, if there is one.
+            sources: what these streams are, by uid.
         """
 
     def block_stored(self, stored: BlockStored, then: Then) -> None:

@@ -17,6 +17,7 @@ from headwater import filesystem
 from headwater.conf import is_secret
 from headwater.streaming.recovery import checkpoint, log
 from headwater.streaming.recovery.checkpoint import Checkpoint
+from headwater.streaming.recovery.code import Code
 from headwater.streaming.recovery.journal import Journal, log_directories
 from headwater.streaming.recovery.keeping import Keeping, Then
 from headwater.streaming.recovery.ledger import (
@@ -31,6 +32,7 @@ from headwater.streaming.recovery.ledger import (
 )
 from headwater.streaming.recovery.lock import DirectoryLock, lock_directory
 from headwater.streaming.recovery.log import LogSettings, LogWriter
+from headwater.streaming.recovery.matching import Source
 from headwater.streaming.recovery.segment import SegmentName
 from headwater.streaming.runtime.receivers import BlockStored, block_data
 from headwater.streaming.sources.received import ReceiverInput
@@ -66,6 +68,7 @@ class Safekeeping(Keeping):
         program: the graph, pickled.
         ledger: of this run from its start; one that was found goes on.
         lock: on the directory, if it was found; else it is taken, and what other runs left there is removed.
+        code: of the program.
 
     Raises:
         IllegalStateException: another driver works with the directory.
@@ -80,11 +83,13 @@ class Safekeeping(Keeping):
         program: bytes,
         ledger: Ledger,
         lock: DirectoryLock | None,
+        code: Code,
     ) -> None:
         super().__init__(directory, ledger)  # the journal's, once that has started
         self.received_data = f"{directory}/receivedData"
         self._sc = sc
         self._graph = graph
+        self._code = code
         self._begins_anew = lock is None
         self._lock = lock or lock_directory(directory)
         try:
@@ -120,7 +125,7 @@ class Safekeeping(Keeping):
     def _describe(self, ledger: Ledger, number: int) -> Checkpoint:
         pairs = self._sc._conf.getAll()
         settings = {key: value for key, value in pairs if key not in OF_THE_RUN and not is_secret(key)}
-        return Checkpoint(number, self._sc.appName, self._sc.master, settings, self._program, ledger)
+        return Checkpoint(number, self._sc.appName, self._sc.master, settings, self._program, ledger, self._code)
 
     # -------------------------------------------------------------------------------------------- life
     def start(self) -> None:
@@ -134,8 +139,13 @@ class Safekeeping(Keeping):
         self._journal.stop()
         self._lock.close()
 
-    def started(self, inputs: Sequence[str], states: Mapping[str, tuple[int, int | None]]) -> None:
-        self._journal.post(Started(list(inputs), states), self._sweep)
+    def started(
+        self,
+        inputs: Sequence[str],
+        states: Mapping[str, tuple[int, int | None]],
+        sources: Mapping[str, Source],
+    ) -> None:
+        self._journal.post(Started(list(inputs), states, sources), self._sweep)
 
     # -------------------------------------------------------------------------------------------- what happens
     def block_stored(self, stored: BlockStored, then: Then) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
+from zlib import crc32
 
 from headwater.conf import SparkConf
 from headwater.engine.blocks import decode
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from headwater.engine.successors import Successors
     from headwater.engine.task import Task
     from headwater.rdd import RDD
+    from headwater.streaming.recovery.matching import Source
 
 logger = logging.getLogger("headwater.streaming.sources.received")
 
@@ -102,6 +104,10 @@ class ReceiverInput(ReceivingNode):
         blocks = [Received(*stored.block, stored.log) for stored in batch.blocks]
         return RDD(self._sc, operator, [], len(blocks), payloads=blocks)
 
+    def source(self) -> Source:
+        kind = type(self.receiver)
+        return (f"receiver stream of {kind.__module__}.{kind.__qualname__}", _arguments(self.receiver))
+
     def restore_batch(self, time_ms: int, data: Any) -> None:
         blocks = [block_of(self.stream_id, block) for block in data]
         logged = tuple(stored for stored in blocks if stored.log is not None)
@@ -126,6 +132,14 @@ class ReceiverInput(ReceivingNode):
 
     def describe(self) -> str:
         return f"stream {self.name}"
+
+
+def _arguments(receiver: Receiver) -> str:
+    """What tells receivers of a class apart: their address if they have one, and a sum of all plain values."""
+    plain = {name: value for name, value in vars(receiver).items() if isinstance(value, (str, int, float, type(None)))}
+    address = [str(plain[name]) for name in ("_host", "_hostname", "_port") if name in plain]
+    total = crc32(repr(sorted(plain.items())).encode())
+    return " ".join((*([":".join(address)] if address else []), f"({total:08x})"))
 
 
 def lost_blocks(number: int, which: str) -> str:

@@ -318,6 +318,18 @@ def test_stream_that_cannot_go_on_says_so_at_the_start_and_at_recovery(
         driver.start(2000)
 
 
+def test_stream_that_cannot_go_on_says_nothing_when_only_rdds_are_checkpointed(
+    sc: SparkContext, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    sc.setCheckpointDir(str(tmp_path))
+    ssc = StreamingContext(sc, 1)
+    ssc.queueStream([[1]]).foreachRDD(lambda rdd: None)
+    with caplog.at_level(logging.WARNING):
+        ssc.start()
+    ssc.stop(stopSparkContext=False)
+    assert "support checkpointing" not in caplog.text
+
+
 # ------------------------------------------------------------------------------------------------ the new program
 def test_nothing_can_be_added_to_a_context_that_goes_on(
     drive: Callable[..., Driver], lines: Callable[..., None]
