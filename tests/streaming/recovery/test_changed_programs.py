@@ -67,7 +67,7 @@ def test_stream_put_before_another_is_refused_until_they_are_named_and_then_no_f
     assert "Give the stream that has this source, 'input-1', .uid(\"input-0\")" in message
     assert "headwater.streaming.recovery.positionalMatch=warn" in message
     run(tmp_path, BEFORE_IT.format(new='.uid("new")', old='.uid("input-0")'), 4, UPGRADE)
-    assert Results(tmp_path / "results").records("old") == ["before", "meanwhile"]
+    assert set(Results(tmp_path / "results").records("old")) == {"before", "meanwhile"}
 
 
 def test_stream_of_another_source_takes_a_position_when_that_is_only_to_be_warned_about(tmp_path: Path) -> None:
