@@ -175,6 +175,11 @@ class Journal:
                 filesystem.remove(path)
 
 
+def last_number(directory: str) -> int:
+    """The greatest number that a checkpoint or a log of a directory has; 0 if there is none."""
+    return max((number for number, _ in (*checkpoint.names(directory), *log_directories(directory))), default=0)
+
+
 def log_directories(directory: str) -> list[tuple[int, str]]:
     """(number, path) of the logs of a directory for checkpoints, oldest first."""
     system, path = filesystem.resolve(f"{directory}/{LOGS}")

@@ -63,6 +63,12 @@ class BatchDone(NamedTuple):
     time_ms: int
 
 
+class BatchDropped(NamedTuple):
+    """A begun batch is not to be run again: it did not take place. What it brought was taken from its source."""
+
+    time_ms: int
+
+
 class Forgotten(NamedTuple):
     """Nobody needs what came before: batches up to a time, by the input's uid, and all versions but those listed.
 
@@ -75,7 +81,8 @@ class Forgotten(NamedTuple):
 
 
 _ENTRIES = {
-    entry.__name__: entry for entry in (Started, BlockAdded, BatchBegun, VersionsStored, BatchDone, Forgotten)
+    entry.__name__: entry
+    for entry in (Started, BlockAdded, BatchBegun, VersionsStored, BatchDone, BatchDropped, Forgotten)
 }
 
 
@@ -133,6 +140,9 @@ class Ledger:
                     self.versions.setdefault(state, {}).setdefault(version, {})[partition] = segments
             case BatchDone(time_ms):
                 self.pending.pop(time_ms, None)
+            case BatchDropped(time_ms):
+                self.pending.pop(time_ms, None)
+                self.skipped = sorted([*self.skipped, (time_ms - self.batch_ms, time_ms + self.batch_ms)])
             case Forgotten():
                 self._forget(entry)
             case _:

@@ -18,7 +18,7 @@ from headwater.conf import is_secret
 from headwater.streaming.recovery import checkpoint, log
 from headwater.streaming.recovery.checkpoint import Checkpoint
 from headwater.streaming.recovery.code import Code
-from headwater.streaming.recovery.journal import Journal, log_directories
+from headwater.streaming.recovery.journal import Journal, last_number, log_directories
 from headwater.streaming.recovery.keeping import Keeping, Then
 from headwater.streaming.recovery.ledger import (
     BatchBegun,
@@ -93,8 +93,7 @@ class Safekeeping(Keeping):
         self._begins_anew = lock is None
         self._lock = lock or lock_directory(directory)
         try:
-            used = (*checkpoint.names(directory), *log_directories(directory))
-            number = max((number for number, _ in used), default=0)
+            number = last_number(directory)
             self.epoch = str(number + 1)  # no other run in this directory has it
             self._program = checkpoint.write_program(directory, number + 1, program)
             conf, self._log_settings = sc._conf, log_settings(sc._conf)
