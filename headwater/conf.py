@@ -469,6 +469,9 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
         _duration("headwater.streaming.checkpoint.interval", "10s",
             "How often the log of what happens is replaced by an "
             "image of it all, sooner if it's long. The log is always up to date: this is no measure of what is lost."),
+        _int("headwater.streaming.checkpoint.setAside", "5", "When a program begins anew in a used directory, without "
+            "getOrCreate, what is there is moved to `set-aside` below it. Of each application so many are kept, the "
+            "latest; with 0 it is removed.", least=0),
         _string("headwater.streaming.recovery.missedBatches", "run", "What a restart does for the batch times of its "
             "down time: `run` them all, or `merge` them into the first tick.", choices=("run", "merge")),
         _int("headwater.streaming.recovery.missedBatchesMax", "1000", "More missed batches than this are merged, "

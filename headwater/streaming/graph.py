@@ -26,7 +26,6 @@ from headwater.streaming.recovery.matching import Source, check, report
 from headwater.streaming.runtime.batches import OutputJob
 
 if TYPE_CHECKING:
-    from headwater.engine.successors import Successors
     from headwater.rdd import RDD
 
 logger = logging.getLogger("headwater.streaming.graph")
@@ -139,9 +138,8 @@ class ReceivingNode(InputNode):
     """An input stream whose blocks come from a receiver."""
 
     is_stored = True
-    #: Of the classes in blocks that an earlier driver has logged, if there was one; from the graph's start on.
-    successors: Successors | None = None
-    not_kept = InputNode.not_kept | {"successors"}
+    keeping: Keeping | None = None  # knows of blocks that an earlier driver has logged; from the graph's start on
+    not_kept = InputNode.not_kept | {"keeping"}
 
     def allocate(self, time_ms: int, blocks: Any) -> None:
         """The blocks of a batch, before it is computed."""
@@ -264,7 +262,7 @@ class Graph:
                 state.keep_in(keeping)
             for receiving in self.inputs:
                 if isinstance(receiving, ReceivingNode):
-                    receiving.successors = keeping.successors
+                    receiving.keeping = keeping
             for node in [*(output.parent for output in self.outputs), *self.inputs]:
                 node.start(zero_ms, 0)
             self._nodes = list(self._reachable())

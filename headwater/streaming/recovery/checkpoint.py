@@ -103,8 +103,7 @@ def remove(directory: str, old: list[tuple[int, str]]) -> None:
     for _, name in old:
         filesystem.remove(f"{directory}/{name}")
     oldest = min((number for number, _ in names(directory)), default=0)
-    programs = _numbered(directory, _PROGRAM)
-    for (_, name), (following, _) in pairwise(programs):
+    for (_, name), (following, _) in pairwise(programs(directory)):
         if following <= oldest:
             filesystem.remove(f"{directory}/{name}")
 
@@ -131,6 +130,11 @@ def decode(body: bytes) -> Checkpoint:
 def names(directory: str) -> list[tuple[int, str]]:
     """(number, name) of the checkpoints of a directory, oldest first; none if it isn't there."""
     return _numbered(directory, _NAME)
+
+
+def programs(directory: str) -> list[tuple[int, str]]:
+    """(number, name) of the programs of a directory, oldest first."""
+    return _numbered(directory, _PROGRAM)
 
 
 def newest(directory: str) -> tuple[Checkpoint, bytes] | None:

@@ -74,13 +74,17 @@ class Journal:
         self._thread = threading.Thread(target=self._run, name="streaming-journal", daemon=True)
 
     # -------------------------------------------------------------------------------------------- life
-    def start(self) -> None:
+    def start(self, before_entries: Callable[[], None] = lambda: None) -> None:
         """Write the first image, then take entries.
+
+        Args:
+            before_entries: is called in between, while nothing of the directory is removed.
 
         Raises:
             OSError: the directory can't be written.
         """
         self._image()
+        before_entries()
         self._thread.start()
 
     def post(self, entry: Any, then: Callable[[BaseException | None], None]) -> None:

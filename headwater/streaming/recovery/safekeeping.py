@@ -18,7 +18,7 @@ from headwater.conf import is_secret
 from headwater.streaming.recovery import checkpoint, log
 from headwater.streaming.recovery.checkpoint import Checkpoint
 from headwater.streaming.recovery.code import Code
-from headwater.streaming.recovery.journal import Journal, last_number, log_directories
+from headwater.streaming.recovery.journal import Journal, last_number
 from headwater.streaming.recovery.keeping import Keeping, Then
 from headwater.streaming.recovery.ledger import (
     BatchBegun,
@@ -34,6 +34,7 @@ from headwater.streaming.recovery.lock import DirectoryLock, lock_directory
 from headwater.streaming.recovery.log import LogSettings, LogWriter
 from headwater.streaming.recovery.matching import Source
 from headwater.streaming.recovery.segment import SegmentName
+from headwater.streaming.recovery.setaside import application_in, set_aside
 from headwater.streaming.runtime.receivers import BlockStored, block_data
 from headwater.streaming.sources.received import ReceiverInput
 
@@ -67,7 +68,7 @@ class Safekeeping(Keeping):
         graph: the streams, identified by their uids.
         program: the graph, pickled.
         ledger: of this run from its start; one that was found goes on.
-        lock: on the directory, if it was found; else it is taken, and what other runs left there is removed.
+        lock: on the directory, if it was found; else it is taken, and what other runs left there is set aside.
         code: of the program.
 
     Raises:
@@ -94,6 +95,8 @@ class Safekeeping(Keeping):
         self._lock = lock or lock_directory(directory)
         try:
             number = last_number(directory)
+            if self._begins_anew:
+                self._application_before = application_in(directory)
             self.epoch = str(number + 1)  # no other run in this directory has it
             self._program = checkpoint.write_program(directory, number + 1, program)
             conf, self._log_settings = sc._conf, log_settings(sc._conf)
@@ -129,9 +132,10 @@ class Safekeeping(Keeping):
     # -------------------------------------------------------------------------------------------- life
     def start(self) -> None:
         """Write the first checkpoint; raises OSError if the directory can't be written."""
-        self._journal.start()
         if self._begins_anew:
-            self._remove_others()
+            self._journal.start(self._set_aside)
+        else:
+            self._journal.start()
 
     def stop(self) -> None:
         """Write the last checkpoint and let others have the directory."""
@@ -220,20 +224,10 @@ class Safekeeping(Keeping):
         except OSError as error:
             logger.warning("States of earlier runs in %s could not all be removed: %s", self.directory, error)
 
-    def _remove_others(self) -> None:
-        """Remove the checkpoints and logs of other runs: this one doesn't go on from them."""
-        first = int(self.epoch)
-        others = [(number, name) for number, name in checkpoint.names(self.directory) if number < first]
-        if others:
-            logger.warning(
-                "The %d checkpoints in %s are removed: this context was not made by getOrCreate, so it begins anew",
-                len(others),
-                self.directory,
-            )
-        checkpoint.remove(self.directory, others)
-        for number, path in log_directories(self.directory):
-            if number < first:
-                filesystem.remove(path)
+    def _set_aside(self) -> None:
+        """Move away what other runs have left: this one doesn't go on from them."""
+        kept: int = self._sc._conf.read("headwater.streaming.checkpoint.setAside")
+        set_aside(self.directory, int(self.epoch), self._application_before, kept=kept)
 
 
 def oldest_needed(ledger: Ledger, receiving: Collection[str]) -> dict[str, int]:

@@ -324,7 +324,8 @@ class Running:
 
     def _waiting(self, ledger: Ledger, node: ReceiverInput) -> list[receivers.BlockStored]:
         """Blocks that a driver of before has received, as far as they are in a log."""
-        blocks = [receivers.block_of(node.stream_id, data) for data in ledger.waiting.get(node.uid, ())]
+        waiting, logs = ledger.waiting.get(node.uid, ()), self._keeping.received_data
+        blocks = [receivers.block_of(node.stream_id, data, logs) for data in waiting]
         logged = [stored for stored in blocks if stored.log is not None]
         if len(logged) < len(blocks):
             logger.warning("%s: %s", node.describe(), lost_blocks(len(blocks) - len(logged), "that no batch had"))

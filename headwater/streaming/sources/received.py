@@ -100,7 +100,8 @@ class ReceiverInput(ReceivingNode):
             return self._sc.emptyRDD()
         from headwater.rdd import RDD
 
-        operator = ReceivedBlocks(key_settings(self._sc._conf), self.successors)
+        successors = None if self.keeping is None else self.keeping.successors
+        operator = ReceivedBlocks(key_settings(self._sc._conf), successors)
         blocks = [Received(*stored.block, stored.log) for stored in batch.blocks]
         return RDD(self._sc, operator, [], len(blocks), payloads=blocks)
 
@@ -109,7 +110,8 @@ class ReceiverInput(ReceivingNode):
         return (f"receiver stream of {kind.__module__}.{kind.__qualname__}", _arguments(self.receiver))
 
     def restore_batch(self, time_ms: int, data: Any) -> None:
-        blocks = [block_of(self.stream_id, block) for block in data]
+        logs = None if self.keeping is None else self.keeping.received_data
+        blocks = [block_of(self.stream_id, block, logs) for block in data]
         logged = tuple(stored for stored in blocks if stored.log is not None)
         if len(logged) < len(blocks):
             of_batch = f"of the {len(blocks)} of batch {time_ms} ms"

@@ -451,23 +451,6 @@ def test_files_do_not_accumulate_over_many_restarts(
     assert max(sizes[10:]) <= max(sizes[:10]) + 5, sizes
 
 
-def test_context_that_begins_anew_in_a_used_directory_leaves_nothing_of_the_old_run(
-    drive: Callable[..., Driver], counting: Any, sc: SparkContext, checkpoints: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    drive(counting()).start().tick(2)
-    drive(counting()).stop()
-    ssc = StreamingContext(sc, 1)
-    counting()(ssc)
-    ssc.checkpoint(str(checkpoints))
-    with caplog.at_level(logging.WARNING):
-        ssc.start()
-    ssc.stop(stopSparkContext=False)
-    assert "are removed: this context was not made by getOrCreate" in caplog.text
-    driver = drive(counting())
-    assert driver.ssc._found is not None
-    assert driver.ssc._found.checkpoint.ledger.pending == {}
-
-
 def test_restart_is_refused_when_checkpoints_were_removed_and_logs_were_not(
     drive: Callable[..., Driver], lines: Callable[..., None], checkpoints: Path
 ) -> None:
