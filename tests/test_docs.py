@@ -21,7 +21,15 @@ from headwater.deploy.textserver import TextServer
 from headwater.streaming import StreamingContext
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("README.md", "docs/exactly_once.md", "docs/guide.md", "docs/hadoop.md", "docs/receivers.md", "docs/testing.md")
+PAGES = (
+    "README.md",
+    "docs/exactly_once.md",
+    "docs/guide.md",
+    "docs/hadoop.md",
+    "docs/receivers.md",
+    "docs/recovery.md",
+    "docs/testing.md",
+)
 ALL_PAGES = sorted(
     str(path.relative_to(ROOT))
     for path in ROOT.glob("**/*.md")
