@@ -19,6 +19,7 @@ from functools import cache, lru_cache
 from types import WrapperDescriptorType
 from typing import Any
 
+from headwater.broadcast import Broadcast
 from headwater.errors import SerializationError
 from headwater.serializers import dumps, load_records
 
@@ -32,11 +33,11 @@ class Successors:
     """The classes that take over, picklable.
 
     Args:
-        table: what `class_table` made in the driver that ran the script.
+        table: what `class_table` made in the driver that ran the script; broadcast, as methods may refer to much.
         upgraded: whether the program is another than the one that pickled what it loads.
     """
 
-    table: bytes
+    table: Broadcast[bytes]
     upgraded: bool
 
     def load(self, pickled: bytes | memoryview) -> Any:
@@ -65,7 +66,7 @@ class Successors:
     def _loaded(self, pickled: bytes | memoryview) -> tuple[Any, Iterable[type]]:
         if _BY_VALUE not in bytes(pickled):
             return load_records(pickled), ()
-        unpickler = _Unpickler(io.BytesIO(pickled), self.table)
+        unpickler = _Unpickler(io.BytesIO(pickled), self.table.value)
         return unpickler.load(), unpickler.strangers
 
 

@@ -264,7 +264,7 @@ class StreamingContext:
         code = found.checkpoint.code if found is not None and self._goes_on else fingerprint(self._setup)
         keeping = Safekeeping(self._sc, directory, self._graph, program, ledger, lock, code)
         if found is not None:
-            keeping.successors = Successors(self._graph.classes, upgraded)
+            keeping.successors = Successors(self._sc.broadcast(self._graph.classes), upgraded)
         keeping.when_lost(self._lose_directory)
         return keeping
 
