@@ -536,6 +536,9 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
         _duration("headwater.streaming.checkpoint.interval", "10s",
             "How often the log of what happens is replaced by an "
             "image of it all, sooner if it's long. The log is always up to date: this is no measure of what is lost."),
+        _int("headwater.streaming.checkpoint.setAside", "5", "When a program begins anew in a used directory, without "
+            "getOrCreate, what is there is moved to `set-aside` below it. Of each application so many are kept, the "
+            "latest; with 0 it is removed.", least=0),
         _string("headwater.streaming.recovery.missedBatches", "run", "What a restart does for the batch times of its "
             "down time: `run` them all, or `merge` them into the first tick.", choices=("run", "merge")),
         _int("headwater.streaming.recovery.missedBatchesMax", "1000", "More missed batches than this are merged, "
@@ -544,6 +547,9 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
         _bool("headwater.streaming.recovery.dropUnknown", "false",
             "Whether a restart drops what a checkpoint holds for "
             "streams that the program doesn't have."),
+        _string("headwater.streaming.recovery.positionalMatch", "refuse", "What an upgrade does about a stream without "
+            "a uid that stands at the position of another one in the checkpoint: `refuse` to start, or `warn` and go "
+            "on with what was kept of the other.", choices=("refuse", "warn")),
         _bool("headwater.streaming.recovery.upgrade", "false", "As if `getOrCreate` were called with `upgrade=True`."),
         _bool("spark.streaming.receiver.writeAheadLog.enable", "false", "Log received blocks in the checkpoint "
             "directory, so that none is lost with a driver or an executor. No second copy is made then."),

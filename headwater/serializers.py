@@ -47,14 +47,22 @@ def dumps(obj: Any) -> bytes:
 
 @cache
 def _pickler() -> Any:
-    """cloudpickle's pickler, but for our own classes and functions, of which it needn't ask whether to import them."""
+    """cloudpickle's pickler, but for our own classes and functions, of which it needn't ask whether to import them.
+
+    Classes by value keep their qualified names, which cloudpickle drops: see `engine.successors`.
+    """
     import cloudpickle
+
+    make_class = cloudpickle.cloudpickle._make_skeleton_class
 
     class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         def reducer_override(self, obj: Any) -> Any:
             if isinstance(obj, (type, FunctionType)) and _is_ours(obj):
                 return NotImplemented
-            return super().reducer_override(obj)
+            reduced = super().reducer_override(obj)
+            if isinstance(obj, type) and type(reduced) is tuple and reduced[0] is make_class:
+                reduced[1][3]["__qualname__"] = "".join(obj.__qualname__)  # a string of its own: see cloudpickle
+            return reduced
 
     return Pickler
 

@@ -31,6 +31,7 @@ PAGES = (
     "docs/hadoop.md",
     "docs/migrating.md",
     "docs/receivers.md",
+    "docs/recovery.md",
     "docs/testing.md",
 )
 ALL_PAGES = sorted(

@@ -25,11 +25,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command is None:
         parser.print_help()
         return 0
-    from headwater.errors import IllegalArgumentException
+    from headwater.errors import HeadwaterError
 
     try:
         return int(options.run(options))
-    except IllegalArgumentException as error:  # an option, or a setting of spark-defaults.conf
+    except HeadwaterError as error:  # an option, a setting, what a directory holds
         print(f"headwater {options.command}: error: {error}", file=sys.stderr)
         return WRONG_USAGE
     except KeyboardInterrupt:  # before the demo began, or a second one while the first one's stop was under way
@@ -63,6 +63,13 @@ def _migrate(options: argparse.Namespace) -> int:
     from headwater.migrate import command
 
     return command.run(options.paths, write=options.write)
+
+
+def _checkpoint(options: argparse.Namespace) -> int:
+    from headwater.streaming.recovery import pending
+
+    print(pending.drop(options.directory, options.drop) if options.drop else pending.describe(options.directory))
+    return 0
 
 
 def _supervise(options: argparse.Namespace) -> int:
@@ -100,6 +107,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     examples.set_defaults(run=_examples)
     _add_migrate(commands)
+    checkpoint = commands.add_parser(
+        "checkpoint",
+        help="show which batches wait in a directory for checkpoints, or drop one",
+        description="Show which batches the next driver will run again. With --drop, have it leave one out that can't "
+        "be processed: its data isn't read again. No driver may be running.",
+    )
+    checkpoint.add_argument("directory", metavar="DIRECTORY", help="for checkpoints")
+    checkpoint.add_argument(
+        "--drop", type=_count, action="append", metavar="BATCH_TIME", help="in ms, as shown; may be repeated"
+    )
+    checkpoint.set_defaults(run=_checkpoint)
     _add_supervise(commands)
     return parser
 

@@ -13,7 +13,7 @@ import logging
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, NamedTuple
@@ -49,15 +49,18 @@ def text_block(pieces: Sequence[bytes]) -> list[bytes]:
     return [_TEXT, *pieces]
 
 
-def decode(block: bytes) -> Iterable[Any]:
-    """A block's records. Text that isn't UTF-8 is decoded with U+FFFD; whoever stored it has counted such lines."""
+def decode(block: bytes, load: Callable[[bytes | memoryview], list[Any]] = load_records) -> Iterable[Any]:
+    """A block's records; `load` unpickles those that aren't text.
+
+    Text that isn't UTF-8 is decoded with U+FFFD; whoever stored it has counted such lines.
+    """
     codec = block[:1]
     if codec == _RECORDS:
-        return load_records(memoryview(block)[1:])
+        return load(memoryview(block)[1:])
     if codec == _COMPRESSED:
         import zstandard
 
-        return load_records(zstandard.ZstdDecompressor().decompress(memoryview(block)[1:]))
+        return load(zstandard.ZstdDecompressor().decompress(memoryview(block)[1:]))
     if codec == _TEXT:
         return chain.from_iterable(map(_text_lines, _text_pieces(block)))
     raise SparkException(f"a block of unknown codec {codec!r}")

@@ -30,6 +30,7 @@ from headwater.serializers import dump_records, dumps, load_records, loads
 
 if TYPE_CHECKING:
     from headwater.engine.spilledmap import SpilledMap
+    from headwater.engine.successors import Successors
     from headwater.engine.task import Task
 
 log = logging.getLogger(__name__)
@@ -43,6 +44,7 @@ UNDO_VERSIONS = 2
 _ENTRY_BYTES = 200
 _MAGIC = b"HWS\x01"  # the last byte is the format's version
 _ATOMS = frozenset({str, int, float, bool, type(None), bytes, complex})
+_KEY_SECTIONS, _FROZEN_VALUES = (0, 3, 6), 4
 
 #: Stands for "no entry", in a change for a removal.
 GONE: Any = type("Gone", (), {"__slots__": (), "__repr__": lambda self: "GONE"})()
@@ -288,26 +290,50 @@ class StatePartition:
         items = self.entries.items() if keys is None else ((key, get(key, GONE)) for key in keys)
         return encode_segment(items, timed=self._timed, level=level)
 
-    def restore(self, directory: str, version: int, names: Sequence[str], cipher: Cipher | None = None) -> None:
+    def restore(
+        self,
+        directory: str,
+        version: int,
+        names: Sequence[str],
+        cipher: Cipher | None = None,
+        successors: Successors | None = None,
+        belongs: Callable[[Any], bool] | None = None,
+    ) -> None:
         """Make it a version as it was stored; it is empty so far.
 
+        Args:
+            directory: of the segments.
+            version: its batch time in ms.
+            names: of its segments, oldest first.
+            successors: of the classes in segments of an earlier driver; None: there are none of those.
+            belongs: whether a key belongs here; None: that is known.
+
         Raises:
-            SparkException: a segment is missing or damaged, or encrypted by another key.
+            SparkException: a segment is missing or damaged, encrypted by another key, or a new program can't take it
+                over.
         """
         entries = self.entries
         for name in names:
             data = _read_file(f"{directory}/{name}")
             if is_sealed(data):
                 data = unsealed(cipher, data, name, f"the state's segment {directory}/{name}")
-            level, items = decode_segment(data, f"{directory}/{name}")
-            keys = set()
+            level, items = decode_segment(data, f"{directory}/{name}", successors)
+            if belongs is not None:
+                items = _checked(items, belongs, f"{directory}/{name}")
+            keys, number = set(), 0
             for key, entry in items:
+                number += 1
                 if level != _WHOLE:
                     keys.add(key)
                 if entry is GONE:
                     entries.pop(key, None)
                 else:
                     entries[key] = entry
+            if number != (len(entries) if level == _WHOLE else len(keys)):
+                raise SparkException(
+                    f"{directory}/{name} can't be taken over by this program: different keys of the state have become "
+                    "equal by its code. Keep their __eq__, or begin the state anew under another uid."
+                )
             self.segments.append(Segment(name, level, None if level == _WHOLE else frozenset(keys), len(data)))
         self.version = version
         if self._idle is not None:
@@ -341,11 +367,13 @@ def encode_segment(items: Iterable[tuple[Any, Any]], *, timed: bool, level: int)
     return b"".join((_MAGIC, crc32(body).to_bytes(4, "little"), body))
 
 
-def decode_segment(data: bytes, path: str) -> tuple[int, Iterator[tuple[Any, Any]]]:
-    """(level, keys with their entries or `GONE`) of a segment.
+def decode_segment(
+    data: bytes, path: str, successors: Successors | None = None
+) -> tuple[int, Iterator[tuple[Any, Any]]]:
+    """(level, keys with their entries or `GONE`) of a segment; of the successors of its classes, if they are given.
 
     Raises:
-        SparkException: it isn't one of this version, or damaged.
+        SparkException: it isn't one of this version, or damaged; or the successors can't take over.
     """
     if data[: len(_MAGIC)] != _MAGIC:
         raise SparkException(f"{path} is no state segment of this version")
@@ -354,10 +382,14 @@ def decode_segment(data: bytes, path: str) -> tuple[int, Iterator[tuple[Any, Any
         raise SparkException(f"{path} is damaged: its checksum is wrong")
     at = 4 + int.from_bytes(body[:4], "little")
     header = json.loads(bytes(body[4:at]))
-    sections = []
+    pickled = []
     for size in header["sections"]:
-        sections.append(load_records(body[at : at + size]))
+        pickled.append(body[at : at + size])
         at += size
+    if successors is None:
+        sections = [*map(load_records, pickled)]
+    else:
+        sections = _taken_over(pickled, successors, path)
     plain_keys, plain_values, plain_times, frozen_keys, frozen_values, frozen_times, gone = sections
     thawed = map(Frozen, frozen_values)
     if header["timed"]:
@@ -366,6 +398,37 @@ def decode_segment(data: bytes, path: str) -> tuple[int, Iterator[tuple[Any, Any
     else:
         plain, frozen = plain_values, thawed
     return header["level"], chain(zip(plain_keys, plain), zip(frozen_keys, frozen), ((key, GONE) for key in gone))
+
+
+def _taken_over(pickled: Sequence[memoryview], successors: Successors, path: str) -> list[Any]:
+    """The sections of a segment that an earlier driver may have written."""
+    try:
+        sections = [
+            (successors.load_keys if number in _KEY_SECTIONS else successors.load)(section)
+            for number, section in enumerate(pickled)
+        ]
+        sections[_FROZEN_VALUES] = [*map(successors.renew, sections[_FROZEN_VALUES])]
+    except Exception as error:
+        raise SparkException(f"{path} can't be read by this program: {type(error).__name__}: {error}.") from error
+    return sections
+
+
+def _checked(
+    items: Iterable[tuple[Any, Any]], belongs: Callable[[Any], bool], path: str
+) -> Iterator[tuple[Any, Any]]:
+    """What a segment holds, if its keys are in this partition for the program that takes it over."""
+    for key, entry in items:
+        try:
+            wrong = "" if belongs(key) else "belong into another partition"
+        except Exception as error:
+            wrong = f"fail with {type(error).__name__}: {error}"
+        if wrong:
+            raise SparkException(
+                f"{path} can't be taken over by this program: keys of the state, such as a {type(key).__name__}, "
+                f"{wrong} by its code. Keep their __hash__ and the partition function, or begin the state anew under "
+                "another uid."
+            )
+        yield key, entry
 
 
 def _write_file(path: str, data: bytes) -> None:
@@ -444,7 +507,9 @@ class LiveStates:
         made = StatePartition(timed=state.timed)
         if sum(_file_bytes(f"{state.directory}/{name}") for name in names) > self._memory_limit:
             made.spill(self._path(state.state_id, partition), self.cipher)
-        made.restore(state.directory, version, names, self.cipher)
+        partition_of = state.taken_over
+        belongs = None if partition_of is None else (lambda key: partition_of(key) == partition)
+        made.restore(state.directory, version, names, self.cipher, state.successors, belongs)
         self.put(state.state_id, partition, made)
 
     def _path(self, state_id: int, partition: int) -> str:
@@ -491,6 +556,8 @@ class StateDescription(NamedTuple):
     directory: str  # of its segments, on any file system
     epoch: str  # the part of it that this run writes to
     timed: bool = False  # entries are (value, time in ms), and idle keys can be asked for
+    successors: Successors | None = None  # of the classes in segments of earlier drivers, if there were any
+    taken_over: Callable[[Any], int] | None = None  # a key's partition, by the program that took an earlier one's state
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,6 +20,7 @@ from headwater import logs, serializers
 from headwater.clock import Clock, ManualClock, SystemClock
 from headwater.conf import SparkConf as SparkConf
 from headwater.context import SparkContext as SparkContext
+from headwater.engine.successors import Successors
 from headwater.errors import IllegalArgumentException, IllegalStateException
 from headwater.filesystem import qualify
 from headwater.rdd import RDD as RDD
@@ -32,6 +33,7 @@ from headwater.streaming.listener import StreamingListener, StreamingListenerBus
 from headwater.streaming.operators.functions import call_site
 from headwater.streaming.operators.joined import TransformedAll, United
 from headwater.streaming.operators.output import Output
+from headwater.streaming.recovery.code import fingerprint
 from headwater.streaming.recovery.keeping import Keeping
 from headwater.streaming.recovery.ledger import Ledger
 from headwater.streaming.recovery.program import dump_graph
@@ -112,6 +114,7 @@ class StreamingContext:
         conf = sparkContext._conf
         self._checkpoint_directory: str | None = None
         self._found: Found | None = None  # what the context goes on from
+        self._setup: Callable[[], StreamingContext] | None = None  # the function of getOrCreate that made the streams
         self._goes_on = False  # whether its streams are those of a checkpoint
         if clock is None:
             clock = ManualClock() if conf.read("spark.streaming.clock").endswith("ManualClock") else SystemClock()
@@ -223,7 +226,7 @@ class StreamingContext:
                     f"started at {other._started_at}. Stop it first, or use StreamingContext.getActive()."
                 )
             try:
-                self._graph.validate(self._sc._checkpoint_dir)
+                self._graph.validate(self._sc._checkpoint_dir, self._checkpoint_directory)
                 self._graph.identify()
                 if self._sc._conf.read("headwater.streaming.persistShared"):
                     self._graph.persist_shared()
@@ -257,9 +260,13 @@ class StreamingContext:
         ledger = Ledger(self._batch_ms, first_ms - self._batch_ms) if found is None else found.checkpoint.ledger
         if directory is None:
             return Keeping(self._sc._application.directory, ledger)
-        program = dump_graph(self._graph)
+        upgraded = found is not None and not self._goes_on
+        program = dump_graph(self._graph, upgraded=upgraded)
         lock = None if found is None else found.lock
-        keeping = Safekeeping(self._sc, directory, self._graph, program, ledger, lock)
+        code = found.checkpoint.code if found is not None and self._goes_on else fingerprint(self._setup)
+        keeping = Safekeeping(self._sc, directory, self._graph, program, ledger, lock, code)
+        if found is not None:
+            keeping.successors = Successors(self._sc.broadcast(self._graph.classes), upgraded)
         keeping.when_lost(self._lose_directory)
         return keeping
 

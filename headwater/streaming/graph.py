@@ -22,6 +22,7 @@ from headwater.streaming.operators.output import Output
 from headwater.streaming.operators.versioned import Versioned
 from headwater.streaming.recovery.keeping import Keeping
 from headwater.streaming.recovery.ledger import Ledger
+from headwater.streaming.recovery.matching import Source, check, report
 from headwater.streaming.runtime.batches import OutputJob
 
 if TYPE_CHECKING:
@@ -53,15 +54,25 @@ class InputNode(Node):
         return {name: state[name] for name in ("stream_id", "parents", "slide_ms", "uid")} | {"_is_lost": True}
 
     def validate(self, checkpoint_directory: str | None) -> None:
-        refusal = f"{self.unrepeatable} doesn't support checkpointing."
         if self._is_lost:
             raise IllegalArgumentException(
-                f"{refusal} Please don't use {self.unrepeatable} when checkpointing is enabled: what stream "
-                f"{self.stream_id} brought died with the driver of before."
+                f"{self.unrepeatable} doesn't support checkpointing. Please don't use {self.unrepeatable} when "
+                f"checkpointing is enabled: what stream {self.stream_id} brought died with the previous driver."
             )
         super().validate(checkpoint_directory)
-        if self.unrepeatable is not None and checkpoint_directory is not None:
-            logger.warning("%s Stream %d can't go on after a restart of the driver.", refusal, self.stream_id)
+
+    def warn_if_unrepeatable(self) -> None:
+        """The application keeps checkpoints: say so if this stream can't go on from them."""
+        if self.unrepeatable is not None:
+            logger.warning(
+                "%s doesn't support checkpointing. Stream %d can't go on after a restart of the driver.",
+                self.unrepeatable,
+                self.stream_id,
+            )
+
+    def source(self) -> Source:
+        """What the stream is, and of what: for a restart with new code, which may have another one at its position."""
+        return (type(self).__name__, "")
 
     def batch_data(self, time_ms: int) -> Any:
         """What a restart needs to compute a batch anew, as JSON; None if the batch brought nothing, or can't be had."""
@@ -127,6 +138,8 @@ class ReceivingNode(InputNode):
     """An input stream whose blocks come from a receiver."""
 
     is_stored = True
+    keeping: Keeping | None = None  # knows of blocks that an earlier driver has logged; from the graph's start on
+    not_kept = InputNode.not_kept | {"keeping"}
 
     def allocate(self, time_ms: int, blocks: Any) -> None:
         """The blocks of a batch, before it is computed."""
@@ -140,6 +153,8 @@ class Graph:
         batch_ms: the batch interval.
     """
 
+    classes = b""  # those that its functions take along, by name, from the first `dump_graph` on: see `class_table`
+
     def __init__(self, batch_ms: int) -> None:
         self.batch_ms = batch_ms
         self.remember_ms: int | None = None  # what `StreamingContext.remember` asked for
@@ -149,6 +164,8 @@ class Graph:
 
     def _begin(self) -> None:
         """As before the start; also when it comes out of a checkpoint."""
+        self._is_loaded = False  # it came out of a checkpoint, and no script made it
+        self._unnamed: frozenset[str] = frozenset()  # uids that `identify` has given
         self._nodes: list[Node] = []  # all that inputs and outputs reach; fixed by start
         self._states: dict[Output, list[Node]] = {}  # by output: what has something to store; filled when asked for
         self._generated_ms = 0  # the latest batch that was generated, from start on
@@ -162,6 +179,7 @@ class Graph:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._begin()
+        self._is_loaded = True
 
     # -------------------------------------------------------------------------------------------- construction
     def add_input(self, make: Callable[[int], InputNode]) -> InputNode:
@@ -176,8 +194,12 @@ class Graph:
         with self._lock:
             self.outputs.append(output)
 
-    def validate(self, checkpoint_directory: str | None) -> None:
+    def validate(self, rdd_directory: str | None, kept_in: str | None) -> None:
         """See to it that there is something to do, and that it can be done.
+
+        Args:
+            rdd_directory: for checkpoints of RDDs, which `SparkContext.setCheckpointDir` gives too.
+            kept_in: the directory of the application's checkpoints; None: nothing of it is kept.
 
         Raises:
             IllegalArgumentException: there is no output, or no directory for checkpoints where one is needed.
@@ -188,14 +210,17 @@ class Graph:
                 "Call foreachRDD, pprint or another output operation on a stream before start()."
             )
         for output in self.outputs:
-            if output.must_checkpoint and checkpoint_directory is None:
+            if output.must_checkpoint and kept_in is None:
                 raise IllegalArgumentException(
                     "requirement failed: The checkpoint directory has not been set. Please set it by "
                     f"StreamingContext.checkpoint(): the output {output.name} can write each batch once only if a "
                     "restart runs the same batches again."
                 )
         for node in self._reachable():
-            node.validate(checkpoint_directory)
+            node.validate(rdd_directory)
+        if kept_in is not None:
+            for any_input in self.inputs:
+                any_input.warn_if_unrepeatable()
 
     def identify(self) -> None:
         """Give each input stream and each state that the program has not named a name by its position.
@@ -204,10 +229,12 @@ class Graph:
             IllegalArgumentException: two streams have the same name.
         """
         states = self.states()
+        named = {node.uid for node in (*self.inputs, *states)}
         for node in self.inputs:
             node.uid = node.uid or f"input-{node.stream_id}"
         for number, state in enumerate(states):
             state.uid = state.uid or f"state-{number}"
+        self._unnamed = frozenset(node.uid for node in (*self.inputs, *states)) - named
         for uid, count in Counter(node.uid for node in (*self.inputs, *states)).items():
             if count > 1:
                 raise IllegalArgumentException(
@@ -232,7 +259,10 @@ class Graph:
         """Fix the zero time, how long each stream remembers, and where states are stored."""
         with self._lock:
             for state in self.states():
-                state.keep_in(keeping.directory, keeping.epoch, keeping.version_stored)
+                state.keep_in(keeping)
+            for receiving in self.inputs:
+                if isinstance(receiving, ReceivingNode):
+                    receiving.keeping = keeping
             for node in [*(output.parent for output in self.outputs), *self.inputs]:
                 node.start(zero_ms, 0)
             self._nodes = list(self._reachable())
@@ -355,6 +385,35 @@ class Graph:
             node.begin()
         for state in self.states():
             state.begin()
+
+    def sources(self) -> dict[str, Source]:
+        """What the inputs and the states are, by uid; streams of one source are told apart by their order."""
+        found: dict[str, Source] = {node.uid: node.source() for node in self.inputs}
+        for state in self.states():
+            inputs = {node.uid: None for node in _ancestors([state]) if isinstance(node, InputNode)}
+            kind, *rest = state.source()
+            found[state.uid] = [f"{kind} over", ", ".join((*rest, *(" ".join(found[uid]) for uid in sorted(inputs))))]
+        several = Counter(map(tuple, found.values()))
+        numbers: Counter[tuple[str, ...]] = Counter()
+        for uid, source in found.items():
+            key = tuple(source)
+            if several[key] > 1:
+                numbers[key] += 1
+                found[uid] = [*source, f"(number {numbers[key]} of {several[key]})"]
+        return found
+
+    def match(self, ledger: Ledger, *, refuses: bool) -> None:
+        """See to it that a ledger is that of these streams; before `restore`. `refuses`: see `matching.check`."""
+        if ledger.sources:
+            now = self.sources()
+            if not self._is_loaded:
+                check(ledger.sources, now, self._unnamed, refuses=refuses)
+            report(ledger.sources, now)
+        elif ledger.streams and self._unnamed:
+            logger.warning(
+                "The checkpoint is of an older version and doesn't say what its streams were: those without a uid are "
+                "matched by position: %s", ", ".join(sorted(self._unnamed))
+            )
 
     def restore(
         self, ledger: Ledger, missed: Sequence[int], tick_ms: int, *, drop_unknown: bool

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from headwater.conf import SparkConf
     from headwater.context import SparkContext
     from headwater.streaming.context import StreamingContext
+    from headwater.streaming.recovery.matching import Source
 
 logger = logging.getLogger("headwater.streaming.kafka")
 
@@ -118,6 +119,9 @@ class KafkaInput(InputNode):
         self._committed: dict[TopicAndPartition, int] = {}  # what was passed on of that
 
     # -------------------------------------------------------------------------------------------- recovery
+    def source(self) -> Source:
+        return ("Kafka direct stream of", str(self._settings.strategy))
+
     def batch_data(self, time_ms: int) -> Any:
         return [
             [each.topic, each.partition, each.fromOffset, each.untilOffset] for each in self._ranges.get(time_ms, ())

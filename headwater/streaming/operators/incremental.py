@@ -22,6 +22,7 @@ from headwater.streaming.operators.versioned import Versioned
 if TYPE_CHECKING:
     from headwater.context import SparkContext
     from headwater.rdd import RDD
+    from headwater.streaming.recovery.matching import Source
 
 
 class IncrementalWindow(Versioned):
@@ -81,6 +82,9 @@ class IncrementalWindow(Versioned):
     @property
     def reader(self) -> Callable[[View], Iterable[Any]]:
         return partial(totals, self._wanted)
+
+    def source(self) -> Source:
+        return ("stream of windows by inverse", f"{self._window_ms} ms")
 
     def describe(self) -> str:
         return f"stream of windows of {self._window_ms} ms, by inverse"

@@ -14,7 +14,7 @@ import threading
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from headwater.engine.events import StoredVersion
 from headwater.engine.lineage import Dataset, Records
@@ -28,6 +28,8 @@ from headwater.streaming.recovery.versions import StoredVersions
 if TYPE_CHECKING:
     from headwater.context import SparkContext
     from headwater.rdd import RDD
+    from headwater.streaming.recovery.keeping import Keeping
+    from headwater.streaming.recovery.matching import Source
 
 logger = logging.getLogger("headwater.streaming.operators.versioned")
 
@@ -45,7 +47,7 @@ class Versioned(Node):
 
     is_stored = True
     holds_latest = True
-    not_kept = Node.not_kept | {"_place", "_stored", "_reached", "_cut_ms", "_asked_ms"} | {
+    not_kept = Node.not_kept | {"_keeping", "_stored", "_reached", "_cut_ms", "_asked_ms"} | {
         "_lock", "_settling", "_settled_ms", "_given_up"
     }
     #: Whether a directory for checkpoints is demanded.
@@ -67,7 +69,7 @@ class Versioned(Node):
 
     def _begin(self) -> None:
         super()._begin()
-        self._place: _Place | None = None
+        self._keeping: Keeping | None = None
         self._stored: StoredVersions | None = None  # from start on
         self._reached: dict[int, RDD[Any]] = {}  # version -> the RDD that leads to it, ascending
         self._cut_ms = -1  # versions up to this are stored and have no lineage
@@ -109,40 +111,58 @@ class Versioned(Node):
         # What isn't stored with every batch may have to be computed again from the last time that it was.
         return self.remember_ms + (self.checkpoint_ms or 0)
 
-    def keep_in(self, directory: str, epoch: str, tell: Callable[[str, StoredVersion], None]) -> None:
-        """Where versions are stored; before `start`.
+    def source(self) -> Source:
+        """What the state is, without what it is computed from; see `InputNode.source`."""
+        return (self.describe(),)
 
-        Args:
-            directory: for checkpoints, or one that lasts as long as the application.
-            epoch: of this run in the directory: its segments have names of their own.
-            tell: is called with the uid and each version of a partition that was stored; must not block.
-        """
-        self._place = _Place(f"{directory}/state/{self.uid}", epoch, tell)
+    def keep_in(self, keeping: Keeping) -> None:
+        """Where versions are stored, and who is told of them; before `start`."""
+        self._keeping = keeping
 
     def start(self, zero_ms: int, remember_ms: int) -> None:
         super().start(zero_ms, remember_ms)
         if self._stored is not None:
             return
-        assert self._place is not None
-        directory, epoch, _ = self._place
+        keeping = self._keeping
+        assert keeping is not None
+        directory = f"{keeping.directory}/state/{self.uid}"
         self._stored = StoredVersions(directory, self._partitioner.numPartitions)
-        self._stored.make(epoch)
+        self._stored.make(keeping.epoch)
         self._state_id = self._sc._application.open_state(self._on_stored)
-        self._description = StateDescription(self._state_id, directory, epoch, self._timed)
+        successors, taken_over = keeping.successors, None
+        if successors is not None and successors.upgraded:
+            taken_over = self._partitioner
+        self._description = StateDescription(
+            self._state_id, directory, keeping.epoch, self._timed, successors, taken_over
+        )
 
     def _on_stored(self, stored: StoredVersion, wanted: bool) -> None:
         """A task has stored a version; on an engine's thread."""
-        assert self._stored is not None and self._place is not None
+        assert self._stored is not None and self._keeping is not None
         self._stored.add(stored, wanted)
         if wanted:
-            self._place.tell(self.uid, stored)
+            self._keeping.version_stored(self.uid, stored)
 
     def begin(self) -> None:
-        """Have the version that the state begins with stored, if there is one; after `start`."""
-        if not self._reached and (begun := self.first()) is not None:
+        """Have the version that the state begins with stored, if there is one; after `start`.
+
+        Raises:
+            SparkException: what an earlier program has stored can't be taken over by this one.
+        """
+        if self._reached and self._description.taken_over is not None:
+            self._take_over()
+        elif not self._reached and (begun := self.first()) is not None:
             assert self.zero_ms is not None
             self._evolve(self.zero_ms, [begun[0]], begun[1], None)
             self.materialise(self.zero_ms)
+
+    def _take_over(self) -> None:
+        """Have the version that the state goes on from read at once: better now than in a batch."""
+        (reached,) = self._reached.values()
+        try:
+            self._sc._run_job(reached, _nothing, range(reached.num_partitions))
+        except Exception as error:
+            raise SparkException(f"the state {self.uid!r} can't go on with this program: {error}") from error
 
     @property
     def partitions(self) -> int:
@@ -350,14 +370,6 @@ class Versioned(Node):
         kept = {version for version in self._stored.versions() if version >= before} | self._reached.keys()
         self._stored.keep(kept)
         return sorted(kept)
-
-
-class _Place(NamedTuple):
-    """See `Versioned.keep_in`."""
-
-    directory: str
-    epoch: str
-    tell: Callable[[str, StoredVersion], None]
 
 
 class Load:

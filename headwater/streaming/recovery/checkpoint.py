@@ -21,7 +21,8 @@ from zlib import crc32
 from headwater import filesystem
 from headwater.cipher import Cipher, KeySource, WrongKeyException, is_sealed, unsealed
 from headwater.errors import SparkException
-from headwater.streaming.recovery.ledger import FORMAT, Ledger
+from headwater.streaming.recovery.code import Code
+from headwater.streaming.recovery.ledger import FORMATS_READ, Ledger
 
 logger = logging.getLogger("headwater.streaming.recovery.checkpoint")
 
@@ -42,6 +43,7 @@ class Checkpoint(NamedTuple):
     settings: Mapping[str, str]
     program: str  # the name of the file with the graph
     ledger: Ledger
+    code: Code  # of the program; empty: that isn't known
 
 
 # ------------------------------------------------------------------------------------------------ files
@@ -108,8 +110,7 @@ def remove(directory: str, old: list[tuple[int, str]]) -> None:
     for _, name in old:
         filesystem.remove(f"{directory}/{name}")
     oldest = min((number for number, _ in names(directory)), default=0)
-    programs = _numbered(directory, _PROGRAM)
-    for (_, name), (following, _) in pairwise(programs):
+    for (_, name), (following, _) in pairwise(programs(directory)):
         if following <= oldest:
             filesystem.remove(f"{directory}/{name}")
 
@@ -128,9 +129,9 @@ def decode(body: bytes) -> Checkpoint:
     """
     fields = json.loads(body)
     found = fields["ledger"]["format"]
-    if found != FORMAT:
-        raise SparkException(f"a ledger of format {found}; this version reads {FORMAT}")
-    return Checkpoint(**{**fields, "ledger": Ledger.from_image(fields["ledger"])})
+    if found not in FORMATS_READ:
+        raise SparkException(f"a ledger of format {found}; this version reads {' and '.join(map(str, FORMATS_READ))}")
+    return Checkpoint(**{"code": {}, **fields, "ledger": Ledger.from_image(fields["ledger"])})
 
 
 # ------------------------------------------------------------------------------------------------ the key
@@ -173,6 +174,11 @@ def read_key_source(directory: str) -> KeySource | None:
 def names(directory: str) -> list[tuple[int, str]]:
     """(number, name) of the checkpoints of a directory, oldest first; none if it isn't there."""
     return _numbered(directory, _NAME)
+
+
+def programs(directory: str) -> list[tuple[int, str]]:
+    """(number, name) of the programs of a directory, oldest first."""
+    return _numbered(directory, _PROGRAM)
 
 
 def newest(directory: str, cipher: Cipher | None = None) -> tuple[Checkpoint, bytes] | None:

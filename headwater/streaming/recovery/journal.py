@@ -78,13 +78,17 @@ class Journal:
         self._thread = threading.Thread(target=self._run, name="streaming-journal", daemon=True)
 
     # -------------------------------------------------------------------------------------------- life
-    def start(self) -> None:
+    def start(self, before_entries: Callable[[], None] = lambda: None) -> None:
         """Write the first image, then take entries.
+
+        Args:
+            before_entries: is called in between, while nothing of the directory is removed.
 
         Raises:
             OSError: the directory can't be written.
         """
         self._image()
+        before_entries()
         self._thread.start()
 
     def post(self, entry: Any, then: Callable[[BaseException | None], None]) -> None:
@@ -177,6 +181,11 @@ class Journal:
         for number, path in log_directories(self._directory):
             if number < oldest:
                 filesystem.remove(path)
+
+
+def last_number(directory: str) -> int:
+    """The greatest number that a checkpoint or a log of a directory has; 0 if there is none."""
+    return max((number for number, _ in (*checkpoint.names(directory), *log_directories(directory))), default=0)
 
 
 def log_directories(directory: str) -> list[tuple[int, str]]:

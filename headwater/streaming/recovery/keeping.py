@@ -9,9 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from headwater.streaming.recovery.ledger import Ledger
+from headwater.streaming.recovery.matching import Source
 
 if TYPE_CHECKING:
     from headwater.engine.events import StoredVersion
+    from headwater.engine.successors import Successors
     from headwater.streaming.runtime.receivers import BlockStored
 
 Then = Callable[[BaseException | None], None]
@@ -29,6 +31,7 @@ class Keeping:
     """
 
     received_data: str | None = None  # the directory for the receivers' logs, if there may be any
+    successors: Successors | None = None  # of the classes in what an earlier driver has stored, if there was one
     epoch = "0"  # the part of the directory for states that belongs to this run
 
     def __init__(self, directory: str, ledger: Ledger) -> None:
@@ -41,12 +44,18 @@ class Keeping:
     def stop(self) -> None:
         """The context has ended."""
 
-    def started(self, inputs: Sequence[str], states: Mapping[str, tuple[int, int | None]]) -> None:
+    def started(
+        self,
+        inputs: Sequence[str],
+        states: Mapping[str, tuple[int, int | None]],
+        sources: Mapping[str, Source],
+    ) -> None:
         """What this run begins with, before anything else; it may come before `start`.
 
         Args:
             inputs: uids of the input streams.
             states: by uid, how many partitions a state has, and the version that it goes on from, if there is one.
+            sources: what these streams are, by uid.
         """
 
     def block_stored(self, stored: BlockStored, then: Then) -> None:

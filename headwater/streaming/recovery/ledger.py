@@ -9,12 +9,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from headwater.errors import SparkException
 
-FORMAT = 1
+FORMAT = 2
+FORMATS_READ = (1, 2)  # the first knew no sources
 
 
 # ------------------------------------------------------------------------------------------------ entries
@@ -22,10 +23,12 @@ class Started(NamedTuple):
     """A driver begins, with these inputs; what others brought and stored isn't kept, nor blocks that are in no log.
 
     `states`: of each, by uid, how many partitions it has, and the version that it goes on from (None: it begins anew).
+    `sources`: what these streams are, by uid: see `matching`.
     """
 
     inputs: list[str]
     states: Mapping[str, tuple[int, int | None]]
+    sources: Mapping[str, Sequence[str]] = {}
 
 
 class BlockAdded(NamedTuple):
@@ -60,6 +63,12 @@ class BatchDone(NamedTuple):
     time_ms: int
 
 
+class BatchDropped(NamedTuple):
+    """A begun batch is not to be run again: it did not take place. What it brought was taken from its source."""
+
+    time_ms: int
+
+
 class Forgotten(NamedTuple):
     """Nobody needs what came before: batches up to a time, by the input's uid, and all versions but those listed.
 
@@ -72,7 +81,8 @@ class Forgotten(NamedTuple):
 
 
 _ENTRIES = {
-    entry.__name__: entry for entry in (Started, BlockAdded, BatchBegun, VersionsStored, BatchDone, Forgotten)
+    entry.__name__: entry
+    for entry in (Started, BlockAdded, BatchBegun, VersionsStored, BatchDone, BatchDropped, Forgotten)
 }
 
 
@@ -111,6 +121,7 @@ class Ledger:
         self.inputs: dict[str, dict[int, Any]] = {}  # stream -> batch -> what it brought; of those still needed
         self.memory: dict[str, dict[str, Any]] = {}  # stream -> what it must know besides
         self.streams: list[str] = []  # the inputs of the driver that began last
+        self.sources: dict[str, Sequence[str]] = {}  # what its inputs and states are; empty: that isn't known
         self.skipped: list[tuple[int, int]] = []  # (after, before): between them no batch took place; ascending
         self.partitions: dict[str, int] = {}  # state -> how many it has
         self.versions: dict[str, dict[int, dict[int, list[str]]]] = {}  # state -> version -> partition -> segments
@@ -129,6 +140,9 @@ class Ledger:
                     self.versions.setdefault(state, {}).setdefault(version, {})[partition] = segments
             case BatchDone(time_ms):
                 self.pending.pop(time_ms, None)
+            case BatchDropped(time_ms):
+                self.pending.pop(time_ms, None)
+                self.skipped = sorted([*self.skipped, (time_ms - self.batch_ms, time_ms + self.batch_ms)])
             case Forgotten():
                 self._forget(entry)
             case _:
@@ -137,6 +151,7 @@ class Ledger:
     def _start(self, entry: Started) -> None:
         streams = set(entry.inputs)
         self.streams = list(entry.inputs)
+        self.sources = dict(entry.sources)
         self.waiting = {s: [b for b in blocks if is_logged(b)] for s, blocks in self.waiting.items() if s in streams}
         self.inputs = {stream: batches for stream, batches in self.inputs.items() if stream in streams}
         self.memory = {stream: known for stream, known in self.memory.items() if stream in streams}
@@ -209,6 +224,7 @@ class Ledger:
             "inputs": self.inputs,
             "memory": self.memory,
             "streams": self.streams,
+            "sources": self.sources,
             "skipped": self.skipped,
             "partitions": self.partitions,
             "versions": self.versions,
@@ -224,6 +240,7 @@ class Ledger:
         ledger.inputs = {stream: _by_number(batches) for stream, batches in image["inputs"].items()}
         ledger.memory = {stream: dict(known) for stream, known in image["memory"].items()}
         ledger.streams = list(image["streams"])
+        ledger.sources = dict(image.get("sources", {}))
         ledger.skipped = [(after, before) for after, before in image["skipped"]]
         ledger.partitions = dict(image["partitions"])
         ledger.versions = {

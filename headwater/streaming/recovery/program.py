@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from headwater import serializers
 from headwater.accumulators import Accumulator
 from headwater.broadcast import Broadcast
+from headwater.engine.successors import class_table
 from headwater.errors import SerializationError
 from headwater.streaming.recovery.secrets import Secrets
 
@@ -27,20 +28,29 @@ if TYPE_CHECKING:
     from headwater.streaming.operators.node import Node
 
 
-def dump_graph(graph: Graph) -> bytes:
-    """The graph, pickled.
+def dump_graph(graph: Graph, *, upgraded: bool = False) -> bytes:
+    """The graph, pickled. One that the script made gets its `classes`; one of a checkpoint has them.
+
+    Args:
+        graph: of a context that is about to start.
+        upgraded: whether the script goes on from another one's checkpoint.
 
     Raises:
         SerializationError: a function of a stream refers to something that can't be pickled; the text names both.
     """
+    classes: list[type] = []
     try:
-        return _dumps(graph)
+        dumped = _dumps(graph, classes)
     except Exception as error:
         found = next(_culprits(graph), None) or f"{type(error).__name__}: {error}"
         raise SerializationError(
             "DStream checkpointing has been enabled but the DStreams with their functions are not serializable: "
             f"{found}. Make such objects inside the function, or don't set a checkpoint directory."
         ) from error
+    if graph.classes:
+        return dumped
+    graph.classes = class_table(classes, script=upgraded)
+    return _dumps(graph)
 
 
 def load_graph(data: bytes, ssc: StreamingContext) -> Graph:
@@ -54,9 +64,10 @@ def load_graph(data: bytes, ssc: StreamingContext) -> Graph:
 
 
 # ------------------------------------------------------------------------------------------------ pickling
-def _dumps(obj: Any) -> bytes:
+def _dumps(obj: Any, classes: list[type] | None = None) -> bytes:
+    """An object, pickled; the classes that go by value are added to `classes`."""
     buffer = io.BytesIO()
-    _pickler()(buffer, serializers.PROTOCOL).dump(obj)
+    _pickler()(buffer, [] if classes is None else classes).dump(obj)
     return buffer.getvalue()
 
 
@@ -67,15 +78,25 @@ def _pickler() -> Any:
     from headwater.streaming.runtime.waiter import Waiter
 
     class Pickler(serializers._pickler()):  # type: ignore[misc]
+        def __init__(self, file: io.BytesIO, classes: list[type]) -> None:
+            super().__init__(file, serializers.PROTOCOL)
+            self._classes = classes
+
+        def reducer_override(self, obj: Any) -> Any:
+            reduced = super().reducer_override(obj)
+            if isinstance(obj, type) and reduced is not NotImplemented:
+                self._classes.append(obj)
+            return reduced
+
         def persistent_id(self, obj: Any) -> Any:
             if isinstance(obj, (SparkContext, StreamingContext, Waiter)):
                 return (type(obj).__name__,)
             if isinstance(obj, Secrets):
                 return "Secrets", type(obj), tuple(obj)
             if isinstance(obj, Broadcast):
-                return "Broadcast", obj.id, _dumps(obj.value)
+                return "Broadcast", obj.id, _dumps(obj.value, self._classes)
             if isinstance(obj, Accumulator):
-                return "Accumulator", obj.aid, _dumps((obj.accum_param.zero(obj.value), obj.accum_param))
+                return "Accumulator", obj.aid, _dumps((obj.accum_param.zero(obj.value), obj.accum_param), self._classes)
             return None
 
     return Pickler

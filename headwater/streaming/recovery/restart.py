@@ -13,6 +13,7 @@ from headwater.errors import SparkException
 from headwater.filesystem import qualify
 from headwater.streaming.recovery import checkpoint
 from headwater.streaming.recovery.checkpoint import Checkpoint
+from headwater.streaming.recovery.code import changed_files, fingerprint
 from headwater.streaming.recovery.journal import log_directories, recovered
 from headwater.streaming.recovery.lock import lock_directory
 from headwater.streaming.recovery.log import read_log
@@ -40,6 +41,7 @@ OF_THE_MACHINE = (
     "headwater.streaming.recovery.dropUnknown",
     "headwater.streaming.recovery.missedBatches",
     "headwater.streaming.recovery.missedBatchesMax",
+    "headwater.streaming.recovery.positionalMatch",
     "headwater.streaming.recovery.upgrade",
 )
 
@@ -53,10 +55,13 @@ def get_or_create(
     if found is None:
         ssc = setup()
         ssc.checkpoint(directory)
+        ssc._setup = setup
         return ssc
     try:
         ledger = found.checkpoint.ledger
-        logger.info("Going on from %s at batch %d ms", found.directory, ledger.generated_ms)
+        text = "Going on from %s at batch %d ms, with its batch interval of %d ms"
+        logger.info(text, found.directory, ledger.generated_ms, ledger.batch_ms)
+        changed = changed_files(found.checkpoint.code, fingerprint(setup))
         if upgrade or SparkConf().read("headwater.streaming.recovery.upgrade"):
             ssc = setup()
             if ssc._batch_ms != ledger.batch_ms:
@@ -65,7 +70,19 @@ def get_or_create(
                     f"of {ssc._batch_ms} ms: batch times would not match. Keep the interval, or use another directory."
                 )
             ssc.checkpoint(directory)
+            ssc._setup = setup
+            logger.info("The program is that of the script, of which has changed: %s", ", ".join(changed) or "nothing")
         else:
+            if changed:
+                logger.warning(
+                    "%s changed since the program in %s was stored. The stored one goes on: its functions, its streams "
+                    "and its batch interval of %d ms. getOrCreate(path, setup, upgrade=True), or "
+                    "headwater.streaming.recovery.upgrade=true, takes the new functions and streams; a new interval "
+                    "needs a new directory.",
+                    f"{', '.join(changed)} {'has' if len(changed) == 1 else 'have'}",
+                    found.directory,
+                    ledger.batch_ms,
+                )
             ssc = _from_program(kind, found, active)
         _refuse_another_key(found, ssc)
     except BaseException:

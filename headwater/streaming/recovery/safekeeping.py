@@ -18,7 +18,8 @@ from headwater.cipher import Cipher, cipher_of
 from headwater.conf import is_secret
 from headwater.streaming.recovery import checkpoint, log
 from headwater.streaming.recovery.checkpoint import Checkpoint
-from headwater.streaming.recovery.journal import Journal, log_directories
+from headwater.streaming.recovery.code import Code
+from headwater.streaming.recovery.journal import Journal, last_number
 from headwater.streaming.recovery.keeping import Keeping, Then
 from headwater.streaming.recovery.ledger import (
     BatchBegun,
@@ -32,7 +33,9 @@ from headwater.streaming.recovery.ledger import (
 )
 from headwater.streaming.recovery.lock import DirectoryLock, lock_directory
 from headwater.streaming.recovery.log import LogSettings, LogWriter
+from headwater.streaming.recovery.matching import Source
 from headwater.streaming.recovery.segment import SegmentName
+from headwater.streaming.recovery.setaside import earlier_in, set_aside
 from headwater.streaming.runtime.receivers import BlockStored, block_data
 from headwater.streaming.sources.received import ReceiverInput
 
@@ -67,7 +70,8 @@ class Safekeeping(Keeping):
         graph: the streams, identified by their uids.
         program: the graph, pickled.
         ledger: of this run from its start; one that was found goes on.
-        lock: on the directory, if it was found; else it is taken, and what other runs left there is removed.
+        lock: on the directory, if it was found; else it is taken, and what other runs left there is set aside.
+        code: of the program.
 
     Raises:
         IllegalStateException: another driver works with the directory.
@@ -82,16 +86,19 @@ class Safekeeping(Keeping):
         program: bytes,
         ledger: Ledger,
         lock: DirectoryLock | None,
+        code: Code,
     ) -> None:
         super().__init__(directory, ledger)  # the journal's, once that has started
         self.received_data = f"{directory}/receivedData"
         self._sc = sc
         self._graph = graph
+        self._code = code
         self._begins_anew = lock is None
         self._lock = lock or lock_directory(directory)
         try:
-            used = (*checkpoint.names(directory), *log_directories(directory))
-            number = max((number for number, _ in used), default=0)
+            number = last_number(directory)
+            if self._begins_anew:
+                self._earlier = earlier_in(directory)
             self.epoch = str(number + 1)  # no other run in this directory has it
             key = sc._application.key
             cipher = cipher_of(key)
@@ -129,22 +136,28 @@ class Safekeeping(Keeping):
         key = self._sc._application.key
         if key is not None and key.file:
             settings["headwater.encryption.keyFile"] = key.file  # wherever the next driver starts
-        return Checkpoint(number, self._sc.appName, self._sc.master, settings, self._program, ledger)
+        return Checkpoint(number, self._sc.appName, self._sc.master, settings, self._program, ledger, self._code)
 
     # -------------------------------------------------------------------------------------------- life
     def start(self) -> None:
         """Write the first checkpoint; raises OSError if the directory can't be written."""
-        self._journal.start()
         if self._begins_anew:
-            self._remove_others()
+            self._journal.start(self._set_aside)
+        else:
+            self._journal.start()
 
     def stop(self) -> None:
         """Write the last checkpoint and let others have the directory."""
         self._journal.stop()
         self._lock.close()
 
-    def started(self, inputs: Sequence[str], states: Mapping[str, tuple[int, int | None]]) -> None:
-        self._journal.post(Started(list(inputs), states), self._sweep)
+    def started(
+        self,
+        inputs: Sequence[str],
+        states: Mapping[str, tuple[int, int | None]],
+        sources: Mapping[str, Source],
+    ) -> None:
+        self._journal.post(Started(list(inputs), states, sources), self._sweep)
 
     # -------------------------------------------------------------------------------------------- what happens
     def block_stored(self, stored: BlockStored, then: Then) -> None:
@@ -220,20 +233,10 @@ class Safekeeping(Keeping):
         except OSError as error:
             logger.warning("States of earlier runs in %s could not all be removed: %s", self.directory, error)
 
-    def _remove_others(self) -> None:
-        """Remove the checkpoints and logs of other runs: this one doesn't go on from them."""
-        first = int(self.epoch)
-        others = [(number, name) for number, name in checkpoint.names(self.directory) if number < first]
-        if others:
-            logger.warning(
-                "The %d checkpoints in %s are removed: this context was not made by getOrCreate, so it begins anew",
-                len(others),
-                self.directory,
-            )
-        checkpoint.remove(self.directory, others)
-        for number, path in log_directories(self.directory):
-            if number < first:
-                filesystem.remove(path)
+    def _set_aside(self) -> None:
+        """Move away what other runs have left: this one doesn't go on from them."""
+        kept: int = self._sc._conf.read("headwater.streaming.checkpoint.setAside")
+        set_aside(self.directory, int(self.epoch), self._earlier, kept=kept)
 
 
 def oldest_needed(ledger: Ledger, receiving: Collection[str]) -> dict[str, int]:

@@ -588,10 +588,13 @@ def block_data(stored: BlockStored) -> list[Any]:
     return [stored.block.block_id, stored.block.records, stored.undecodable, stored.log and list(stored.log)]
 
 
-def block_of(stream_id: int, data: list[Any]) -> BlockStored:
-    """A block from the ledger; what it was stored on is gone, but for the log."""
+def block_of(stream_id: int, data: list[Any], logs: str | None) -> BlockStored:
+    """A block from the ledger; what it was stored on is gone, but for the log, which is below the directory `logs`."""
     block_id, records, undecodable, log = data
-    return BlockStored(stream_id, BlockRef(block_id, (), records), undecodable, log and tuple(log))
+    if log is not None:
+        path, *place = log
+        log = ("/".join((logs or "", *path.split("/")[-2:])), *place)  # the directory may have been moved since
+    return BlockStored(stream_id, BlockRef(block_id, (), records), undecodable, log)
 
 
 def _id_ms(block_id: str) -> int:

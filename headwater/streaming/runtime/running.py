@@ -178,13 +178,16 @@ class Running:
         missed = missed_batches(ledger, first_ms, self._sc._conf)
         try:
             self._graph.start(ledger.zero_ms, self._keeping)
-            drop_unknown: bool = self._sc._conf.read("headwater.streaming.recovery.dropUnknown")
+            conf = self._sc._conf
+            refuses = conf.read("headwater.streaming.recovery.positionalMatch") == "refuse"
+            self._graph.match(ledger, refuses=refuses)
+            drop_unknown: bool = conf.read("headwater.streaming.recovery.dropUnknown")
             states = self._graph.restore(ledger, missed, first_ms, drop_unknown=drop_unknown)
             self._allocated_before = frozenset(ledger.pending)
             waiting = {stream_id: self._waiting(ledger, node) for stream_id, node in self._inputs.items()}
             used = {stream_id: _block_ids(ledger, node.uid) for stream_id, node in self._inputs.items()}
             self.tracker.restored(waiting, used)
-            self._keeping.started([node.uid for node in self._graph.inputs], states)
+            self._keeping.started([node.uid for node in self._graph.inputs], states, self._graph.sources())
             self._graph.begin()
             if self._rate_initial is not None:
                 self._graph.limit({node.stream_id: self._rate_initial for node in self._graph.inputs})
@@ -321,7 +324,8 @@ class Running:
 
     def _waiting(self, ledger: Ledger, node: ReceiverInput) -> list[receivers.BlockStored]:
         """Blocks that a driver of before has received, as far as they are in a log."""
-        blocks = [receivers.block_of(node.stream_id, data) for data in ledger.waiting.get(node.uid, ())]
+        waiting, logs = ledger.waiting.get(node.uid, ()), self._keeping.received_data
+        blocks = [receivers.block_of(node.stream_id, data, logs) for data in waiting]
         logged = [stored for stored in blocks if stored.log is not None]
         if len(logged) < len(blocks):
             logger.warning("%s: %s", node.describe(), lost_blocks(len(blocks) - len(logged), "that no batch had"))

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from headwater.clock import Clock
     from headwater.context import SparkContext
     from headwater.rdd import RDD
+    from headwater.streaming.recovery.matching import Source
 
 logger = logging.getLogger("headwater.streaming.sources.files")
 
@@ -280,6 +281,9 @@ class FileInput(InputNode):
     def taken(self) -> dict[int, tuple[str, ...]]:
         """Batch time -> paths of the files that it took, of the remembered batches that were listed."""
         return {time_ms: tuple(file.path for file in files) for time_ms, files in self._files.items()}
+
+    def source(self) -> Source:
+        return ("file stream of", self._lister.pattern)
 
     def batch_data(self, time_ms: int) -> Any:
         return [list(astuple(file)) for file in self._files.get(time_ms, ())]

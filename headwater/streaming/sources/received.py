@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
+from zlib import crc32
 
 from headwater.engine.blocks import decode
 from headwater.engine.lineage import BlockRef, Records, StoredBlocks
 from headwater.errors import BlockLost
+from headwater.serializers import load_records
 from headwater.streaming.graph import ReceivingNode
 from headwater.streaming.listener import StreamInputInfo
 from headwater.streaming.runtime.receivers import Batch, block_of
@@ -16,8 +18,10 @@ from headwater.streaming.sources.receiver import Receiver
 
 if TYPE_CHECKING:
     from headwater.context import SparkContext
+    from headwater.engine.successors import Successors
     from headwater.engine.task import Task
     from headwater.rdd import RDD
+    from headwater.streaming.recovery.matching import Source
 
 logger = logging.getLogger("headwater.streaming.sources.received")
 
@@ -32,7 +36,13 @@ class Received(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class ReceivedBlocks(StoredBlocks):
-    """Received blocks, from the executors' stores or else from the log; a payload is a `Received`."""
+    """Received blocks, from the executors' stores or else from the log; a payload is a `Received`.
+
+    Args:
+        successors: of the classes of records in the log, if an earlier driver may have written it.
+    """
+
+    successors: Successors | None
 
     def read(self, task: Task, payload: Received) -> Records:
         try:
@@ -42,7 +52,8 @@ class ReceivedBlocks(StoredBlocks):
                 raise
         from headwater.streaming.recovery.log import LogPosition, read_record
 
-        return decode(read_record(LogPosition(*payload.log), task.cipher))
+        load = load_records if self.successors is None else self.successors.load
+        return decode(read_record(LogPosition(*payload.log), task.cipher), load)
 
 
 class ReceiverInput(ReceivingNode):
@@ -81,11 +92,17 @@ class ReceiverInput(ReceivingNode):
             return self._sc.emptyRDD()
         from headwater.rdd import RDD
 
+        successors = None if self.keeping is None else self.keeping.successors
         blocks = [Received(*stored.block, stored.log) for stored in batch.blocks]
-        return RDD(self._sc, ReceivedBlocks(), [], len(blocks), payloads=blocks)
+        return RDD(self._sc, ReceivedBlocks(successors), [], len(blocks), payloads=blocks)
+
+    def source(self) -> Source:
+        kind = type(self.receiver)
+        return (f"receiver stream of {kind.__module__}.{kind.__qualname__}", _arguments(self.receiver))
 
     def restore_batch(self, time_ms: int, data: Any) -> None:
-        blocks = [block_of(self.stream_id, block) for block in data]
+        logs = None if self.keeping is None else self.keeping.received_data
+        blocks = [block_of(self.stream_id, block, logs) for block in data]
         logged = tuple(stored for stored in blocks if stored.log is not None)
         if len(logged) < len(blocks):
             of_batch = f"of the {len(blocks)} of batch {time_ms} ms"
@@ -108,6 +125,14 @@ class ReceiverInput(ReceivingNode):
 
     def describe(self) -> str:
         return f"stream {self.name}"
+
+
+def _arguments(receiver: Receiver) -> str:
+    """What tells receivers of a class apart: their address if they have one, and a sum of all plain values."""
+    plain = {name: value for name, value in vars(receiver).items() if isinstance(value, (str, int, float, type(None)))}
+    address = [str(plain[name]) for name in ("_host", "_hostname", "_port") if name in plain]
+    total = crc32(repr(sorted(plain.items())).encode())
+    return " ".join((*([":".join(address)] if address else []), f"({total:08x})"))
 
 
 def lost_blocks(number: int, which: str) -> str:

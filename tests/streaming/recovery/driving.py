@@ -40,6 +40,7 @@ class Driver:
 
         self.ssc = StreamingContext.getOrCreate(str(directory), setup, upgrade)
         self._heard = Heard()
+        self._latest = -1
         self.ssc.addStreamingListener(self._heard)
 
     def start(self, after_ms: int = -500) -> Driver:
@@ -53,7 +54,9 @@ class Driver:
     def heard(self, batches: int) -> list[int]:
         """The times, in seconds after `START_MS`, of the next batches that complete."""
         times = [self._heard.completed.get(timeout=PATIENCE_SECONDS) for _ in range(batches)]
-        return [(time_ms - START_MS) // 1000 for time_ms in times]
+        seconds = [(time_ms - START_MS) // 1000 for time_ms in times]
+        self._latest = max(seconds)
+        return seconds
 
     def tick(self, batches: int = 1) -> list[int]:
         """Let so many more batches pass."""
@@ -64,6 +67,15 @@ class Driver:
             clock.advance(1000)
             heard += self.heard(1)
         return heard
+
+    def until(self, second: int) -> None:
+        """Let batches pass until the one of this second has completed; those that run again come before it."""
+        self.tick()
+        clock = self.ssc._clock
+        while START_MS + 1000 * second > clock.now_ms():
+            self.tick()
+        while self._latest < second:
+            self.heard(1)
 
     def leap(self, seconds: int) -> None:
         """Set the clock forward."""

@@ -13,6 +13,7 @@ from headwater.streaming.recovery.checkpoint import KEPT, Checkpoint
 from headwater.streaming.recovery.ledger import BatchBegun, Ledger
 
 PROGRAM = b"a program"
+CODE = {"script": ["app.py", "0a1b", "3.11"]}
 
 
 def write(directory: Path, number: int, *, program: str = "program-1", batches: int = 0) -> Path:
@@ -20,7 +21,7 @@ def write(directory: Path, number: int, *, program: str = "program-1", batches: 
     ledger = Ledger(1000, 0)
     for time_ms in range(1000, 1000 * batches + 1, 1000):
         ledger.apply(BatchBegun(time_ms, {}, {}, {}))
-    made = Checkpoint(number, "app", "local[2]", {"spark.a": "b"}, program, ledger)
+    made = Checkpoint(number, "app", "local[2]", {"spark.a": "b"}, program, ledger, CODE)
     return directory / checkpoint.write(str(directory), made)
 
 
@@ -43,7 +44,7 @@ def test_newest_is_read_as_it_was_written(directory: Path) -> None:
     found = checkpoint.newest(str(directory))
     assert found is not None
     newest, program = found
-    assert newest._replace(ledger=None) == (2, "app", "local[2]", {"spark.a": "b"}, "program-1", None)
+    assert newest._replace(ledger=None) == (2, "app", "local[2]", {"spark.a": "b"}, "program-1", None, CODE)
     assert [*newest.ledger.pending] == [1000]
     assert program == PROGRAM
 
@@ -129,7 +130,16 @@ def test_file_of_another_version_is_refused(directory: Path, old: bytes, new: by
 
 
 def test_ledger_of_another_format_is_refused() -> None:
-    made = Checkpoint(1, "app", "local", {}, "program-1", Ledger(1000, 0))
-    body = checkpoint.encode(made).replace(b'"format":1', b'"format":9')
-    with pytest.raises(SparkException, match="a ledger of format 9; this version reads 1"):
+    made = Checkpoint(1, "app", "local", {}, "program-1", Ledger(1000, 0), CODE)
+    body = checkpoint.encode(made).replace(b'"format":2', b'"format":9')
+    with pytest.raises(SparkException, match="a ledger of format 9; this version reads 1 and 2"):
         checkpoint.decode(body)
+
+
+def test_checkpoint_of_the_format_before_is_read() -> None:
+    made = Checkpoint(1, "app", "local", {}, "program-1", Ledger(1000, 0), {})
+    body = checkpoint.encode(made).replace(b'"format":2', b'"format":1')
+    older = body.replace(b',"sources":{}', b"").replace(b',"code":{}', b"")
+    assert len(older) < len(body)
+    assert checkpoint.decode(older)._replace(ledger=None) == made._replace(ledger=None)  # type: ignore[arg-type]
+    assert checkpoint.decode(older).ledger.image() == made.ledger.image()

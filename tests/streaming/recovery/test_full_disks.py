@@ -15,7 +15,8 @@ from headwater.streaming.recovery.ledger import BatchBegun, Ledger
 def write(directory, number, size=0):
     ledger = Ledger(1000, 0)
     ledger.apply(BatchBegun(number * 1000, {}, {}, {}))
-    checkpoint.write(directory, checkpoint.Checkpoint(number, "app", "local", {"a": "b" * size}, "program-1", ledger))
+    made = checkpoint.Checkpoint(number, "app", "local", {"a": "b" * size}, "program-1", ledger, {})
+    checkpoint.write(directory, made)
 
 def newest(directory):
     return checkpoint.newest(directory)[0].number

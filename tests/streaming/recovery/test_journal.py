@@ -38,7 +38,7 @@ class Disk:
 
     def describe(self, ledger: Ledger, number: int) -> Checkpoint:
         self.check()
-        return Checkpoint(number, "app", "local", {}, "program-1", ledger)
+        return Checkpoint(number, "app", "local", {}, "program-1", ledger, {})
 
     def journal(self, interval_ms: int = 3_600_000) -> Journal:
         return Journal(

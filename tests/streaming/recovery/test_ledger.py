@@ -13,6 +13,7 @@ from headwater.errors import SparkException
 from headwater.streaming.recovery.ledger import (
     BatchBegun,
     BatchDone,
+    BatchDropped,
     BlockAdded,
     Forgotten,
     Ledger,
@@ -86,6 +87,18 @@ def test_forgotten_inputs_and_versions_are_gone_and_failed_batches_given_up() ->
     assert [*ledger.pending] == [13_000]
 
 
+def test_dropped_batch_did_not_take_place_and_what_it_brought_is_taken() -> None:
+    ledger = ledger_of(
+        *(begun(time_ms, files=[time_ms]) for time_ms in (11_000, 12_000, 13_000)),
+        BatchDropped(12_000),
+        BatchDropped(11_000),
+        begun(16_000),
+    )
+    assert [*ledger.pending] == [13_000, 16_000]
+    assert ledger.skipped == [(10_000, 12_000), (11_000, 13_000), (13_000, 16_000)]
+    assert [*ledger.inputs["files"]] == [11_000, 12_000, 13_000]
+
+
 def test_entry_of_a_later_version_is_refused() -> None:
     with pytest.raises(SparkException, match="'Future' of a log: it was written by a later version"):
         decode_entry(b'["Future", 1]')
@@ -124,6 +137,7 @@ times = st.integers(11, 30).map(lambda seconds: seconds * 1000)
 segments = st.lists(st.text("abc/", min_size=1), max_size=3)
 memories = st.dictionaries(names, st.dictionaries(names, st.one_of(st.none(), st.integers())))
 states = st.dictionaries(names, st.tuples(st.integers(1, 2), st.none()))
+sources = st.dictionaries(names, st.lists(names, max_size=2))
 
 
 @st.composite
@@ -133,9 +147,9 @@ def histories(draw: st.DrawFn) -> list[Any]:
     ids: list[str] = []
     last_ms = 10_000
     for number in range(draw(st.integers(0, 25))):
-        kind = draw(st.sampled_from(["start", "block", "begin", "again", "done", "version", "forget"]))
+        kind = draw(st.sampled_from(["start", "block", "begin", "again", "done", "drop", "version", "forget"]))
         if kind == "start":
-            entries.append(Started(draw(st.lists(names, unique=True)), draw(states)))
+            entries.append(Started(draw(st.lists(names, unique=True)), draw(states), draw(sources)))
         elif kind == "block":
             entries.append(BlockAdded(draw(names), block(number, logged=draw(st.booleans()))))
             ids.append(f"input-0-{number}")
@@ -149,6 +163,8 @@ def histories(draw: st.DrawFn) -> list[Any]:
             entries.append(BatchBegun(time_ms, inputs, taken, draw(memories)))
         elif kind == "done":
             entries.append(BatchDone(draw(times)))
+        elif kind == "drop":
+            entries.append(BatchDropped(draw(times)))
         elif kind == "version":
             stored = [draw(names), draw(times), draw(st.integers(0, 1)), draw(segments)]
             entries.append(VersionsStored([stored]))

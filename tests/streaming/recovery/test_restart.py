@@ -318,6 +318,18 @@ def test_stream_that_cannot_go_on_says_so_at_the_start_and_at_recovery(
         driver.start(2000)
 
 
+def test_stream_that_cannot_go_on_says_nothing_when_only_rdds_are_checkpointed(
+    sc: SparkContext, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    sc.setCheckpointDir(str(tmp_path))
+    ssc = StreamingContext(sc, 1)
+    ssc.queueStream([[1]]).foreachRDD(lambda rdd: None)
+    with caplog.at_level(logging.WARNING):
+        ssc.start()
+    ssc.stop(stopSparkContext=False)
+    assert "support checkpointing" not in caplog.text
+
+
 # ------------------------------------------------------------------------------------------------ the new program
 def test_nothing_can_be_added_to_a_context_that_goes_on(
     drive: Callable[..., Driver], lines: Callable[..., None]
@@ -437,23 +449,6 @@ def test_files_do_not_accumulate_over_many_restarts(
                 thread.join()
         sizes.append(sum(path.is_file() for path in checkpoints.rglob("*")))
     assert max(sizes[10:]) <= max(sizes[:10]) + 5, sizes
-
-
-def test_context_that_begins_anew_in_a_used_directory_leaves_nothing_of_the_old_run(
-    drive: Callable[..., Driver], counting: Any, sc: SparkContext, checkpoints: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    drive(counting()).start().tick(2)
-    drive(counting()).stop()
-    ssc = StreamingContext(sc, 1)
-    counting()(ssc)
-    ssc.checkpoint(str(checkpoints))
-    with caplog.at_level(logging.WARNING):
-        ssc.start()
-    ssc.stop(stopSparkContext=False)
-    assert "are removed: this context was not made by getOrCreate" in caplog.text
-    driver = drive(counting())
-    assert driver.ssc._found is not None
-    assert driver.ssc._found.checkpoint.ledger.pending == {}
 
 
 def test_restart_is_refused_when_checkpoints_were_removed_and_logs_were_not(
