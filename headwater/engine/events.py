@@ -144,6 +144,18 @@ class ExecutorLeft(NamedTuple):
     reason: str
 
 
+class ExecutorSuspected(NamedTuple):
+    """Nothing is heard of the executor: it gets no tasks."""
+
+    executor_id: str
+
+
+class ExecutorTrusted(NamedTuple):
+    """The suspected executor is heard again."""
+
+    executor_id: str
+
+
 class TaskEnded(NamedTuple):
     executor_id: str
     reply: TaskReply

@@ -1,4 +1,4 @@
-"""What tasks have left behind, by the scheduler's books: map outputs and cached partitions.
+"""What tasks have left behind for others to read, by the scheduler's books: map outputs and cached partitions.
 
 - How much of a whole is there is counted, not looked for: each question below but `missing` and `leave` costs the same
   however many partitions there are.
@@ -7,10 +7,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from typing import Any
 
 from headwater.engine.events import MapOutput, Segment
 from headwater.engine.lineage import BlockRef
+from headwater.engine.stages import Recipe, Stage
 
 
 class CachedPartitions:
@@ -165,6 +167,75 @@ class MapOutputs:
         assert {s: len(self.missing(s)) for s in self._outputs} == self._missing
         in_files = {(s, p) for s, o in self._outputs.items() for p, output in enumerate(o) if output and output.blocks}
         assert in_files == self._at.keys()
+
+
+class Inputs:
+    """What tasks read, of what is held."""
+
+    def __init__(self, cached: CachedPartitions, outputs: MapOutputs) -> None:
+        self._cached = cached
+        self._outputs = outputs
+
+    def missing_shuffles(self, stage: Stage) -> set[int]:
+        """The shuffles that a stage reads and that aren't complete; none behind a dataset that is wholly cached."""
+        missing, seen, todo = set(), set(), [len(stage.recipes) - 1]
+        while todo:
+            i = todo.pop()
+            caching = stage.caching.get(i)
+            if i in seen or (caching is not None and self._cached.whole(caching.dataset_id)):
+                continue
+            seen.add(i)
+            recipe = stage.recipes[i]
+            todo.extend(recipe.parents)
+            if recipe.shuffle is not None and not self._outputs.complete(recipe.shuffle.id):
+                missing.add(recipe.shuffle.id)
+        return missing
+
+    def _reads(self, stage: Stage, partition: int) -> Iterator[tuple[int, int, Recipe, BlockRef | None]]:
+        """All that a task comes by on its way to its inputs: (node, partition, recipe, where it is if it's stored).
+
+        Behind what is stored it doesn't go.
+        """
+        seen: set[tuple[int, int]] = set()
+        todo = [(len(stage.recipes) - 1, partition)]
+        while todo:
+            at = i, p = todo.pop()
+            if at in seen:
+                continue
+            seen.add(at)
+            recipe, caching = stage.recipes[i], stage.caching.get(i)
+            if caching is not None and self._cached.holders(caching.dataset_id, p):
+                yield i, p, recipe, self._cached.ref(caching.dataset_id, p)
+                continue
+            yield i, p, recipe, None
+            todo.extend((recipe.parents[j], q) for j, q in recipe.operator.inputs(p))
+
+    def pin(self, stage: Stage, partition: int) -> int:
+        """The partition of the first live state that a task needs, which is the same for all states; or -1."""
+        if stage.pinned:
+            for _, p, recipe, stored in self._reads(stage, partition):
+                if stored is None and recipe.operator.pinned:
+                    return p
+        return -1
+
+    def holders(self, stage: Stage, partition: int) -> Iterator[str]:
+        """Executors that hold what a task reads: stored partitions met on the way, received blocks; some repeatedly."""
+        if stage.may_prefer:
+            for _, p, recipe, stored in self._reads(stage, partition):
+                yield from stored.locations if stored is not None else recipe.preferred(p)
+
+    def of(self, stage: Stage, partition: int) -> tuple[dict[tuple[int, int], Any], dict[tuple[int, int], Any]]:
+        """The payloads of all leaves that a partition is computed from, and the stored partitions it can start from."""
+        inputs: dict[tuple[int, int], Any] = {}
+        cached: dict[tuple[int, int], Any] = {}
+        for i, p, recipe, stored in self._reads(stage, partition):
+            if stored is not None:
+                cached[i, p] = stored
+            elif recipe.shuffle is not None:
+                inputs[i, p] = self._outputs.segments(recipe.shuffle.id, p)
+            elif recipe.payloads is not None:
+                inputs[i, p] = recipe.payloads[p]
+        return inputs, cached
 
 
 def _located(output: MapOutput, executor_id: str, shuffle_id: int, partition: int) -> MapOutput:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import count
@@ -29,6 +29,8 @@ from headwater.engine.events import (
     EndJob,
     ExecutorJoined,
     ExecutorLeft,
+    ExecutorSuspected,
+    ExecutorTrusted,
     ForgetDataset,
     ForgetShuffle,
     JobFailure,
@@ -48,10 +50,10 @@ from headwater.engine.events import (
     Wake,
     Woken,
 )
-from headwater.engine.holdings import CachedPartitions, MapOutputs
+from headwater.engine.holdings import CachedPartitions, Inputs, MapOutputs
 from headwater.engine.lineage import BlockRef
 from headwater.engine.runs import Executors, StageRun
-from headwater.engine.stages import Job, Recipe, Stage
+from headwater.engine.stages import Job, Stage
 
 # A worker's death is seldom the program's fault, so it is retried even where an exception is not (local mode).
 DEATHS_MAX = 4
@@ -68,6 +70,7 @@ class Limits:
     task_failures: int = 1  # attempts that may raise before the job fails
     locality_wait_ms: int = 3000  # how long a task waits for a core where its data is
     result_bytes: int = 1 << 30  # of one job's results together
+    task_ms: int | None = None  # how long an attempt may take; None: any time
 
 
 @dataclass(slots=True)
@@ -76,6 +79,8 @@ class _Attempt:
     partition: int
     number: int
     executor_id: str
+    since_ms: int
+    overdue: bool = False  # it's being killed for that
 
 
 @dataclass(slots=True)
@@ -95,12 +100,14 @@ class Scheduler:
         self._jobs: dict[int, Job] = {}
         self._endings: dict[int, _Ending] = {}  # by job id
         self._runs: dict[int, StageRun] = {}  # by stage id
-        self._attempts: dict[int, _Attempt] = {}  # by task id: what runs now
+        self._attempts: dict[int, _Attempt] = {}  # by task id: what runs now, the oldest first
+        self._overdue_ms: int | None = None  # when attempts are looked at next that may be overdue then
         self._executors = Executors()
         # Read by planners of other threads, too: whether a shuffle has a stage (a stale answer costs a plan, no more).
         self.shuffle_stages: dict[int, Stage] = {}
         self._outputs = MapOutputs()
         self._cached = CachedPartitions()
+        self._inputs = Inputs(self._cached, self._outputs)
         self._runs_of: defaultdict[int, dict[StageRun, None]] = defaultdict(dict)  # job id -> the runs that it needs
         self._unsettled: dict[StageRun, None] = {}  # may have to wait, or to wait no longer; none between two events
         self._waiting: defaultdict[int, dict[StageRun, None]] = defaultdict(dict)  # shuffle id -> the runs that lack it
@@ -126,6 +133,10 @@ class Scheduler:
                     self._fail_job(job, JobFailure(event.reason, cancelled=True))
             case ExecutorJoined():
                 self._executors.join(event.executor_id, event.cores)
+            case ExecutorSuspected():
+                self._executors.suspect(event.executor_id)
+            case ExecutorTrusted():
+                self._executors.trust(event.executor_id)
             case ExecutorLeft():
                 self._executor_left(event.executor_id, event.reason)
             case BlocksDropped():
@@ -136,13 +147,15 @@ class Scheduler:
                 self._actions.append(RemoveBlocks(f"rdd_{event.dataset_id}_"))
             case ForgetShuffle():
                 self._forget_shuffle(event.shuffle_id)
-            case Woken():  # for this, or for the dispatch below
+            case Woken():  # for these, or for the dispatch below
                 self._end_overdue()
+                self._kill_overdue()
             case _:
                 raise AssertionError(f"not an event of the scheduler: {event!r}")
         self._deadlines_ms.clear()
         self._settle()
         self._dispatch()
+        self._watch_overdue()
         self._actions += map(Wake, sorted(self._deadlines_ms))
         return self._actions
 
@@ -182,21 +195,6 @@ class Scheduler:
         self._runs_of[job.id][run] = None
         self._unsettled[run] = None
 
-    def _missing_shuffles(self, stage: Stage) -> set[int]:
-        """The shuffles that a stage reads and that aren't complete; none behind a dataset that is wholly cached."""
-        missing, seen, todo = set(), set(), [len(stage.recipes) - 1]
-        while todo:
-            i = todo.pop()
-            caching = stage.caching.get(i)
-            if i in seen or (caching is not None and self._cached.whole(caching.dataset_id)):
-                continue
-            seen.add(i)
-            recipe = stage.recipes[i]
-            todo.extend(recipe.parents)
-            if recipe.shuffle is not None and not self._outputs.complete(recipe.shuffle.id):
-                missing.add(recipe.shuffle.id)
-        return missing
-
     # -------------------------------------------------------------------------------------------- ready or not
     def _settle(self) -> None:
         """Find out of each unsettled run whether its inputs are there, and have those made that aren't."""
@@ -208,7 +206,7 @@ class Scheduler:
             run, _ = self._unsettled.popitem()
             if self._runs.get(run.stage.id) is not run:
                 continue  # over meanwhile
-            self._lacks(run, self._missing_shuffles(run.stage))
+            self._lacks(run, self._inputs.missing_shuffles(run.stage))
             for shuffle_id in sorted(run.lacking):
                 for job in run.jobs.values():
                     self._start_shuffle(shuffle_id, job)
@@ -311,7 +309,7 @@ class Scheduler:
             self._succeeded(attempt, reply)
         else:
             run.failed += 1
-            self._failed(attempt, reply.failure)
+            self._failed(attempt, self._overdue() if attempt.overdue else reply.failure)
         if run.stage.id in self._runs:
             self._report(run, over=False)
 
@@ -393,6 +391,34 @@ class Scheduler:
                 self._fail_job(job, JobFailure(f"{run.stage.name} lost its inputs again and again: {failure.text}"))
         self._make_again([lost])
 
+    # -------------------------------------------------------------------------------------------- overdue attempts
+    def _overdue(self) -> TaskFailure:
+        text = f"it ran longer than headwater.task.timeout ({self._limits.task_ms} ms), and was killed"
+        return TaskFailure("killed", text)
+
+    def _kill_overdue(self) -> None:
+        """Have attempts killed that take too long; they go on until their executor says that they have ended."""
+        task_ms = self._limits.task_ms
+        if task_ms is None or self._overdue_ms is None or self._now_ms < self._overdue_ms:
+            return
+        self._overdue_ms = None
+        for task_id, attempt in self._attempts.items():
+            if self._now_ms < attempt.since_ms + task_ms:
+                return
+            if not attempt.overdue:
+                attempt.overdue = True
+                self._actions.append(KillTask(attempt.executor_id, task_id, self._overdue().text))
+
+    def _watch_overdue(self) -> None:
+        """Be woken when the oldest attempt that isn't overdue may be; one such wake at a time is enough."""
+        task_ms = self._limits.task_ms
+        if task_ms is None or self._overdue_ms is not None:
+            return
+        oldest = next((attempt for attempt in self._attempts.values() if not attempt.overdue), None)
+        if oldest is not None:
+            self._overdue_ms = oldest.since_ms + task_ms
+            self._deadlines_ms.add(self._overdue_ms)
+
     # -------------------------------------------------------------------------------------------- losses
     def _executor_left(self, executor_id: str, reason: str) -> None:
         if not self._executors.leave(executor_id):
@@ -452,8 +478,8 @@ class Scheduler:
             if line and self._place(run, line) is None:
                 continue
             partition = run.pending.take(line)
-            pin = self._pin(run.stage, partition)
-            preferred = [e for e in dict.fromkeys(self._preferred(run.stage, partition, pin)) if e in self._executors]
+            pin = self._inputs.pin(run.stage, partition)
+            preferred = self._preferred(run.stage, partition, pin)
             executor_id = self._place(run, preferred)
             if executor_id is None:
                 run.pending.put(place, partition, preferred)
@@ -483,40 +509,10 @@ class Scheduler:
                 return None
         return self._executors.freest()
 
-    def _reads(self, stage: Stage, partition: int) -> Iterator[tuple[int, int, Recipe, BlockRef | None]]:
-        """All that a task comes by on its way to its inputs: (node, partition, recipe, where it is if it's stored).
-
-        Behind what is stored it doesn't go.
-        """
-        seen: set[tuple[int, int]] = set()
-        todo = [(len(stage.recipes) - 1, partition)]
-        while todo:
-            at = i, p = todo.pop()
-            if at in seen:
-                continue
-            seen.add(at)
-            recipe, caching = stage.recipes[i], stage.caching.get(i)
-            if caching is not None and self._cached.holders(caching.dataset_id, p):
-                yield i, p, recipe, self._cached.ref(caching.dataset_id, p)
-                continue
-            yield i, p, recipe, None
-            todo.extend((recipe.parents[j], q) for j, q in recipe.operator.inputs(p))
-
-    def _pin(self, stage: Stage, partition: int) -> int:
-        """The partition of the first live state that a task needs, which is the same for all states; or -1."""
-        if stage.pinned:
-            for _, p, recipe, stored in self._reads(stage, partition):
-                if stored is None and recipe.operator.pinned:
-                    return p
-        return -1
-
-    def _preferred(self, stage: Stage, partition: int, pin: int) -> Iterator[str]:
-        """Executors that hold what a task reads: live state, else stored partitions met on the way, received blocks."""
-        if pin in self._homes:
-            yield self._homes[pin]
-        elif stage.may_prefer:
-            for _, p, recipe, stored in self._reads(stage, partition):
-                yield from stored.locations if stored is not None else recipe.preferred(p)
+    def _preferred(self, stage: Stage, partition: int, pin: int) -> list[str]:
+        """The executors that hold a task's live state or, without that, what it reads."""
+        holders = [self._homes[pin]] if pin in self._homes else self._inputs.holders(stage, partition)
+        return [executor_id for executor_id in dict.fromkeys(holders) if executor_id in self._executors]
 
     def _attempt(self, run: StageRun, partition: int, executor_id: str, pin: int) -> TaskSpec:
         if pin >= 0:
@@ -525,8 +521,8 @@ class Scheduler:
         number = run.attempts[partition]
         run.attempts[partition] += 1
         run.running.add(task_id)
-        self._attempts[task_id] = _Attempt(run, partition, number, executor_id)
-        inputs, cached = self._inputs(run.stage, partition)
+        self._attempts[task_id] = _Attempt(run, partition, number, executor_id, self._now_ms)
+        inputs, cached = self._inputs.of(run.stage, partition)
         job = run.jobs[min(run.jobs)]
         stage = run.stage
         return TaskSpec(
@@ -543,19 +539,6 @@ class Scheduler:
             shuffle_id=stage.shuffle_id,
             pin=pin,
         )
-
-    def _inputs(self, stage: Stage, partition: int) -> tuple[dict[tuple[int, int], Any], dict[tuple[int, int], Any]]:
-        """The payloads of all leaves that a partition is computed from, and the stored partitions it can start from."""
-        inputs: dict[tuple[int, int], Any] = {}
-        cached: dict[tuple[int, int], Any] = {}
-        for i, p, recipe, stored in self._reads(stage, partition):
-            if stored is not None:
-                cached[i, p] = stored
-            elif recipe.shuffle is not None:
-                inputs[i, p] = self._outputs.segments(recipe.shuffle.id, p)
-            elif recipe.payloads is not None:
-                inputs[i, p] = recipe.payloads[p]
-        return inputs, cached
 
     def _report(self, run: StageRun, *, over: bool) -> None:
         stage = run.stage
@@ -587,7 +570,7 @@ class Scheduler:
             assert (run.order is not None) == (bool(run.pending) and not run.lacking)
             assert run.order in (None, (min(run.jobs), run.stage.id))
             if run.pending:
-                assert run.lacking == self._missing_shuffles(run.stage)
+                assert run.lacking == self._inputs.missing_shuffles(run.stage)
             if not run.stage.is_result:
                 made = self._outputs.missing(run.stage.shuffle_id)
                 assert run.done.isdisjoint(made)
