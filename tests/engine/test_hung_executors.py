@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 import headwater
 from headwater import accumulators
 from headwater.errors import IllegalStateException, SparkException
+from headwater.serializers import dumps
 from tests.engine.applications import MASTERS, in_background, on, running
 from tests.engine.processes import (
     PATIENCE_SECONDS,
@@ -79,6 +81,18 @@ def test_hung_executor_is_replaced_with_all_that_it_had_and_its_tasks_run_elsewh
     assert said(caplog, "longer than spark.network.timeout allows. Its process is killed") == 1
 
 
+def test_hung_executor_leaves_nothing_when_its_warden_and_its_workers_hang_too(tmp_path: Path) -> None:
+    with running(TWO, tmp_path / "scratch", **QUICK) as app:
+        app.await_all_executors(tmp_path / "met")
+        hung = executors()[0]
+        all_of_it, directories = {hung, *descendants(hung)}, scratch_directories([hung])
+        for pid in all_of_it:
+            os.kill(pid, signal.SIGSTOP)
+        await_true(lambda: not alive(all_of_it), "all processes ended")
+        await_true(lambda: not any(map(os.path.exists, directories)), "its directories are gone")
+        assert app.works()
+
+
 def test_executor_that_hangs_for_a_while_gets_no_tasks_until_it_is_heard_and_counts_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -102,6 +116,35 @@ def test_executor_that_hangs_for_a_while_gets_no_tasks_until_it_is_heard_and_cou
         assert app.application.hosts() == before
 
 
+def test_driver_that_sends_to_a_hung_executor_more_than_it_takes_goes_on_when_that_is_given_up(tmp_path: Path) -> None:
+    with running(TWO, tmp_path / "scratch", **QUICK) as app:
+        app.await_all_executors(tmp_path / "met")
+        os.kill(executors()[0], signal.SIGSTOP)
+        large = app.source([b"x" * 20_000_000], [b"y" * 20_000_000])
+        assert app.result(large, lambda _partition, records: len(next(iter(records)))) == [20_000_000] * 2
+
+
+def test_receivers_start_where_executors_are_heard(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def factory(_host: Any) -> Any:
+        class Idle:
+            def receive(self, message: Any) -> None:
+                pass
+
+            def stop(self) -> None:
+                pass
+
+        return Idle()
+
+    caplog.set_level(logging.WARNING)
+    with running(TWO, tmp_path / "scratch", **{**QUICK, "spark_network_timeout": "60s"}) as app:
+        hung = executors()[0]
+        os.kill(hung, signal.SIGSTOP)
+        await_true(lambda: said(caplog, "gets no tasks") == 1, "it is suspect")
+        places = [app.application.start_receiver(i, dumps(factory), lambda _event: None) for i in range(3)]
+        assert len(set(places)) == 1
+        os.kill(hung, signal.SIGKILL)
+
+
 def test_executor_that_computes_without_a_pause_is_heard(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A receiver's thread may hold the interpreter of the executor itself, switch interval by switch interval."""
     caplog.set_level(logging.WARNING)
@@ -122,13 +165,9 @@ def test_executor_that_computes_without_a_pause_is_heard(tmp_path: Path, caplog:
             while n % 1_000_000 or not os.path.exists(stop):
                 n += 1
 
-        import threading
-
         threading.Thread(target=spin, daemon=True).start()
         host.post("busy")
         return Busy()
-
-    from headwater.serializers import dumps
 
     with running(TWO, tmp_path / "scratch", **QUICK) as app:
         before, heard = app.application.hosts(), []
