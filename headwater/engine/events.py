@@ -144,6 +144,10 @@ class ExecutorLeft(NamedTuple):
     reason: str
 
 
+class Heartbeat(NamedTuple):
+    """From an executor in another process to its backend: it lives."""
+
+
 class ExecutorSuspected(NamedTuple):
     """Nothing is heard of the executor: it gets no tasks."""
 

@@ -42,6 +42,7 @@ from headwater.engine.events import (
     ExecutorLeft,
     ExecutorSuspected,
     ExecutorTrusted,
+    Heartbeat,
     TaskEnded,
     TaskSpec,
 )
@@ -71,6 +72,7 @@ class ClusterBackend:
         self._silence_ms_max = silence_ms_max
         watch = Watch(settings.heartbeat_ms, silence_ms_max)
         self._watch = Loop("executors-watch", watch, self._perform, SystemClock(), self._watch_failed)
+        self._unwatched: str | None = None  # why nobody watches them any more: the next death ends the application
         self._stopping = False
         self._listener = socket.create_server((settings.host, 0))
 
@@ -89,6 +91,8 @@ class ClusterBackend:
         with self._lock:
             if self._stopping:
                 return None
+            if self._unwatched is not None:
+                return self._unwatched
             pause_ms = self._deaths.add()
             if pause_ms is None and not self._handles:
                 return f"{self._deaths}, the last one: {reason}"
@@ -188,7 +192,9 @@ class ClusterBackend:
             process.kill()  # also of one that is stopped; its warden sees its end, and ends the workers
 
     def _watch_failed(self, crash: BaseException) -> None:
-        self._post(CancelJobs(f"the watch over the executors failed: {crash!r}"))
+        with self._lock:
+            self._unwatched = f"the watch over the executors failed: {crash!r}"
+        self._post(CancelJobs(self._unwatched))
 
     # -------------------------------------------------------------------------------------------- connections
     def _accept(self) -> None:
@@ -234,7 +240,7 @@ class ClusterBackend:
                     handle.answered(message)
                 elif type(message) is ExecutorLeft:
                     return message
-                elif message is not None:  # a heartbeat
+                elif type(message) is not Heartbeat:
                     if type(message) is TaskEnded and message.reply.failure is None:
                         self._deaths.worked()
                     self._post(message)
@@ -359,7 +365,7 @@ def serve(settings: ExecutorSettings, driver: tuple[str, int]) -> None:
 
     def beat() -> None:
         while not over.wait(settings.heartbeat_ms / 1000):
-            post(None)
+            post(Heartbeat())
 
     try:
         executor.start()
