@@ -312,6 +312,10 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
     "Scheduling": (
         _int("spark.task.maxFailures", "4", "Failed attempts of one task that fail the job. `local` and `local[N]` "
             "allow 1 unless this is set; `local[N,F]` allows F.", least=1),
+        _duration("headwater.task.timeout", "", "How long an attempt of a task may take from when its executor "
+            "gets it: then it is killed, with its worker, and counts as failed. So is one whose worker was stopped, "
+            "which can't be told from a long task. In master `local` a task that hangs in C code can't be killed.",
+            least=1, absent="as long as it takes"),
         _duration("spark.locality.wait", "3s", "How long a stage's tasks wait for a free core of an executor that "
             "holds their data, since the last of them was started."),
         *_planned(
@@ -388,7 +392,11 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
         ),
     ),
     "Network and cluster": (
-        _duration("spark.network.timeout", "120s", "When Kafka's answer to a task is overdue.", "s", least=1),
+        _duration("spark.network.timeout", "120s", "How long an executor in a process of its own may be silent: then "
+            "it is killed and replaced. Also when Kafka's answer to a task is overdue.", "s", least=1),
+        _duration("spark.executor.heartbeatInterval", "10s", "How often an executor in a process of its own tells the "
+            "driver that it lives; less than `spark.network.timeout`. One that is silent twice as long gets no tasks "
+            "until it is heard again.", least=1),
         *_planned(
             _string("spark.driver.host", "127.0.0.1", "Address under which executors reach the driver."),
             _string("spark.driver.bindAddress", "", "Address on which the driver listens.",
@@ -396,8 +404,6 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
             _int("spark.driver.port", "0", "Port on which the driver listens; 0: any."),
             _int("spark.blockManager.port", "0", "Port on which executors listen; 0: any."),
             _int("spark.port.maxRetries", "16", "Next ports to try when a port is taken."),
-            _duration("spark.executor.heartbeatInterval", "10s",
-                "How often an executor tells the driver that it lives."),
         ),
     ),
     "Security": (

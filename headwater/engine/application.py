@@ -28,6 +28,8 @@ from headwater.engine.events import (
     EndJob,
     ExecutorJoined,
     ExecutorLeft,
+    ExecutorSuspected,
+    ExecutorTrusted,
     ForgetDataset,
     ForgetShuffle,
     JobFailure,
@@ -164,12 +166,14 @@ class Application:
             # Without a cluster an exception is the program's own and would only be raised again.
             failures = conf.read("spark.task.maxFailures") if parsed.clustered or _is_set(conf) else 1
         result_bytes = conf.read("spark.driver.maxResultSize") or sys.maxsize
-        self._scheduler = Scheduler(Limits(failures, conf.read("spark.locality.wait"), result_bytes))
+        task_ms = conf.read("headwater.task.timeout")
+        self._scheduler = Scheduler(Limits(failures, conf.read("spark.locality.wait"), result_bytes, task_ms))
         self._planner = Planner(count(), self._scheduler.shuffle_stages)
         self._lock = threading.Lock()  # guards the tables below
         self._handles: dict[int, JobHandle] = {}
         self._receivers: dict[int, tuple[str, Callable[[Any], None]]] = {}  # id -> executor, who listens
         self._hosts: dict[str, str] = {}  # executor -> host, of all that are there
+        self._suspects: set[str] = set()  # executors that aren't heard, and are there as long as they aren't given up
         self._on_executors: Callable[[frozenset[str]], None] | None = None  # is told when one has come or gone
         self._states: dict[int, Callable[[StoredVersion, bool], None]] = {}  # id -> who listens
         self._files: list[tuple[str, bytes, bool]] = []
@@ -177,7 +181,11 @@ class Application:
         self._refusal: str | None = None  # why nothing can be asked of us any more
         self._closing = False
         self._scratch = ScratchDirectory(local_root(conf.get("spark.local.dir")))
-        self._backend = make_backend(parsed, conf, self._scratch.path, self.key)
+        try:
+            self._backend = make_backend(parsed, conf, self._scratch.path, self.key)
+        except BaseException:  # settings that don't go together
+            self._scratch.close()
+            raise
         self._loop = Loop("scheduler", self, self._perform, clock or SystemClock(), self._crashed, by_poster=True)
         self._switch_interval = sys.getswitchinterval()
         sys.setswitchinterval(min(SWITCH_INTERVAL_SECONDS, self._switch_interval))
@@ -391,7 +399,8 @@ class Application:
             if preferred_host and not preferred:
                 log.warning("receiver %d prefers %s, where no executor is", receiver_id, preferred_host)
             candidates = preferred or list(executors)
-            candidates = [e for e in candidates if e != avoid] or candidates
+            for avoided in ({avoid}, self._suspects):
+                candidates = [e for e in candidates if e not in avoided] or candidates
             if not candidates:
                 raise SparkException(f"receiver {receiver_id} can't start: there is no executor at the moment")
             chosen = min(candidates, key=lambda e: load[e])
@@ -464,6 +473,12 @@ class Application:
             for file in files:
                 self._backend.executors()[event.executor_id].add_file(*file)
             self._joined.release()
+        elif kind in (ExecutorSuspected, ExecutorTrusted):
+            with self._lock:
+                change = self._suspects.add if kind is ExecutorSuspected else self._suspects.discard
+                change(event.executor_id)
+            self._loop.post_later(event)  # who watches the executors must not wait for one
+            return
         self._loop.post(event)
         if kind is ExecutorLeft:
             self._executor_left(event)
@@ -481,6 +496,7 @@ class Application:
         """Tell the owners of an executor's receivers, once, that these are gone."""
         with self._lock:
             self._hosts.pop(executor_id, None)
+            self._suspects.discard(executor_id)
             lost = [(i, listen) for i, (executor, listen) in self._receivers.items() if executor == executor_id]
             for receiver_id, _ in lost:
                 del self._receivers[receiver_id]

@@ -12,7 +12,7 @@ import errno
 import logging
 import os
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -247,7 +247,9 @@ class BlockStore:
         self._places = places
         self._memory_limit = memory_limit
         self._lock = threading.RLock()
-        self._held: OrderedDict[str, _Held] = OrderedDict()  # by last use, oldest first
+        self._held: dict[str, _Held] = {}
+        self._leaving: OrderedDict[str, None] = OrderedDict()  # those that may leave memory, used longest ago first
+        self._families: defaultdict[str, set[str]] = defaultdict(set)  # the ids of those held, by `_family`
         self._memory_used = 0  # the sum of the sizes of what is held in memory
         self._warned = False  # that the memory file system is nearly full
         places.make()
@@ -278,24 +280,27 @@ class BlockStore:
                 else:
                     in_memory = before.in_memory  # it was moved after the worker had found it there
             self._held[block_id] = _Held(size, in_memory, use_disk, evictable)
+            self._families[_family(block_id)].add(block_id)
+            if in_memory and (use_disk or evictable):
+                self._leaving[block_id] = None
             if in_memory:
                 self._memory_used += size
             return self._make_room()
 
     def _make_room(self) -> list[str]:
         dropped: list[str] = []
-        if not self._is_full():
-            return dropped
-        for block_id, held in list(self._held.items()):
-            if not (held.in_memory and (held.may_move_to_disk or held.evictable)):
-                continue
-            if held.may_move_to_disk:
-                self._move_to_disk(block_id, held)
-            else:
+        staying = []
+        while self._is_full() and self._leaving:
+            block_id, _ = self._leaving.popitem(last=False)
+            held = self._held[block_id]
+            if not held.may_move_to_disk:
                 self.remove([block_id])
                 dropped.append(block_id)
-            if not self._is_full():
-                break
+            elif not self._move_to_disk(block_id, held):
+                staying.append(block_id)
+        for block_id in reversed(staying):
+            self._leaving[block_id] = None
+            self._leaving.move_to_end(block_id, last=False)
         return dropped
 
     def _is_full(self) -> bool:
@@ -312,25 +317,26 @@ class BlockStore:
             )
         return scarce
 
-    def _move_to_disk(self, block_id: str, held: _Held) -> None:
-        """Move a block; if the disk takes no more, that is logged and the block stays where it is."""
+    def _move_to_disk(self, block_id: str, held: _Held) -> bool:
+        """Move a block; if the disk takes no more, that is logged, the block stays where it is, and this is False."""
         data = self._places.read(block_id)
         if data is not None:
             try:
                 self._places.write(block_id, [data], in_memory=False)
             except (OSError, SparkException) as error:
                 log.warning("block %s can't leave memory for the disk: %s", block_id, error)
-                return
+                return False
             os.unlink(os.path.join(self._places.memory, block_id))
         held.in_memory = False
         self._memory_used -= held.size
+        return True
 
     def used(self, block_ids: Iterable[str]) -> None:
         """These blocks were read just now: others leave before them."""
         with self._lock:
             for block_id in block_ids:
-                if block_id in self._held:
-                    self._held.move_to_end(block_id)
+                if block_id in self._leaving:
+                    self._leaving.move_to_end(block_id)
 
     def get(self, block_id: str, offset: int = 0, length: int = -1) -> bytes | None:
         """A block's bytes; None if it isn't here."""
@@ -349,14 +355,22 @@ class BlockStore:
         return os.path.join(self._places.memory if in_memory else self._places.disk, block_id)
 
     def remove_prefix(self, prefix: str) -> None:
-        """Remove every block whose id starts so."""
+        """Remove every block of a dataset or shuffle whose id starts so; `prefix` names at least these."""
         with self._lock:
-            self.remove([block_id for block_id in self._held if block_id.startswith(prefix)])
+            family = self._families.get(_family(prefix), ())
+            self.remove([block_id for block_id in family if block_id.startswith(prefix)])
 
     def _forget(self, block_id: str) -> None:
         held = self._held.pop(block_id, None)
-        if held is not None and held.in_memory:
+        if held is None:
+            return
+        if held.in_memory:
             self._memory_used -= held.size
+        self._leaving.pop(block_id, None)
+        family = self._families[_family(block_id)]
+        family.discard(block_id)
+        if not family:
+            del self._families[_family(block_id)]
 
     def sizes(self, prefix: str = "") -> tuple[int, int]:
         """(bytes in memory, bytes on disk) of the blocks whose id starts so."""
@@ -369,6 +383,15 @@ class BlockStore:
         """Assert what must always be true."""
         with self._lock:
             assert self._memory_used == sum(held.size for held in self._held.values() if held.in_memory)
+            assert sum(map(len, self._families.values())) == len(self._held)
+            may_leave = {i for i, held in self._held.items() if held.may_move_to_disk or held.evictable}
+            assert self._leaving.keys() == {i for i in may_leave if self._held[i].in_memory}
+
+
+def _family(block_id: str) -> str:
+    """What a block is a part of: `rdd_3_` of rdd_3_17, `shuffle_2_` of shuffle_2_0_5_0."""
+    kind, _, rest = block_id.partition("_")
+    return f"{kind}_{rest.partition('_')[0]}_"
 
 
 def _unlink(path: str) -> None:

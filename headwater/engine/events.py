@@ -144,6 +144,22 @@ class ExecutorLeft(NamedTuple):
     reason: str
 
 
+class Heartbeat(NamedTuple):
+    """From an executor in another process to its backend: it lives."""
+
+
+class ExecutorSuspected(NamedTuple):
+    """Nothing is heard of the executor: it gets no tasks."""
+
+    executor_id: str
+
+
+class ExecutorTrusted(NamedTuple):
+    """The suspected executor is heard again."""
+
+    executor_id: str
+
+
 class TaskEnded(NamedTuple):
     executor_id: str
     reply: TaskReply

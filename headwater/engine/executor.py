@@ -73,6 +73,7 @@ class ExecutorSettings(NamedTuple):
     sys_path: tuple[str, ...]
     environment: dict[str, str]
     conf: dict[str, str]
+    heartbeat_ms: int = 10_000  # how often it tells the driver that it lives, if it is a process of its own
     owner_directories: tuple[str, ...] = ()  # what else the warden removes when this process dies
     key: KeySource | None = None  # of what is written to disk; None: that isn't encrypted
 

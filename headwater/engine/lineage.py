@@ -7,9 +7,10 @@ closure): a chain of `PerRecord` operators is compiled into one loop (see `fusio
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from itertools import chain
+from dataclasses import dataclass, field
+from itertools import accumulate, chain
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from headwater.storagelevel import StorageLevel
@@ -82,13 +83,14 @@ class Union(Operator):
     """The parents' partitions one after the other; `counts` are the parents' numbers of partitions."""
 
     counts: tuple[int, ...]
+    _ends: tuple[int, ...] = field(init=False)  # of each parent's partitions
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_ends", tuple(accumulate(self.counts)))
 
     def inputs(self, partition: int) -> Sequence[tuple[int, int]]:
-        for parent, n in enumerate(self.counts):
-            if partition < n:
-                return ((parent, partition),)
-            partition -= n
-        raise IndexError(partition)
+        parent = bisect_right(self._ends, partition)
+        return ((parent, partition - self._ends[parent] + self.counts[parent]),)
 
     def compute(self, task: Task, partition: int, parents: Sequence[Thunk]) -> Records:
         return parents[0]()

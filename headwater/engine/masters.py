@@ -76,12 +76,22 @@ def make_backend(master: Master, conf: SparkConf, directory: str, key: KeySource
         conf: the application's settings.
         directory: the driver's scratch directory.
         key: by which what executors and workers write to disk is encrypted; None: it is not.
+
+    Raises:
+        IllegalArgumentException: an executor would be given up before its next heartbeat.
     """
+    timeout_ms, heartbeat_ms = conf.read("spark.network.timeout"), conf.read("spark.executor.heartbeatInterval")
+    if timeout_ms <= heartbeat_ms:
+        raise IllegalArgumentException(
+            f"The value of spark.network.timeout={timeout_ms}ms must be greater than the value of "
+            f"spark.executor.heartbeatInterval={heartbeat_ms}ms: an executor would be given up before its next "
+            "heartbeat. Raise the first or lower the second"
+        )
     settings = _settings(master, conf, directory, key)
     if master.clustered:
         from headwater.engine.backends.cluster import ClusterBackend
 
-        return ClusterBackend(master.executors, settings)
+        return ClusterBackend(master.executors, settings, silence_ms_max=timeout_ms)
     from headwater.engine.backends.local import LocalBackend
 
     return LocalBackend(settings)
@@ -113,6 +123,7 @@ def _settings(master: Master, conf: SparkConf, directory: str, key: KeySource | 
         received_memory=received,
         received_disk=conf.read("headwater.streaming.receiver.spillLimit"),
         serve_blocks=master.clustered,
+        heartbeat_ms=conf.read("spark.executor.heartbeatInterval"),
         owner_directories=() if master.clustered else (directory,),
         sys_path=tuple(path or os.getcwd() for path in sys.path),
         environment={key[len(prefix) :]: value for key, value in pairs.items() if key.startswith(prefix)},

@@ -1,17 +1,22 @@
 """The scheduler: which task runs where and when, and what to do when one fails.
 
-A core without I/O: `handle(event) -> [action]`. It owns jobs, stage runs, attempts, and what is known of executors, map
-outputs and cached partitions. One gate (`_attempts`) stands before all effects of a task's reply: a reply of an attempt
-that isn't running any more changes nothing. Stages run first come, first served: by their oldest job, then by id.
+A core without I/O: `handle(event) -> [action]`. It owns jobs, stage runs, attempts, and the books of executors
+(`runs`), map outputs and cached partitions (`holdings`).
 
-A stage run's partitions are each in exactly one place: `pending`, running (an attempt), or done.
+- One gate (`_attempts`) stands before all effects of a task's reply: a reply of an attempt that isn't running any more
+  changes nothing.
+- Stages run first come, first served: by their oldest job, then by id.
+- An event costs what it changes. A run whose inputs may have come or gone is *unsettled* until the event's end, when
+  it is found either ready or lacking shuffles, which are started; no other run is looked at.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from bisect import bisect_left, insort
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from heapq import heappop, heappush
 from itertools import count
 from typing import Any
 
@@ -24,6 +29,8 @@ from headwater.engine.events import (
     EndJob,
     ExecutorJoined,
     ExecutorLeft,
+    ExecutorSuspected,
+    ExecutorTrusted,
     ForgetDataset,
     ForgetShuffle,
     JobFailure,
@@ -33,7 +40,6 @@ from headwater.engine.events import (
     Launch,
     MapOutput,
     RemoveBlocks,
-    Segment,
     StageChanged,
     SubmitJob,
     TaskEnded,
@@ -44,7 +50,9 @@ from headwater.engine.events import (
     Wake,
     Woken,
 )
+from headwater.engine.holdings import CachedPartitions, Inputs, MapOutputs
 from headwater.engine.lineage import BlockRef
+from headwater.engine.runs import Executors, StageRun
 from headwater.engine.stages import Job, Stage
 
 # A worker's death is seldom the program's fault, so it is retried even where an exception is not (local mode).
@@ -62,45 +70,17 @@ class Limits:
     task_failures: int = 1  # attempts that may raise before the job fails
     locality_wait_ms: int = 3000  # how long a task waits for a core where its data is
     result_bytes: int = 1 << 30  # of one job's results together
-
-
-@dataclass(slots=True)
-class _Executor:
-    host: str
-    cores: int
-    free: int  # cores without an attempt; cores - free attempts run here
+    task_ms: int | None = None  # how long an attempt may take; None: any time
 
 
 @dataclass(slots=True)
 class _Attempt:
-    run: _StageRun
+    run: StageRun
     partition: int
     number: int
     executor_id: str
-
-
-@dataclass(eq=False, slots=True)
-class _StageRun:
-    """A stage that some job needs and that isn't over."""
-
-    stage: Stage
-    jobs: dict[int, Job]  # the active jobs that need it; at least one
-    partitions: list[int]  # those that this run makes
-    positions: dict[int, list[int]]  # a result stage's partition -> where the job wants its result
-    pending: deque[int] = field(default_factory=deque)
-    running: set[int] = field(default_factory=set)  # task ids
-    done: set[int] = field(default_factory=set)
-    attempts: defaultdict[int, int] = field(default_factory=lambda: defaultdict(int))
-    raised: defaultdict[int, int] = field(default_factory=lambda: defaultdict(int))
-    deaths: defaultdict[int, int] = field(default_factory=lambda: defaultdict(int))
-    fetch_rounds: int = 0
-    failed: int = 0
-    waiting_since_ms: int | None = None  # its last launch, or when a task first waited for its data's executor
-    result_bytes: int = 0
-
-    @property
-    def order(self) -> tuple[int, int]:
-        return (min(self.jobs), self.stage.id)
+    since_ms: int
+    overdue: bool = False  # it's being killed for that
 
 
 @dataclass(slots=True)
@@ -119,15 +99,19 @@ class Scheduler:
         self._limits = limits
         self._jobs: dict[int, Job] = {}
         self._endings: dict[int, _Ending] = {}  # by job id
-        self._runs: dict[int, _StageRun] = {}  # by stage id
-        self._attempts: dict[int, _Attempt] = {}  # by task id: what runs now
-        self._executors: dict[str, _Executor] = {}
+        self._runs: dict[int, StageRun] = {}  # by stage id
+        self._attempts: dict[int, _Attempt] = {}  # by task id: what runs now, the oldest first
+        self._overdue_ms: int | None = None  # when attempts are looked at next that may be overdue then
+        self._executors = Executors()
         # Read by planners of other threads, too: whether a shuffle has a stage (a stale answer costs a plan, no more).
         self.shuffle_stages: dict[int, Stage] = {}
-        self._outputs: dict[int, list[MapOutput | None]] = {}  # shuffle id -> by map partition
-        self._output_at: dict[tuple[int, int], str] = {}  # (shuffle id, map partition) -> executor, if in a file
-        self._in_files: set[int] = set()  # shuffles of which an output was, or still is, in a file
-        self._cached: dict[tuple[int, int], set[str]] = {}  # (dataset id, partition) -> executors; never empty
+        self._outputs = MapOutputs()
+        self._cached = CachedPartitions()
+        self._inputs = Inputs(self._cached, self._outputs)
+        self._runs_of: defaultdict[int, dict[StageRun, None]] = defaultdict(dict)  # job id -> the runs that it needs
+        self._unsettled: dict[StageRun, None] = {}  # may have to wait, or to wait no longer; none between two events
+        self._waiting: defaultdict[int, dict[StageRun, None]] = defaultdict(dict)  # shuffle id -> the runs that lack it
+        self._ready: list[tuple[int, int]] = []  # the orders of the runs that lack tasks but no inputs, ascending
         self._homes: dict[int, str] = {}  # pin -> the executor that got the last task with it
         self._counted: set[tuple[int, int]] = set()  # (stage id, partition) whose accumulators were added
         self._task_ids = count()
@@ -148,24 +132,30 @@ class Scheduler:
                 for job in [job for job in self._jobs.values() if _chosen(job, event)]:
                     self._fail_job(job, JobFailure(event.reason, cancelled=True))
             case ExecutorJoined():
-                self._executors[event.executor_id] = _Executor(event.host, event.cores, event.cores)
+                self._executors.join(event.executor_id, event.cores)
+            case ExecutorSuspected():
+                self._executors.suspect(event.executor_id)
+            case ExecutorTrusted():
+                self._executors.trust(event.executor_id)
             case ExecutorLeft():
                 self._executor_left(event.executor_id, event.reason)
             case BlocksDropped():
                 for block_id in event.block_ids:
-                    self._uncache(block_id, event.executor_id)
+                    self._cached.drop(*_cached_key(block_id), event.executor_id)
             case ForgetDataset():
-                for key in [key for key in self._cached if key[0] == event.dataset_id]:
-                    del self._cached[key]
+                self._cached.forget(event.dataset_id)
                 self._actions.append(RemoveBlocks(f"rdd_{event.dataset_id}_"))
             case ForgetShuffle():
                 self._forget_shuffle(event.shuffle_id)
-            case Woken():  # for this, or for the dispatch below
+            case Woken():  # for these, or for the dispatch below
                 self._end_overdue()
+                self._kill_overdue()
             case _:
                 raise AssertionError(f"not an event of the scheduler: {event!r}")
         self._deadlines_ms.clear()
+        self._settle()
         self._dispatch()
+        self._watch_overdue()
         self._actions += map(Wake, sorted(self._deadlines_ms))
         return self._actions
 
@@ -173,7 +163,7 @@ class Scheduler:
     def _submit(self, job: Job) -> None:
         for shuffle_id, stage in job.stages.items():
             if self.shuffle_stages.setdefault(shuffle_id, stage) is stage:
-                self._outputs[shuffle_id] = [None] * stage.recipes[-1].partitions
+                self._outputs.open(shuffle_id, stage.recipes[-1].partitions)
         self._jobs[job.id] = job
         stage_ids = (*sorted(stage.id for stage in job.stages.values()), job.result.id)
         self._actions.append(JobStarted(job.id, job.group, stage_ids, self._now_ms, job.description))
@@ -186,47 +176,76 @@ class Scheduler:
         self._start_run(job.result, job, list(positions), positions)
 
     def _start_run(self, stage: Stage, job: Job, partitions: list[int], positions: dict[int, list[int]]) -> None:
-        """Make a stage run, or join the one that there is, and do the same for the shuffles that it lacks."""
-        run = self._runs.get(stage.id)
-        if run is None:
-            run = self._runs[stage.id] = _StageRun(stage, {}, partitions, positions, deque(partitions))
-        elif job.id in run.jobs:
-            return  # met on another way through the lineage
-        run.jobs[job.id] = job
-        for shuffle_id in self._missing_shuffles(stage):
-            self._start_shuffle(shuffle_id, job)
+        run = self._runs[stage.id] = StageRun(stage, partitions, positions)
+        for node, caching in stage.caching.items():
+            self._cached.expect(caching.dataset_id, stage.recipes[node].partitions)
+        self._join_run(run, job)
 
     def _start_shuffle(self, shuffle_id: int, job: Job) -> None:
-        stage, outputs = self.shuffle_stages[shuffle_id], self._outputs[shuffle_id]
-        self._start_run(stage, job, [p for p, output in enumerate(outputs) if output is None], {})
+        """Have a shuffle's missing outputs made for a job, by the run that there is or a new one."""
+        stage = self.shuffle_stages[shuffle_id]
+        run = self._runs.get(stage.id)
+        if run is None:
+            self._start_run(stage, job, self._outputs.missing(shuffle_id), {})
+        elif job.id not in run.jobs:
+            self._join_run(run, job)
 
-    def _missing_shuffles(self, stage: Stage) -> list[int]:
-        """The shuffles that a stage reads and that aren't complete; none behind a dataset that is wholly cached."""
-        missing, seen, todo = [], set(), [len(stage.recipes) - 1]
-        while todo:
-            i = todo.pop()
-            if i in seen or self._wholly_cached(stage, i):
-                continue
-            seen.add(i)
-            recipe = stage.recipes[i]
-            todo.extend(recipe.parents)
-            if recipe.shuffle is not None and None in self._outputs[recipe.shuffle.id]:
-                missing.append(recipe.shuffle.id)
-        return missing
+    def _join_run(self, run: StageRun, job: Job) -> None:
+        run.jobs[job.id] = job
+        self._runs_of[job.id][run] = None
+        self._unsettled[run] = None
 
-    def _wholly_cached(self, stage: Stage, node: int) -> bool:
-        caching = stage.caching.get(node)
-        return caching is not None and all(
-            (caching.dataset_id, p) in self._cached for p in range(stage.recipes[node].partitions)
-        )
+    # -------------------------------------------------------------------------------------------- ready or not
+    def _settle(self) -> None:
+        """Find out of each unsettled run whether its inputs are there, and have those made that aren't."""
+        for dataset_id in self._cached.turned():
+            for run in self._runs.values():
+                if run.pending and dataset_id in run.stage.datasets_cached:
+                    self._unsettled[run] = None
+        while self._unsettled:
+            run, _ = self._unsettled.popitem()
+            if self._runs.get(run.stage.id) is not run:
+                continue  # over meanwhile
+            self._lacks(run, self._inputs.missing_shuffles(run.stage))
+            for shuffle_id in sorted(run.lacking):
+                for job in run.jobs.values():
+                    self._start_shuffle(shuffle_id, job)
+            self._line_up(run)
 
+    def _lacks(self, run: StageRun, shuffles: set[int]) -> None:
+        for shuffle_id in run.lacking - shuffles:
+            del self._waiting[shuffle_id][run]
+        for shuffle_id in shuffles - run.lacking:
+            self._waiting[shuffle_id][run] = None
+        run.lacking = shuffles
+
+    def _line_up(self, run: StageRun) -> None:
+        """Put a run to where it is now among those that are ready, if it is."""
+        if run.order is not None:
+            del self._ready[bisect_left(self._ready, run.order)]
+            run.order = None
+        if run.pending and run.jobs and not run.lacking:
+            run.order = (min(run.jobs), run.stage.id)
+            insort(self._ready, run.order)
+
+    def _forget_run(self, run: StageRun) -> None:
+        del self._runs[run.stage.id]
+        for job_id in run.jobs:
+            del self._runs_of[job_id][run]
+        run.jobs.clear()
+        self._lacks(run, set())
+        self._line_up(run)
+
+    # -------------------------------------------------------------------------------------------- ends of jobs
     def _end_job(self, job: Job, failure: JobFailure | None) -> None:
         """Whoever waits for a job hears of it at once or, if it failed, when none of its tasks is running any more."""
         del self._jobs[job.id]
         killed: dict[int, str] = {}
-        for run in [run for run in self._runs.values() if job.id in run.jobs]:
+        for run in self._runs_of.pop(job.id, ()):
             del run.jobs[job.id]
-            if not run.jobs:
+            if run.jobs:
+                self._line_up(run)
+            else:
                 killed |= self._drop_run(run, "its job is over")
         if failure is None or not killed:
             self._job_over(job.id, failure)
@@ -244,17 +263,17 @@ class Scheduler:
         if job.id in self._jobs:
             self._end_job(job, failure)
 
-    def _drop_run(self, run: _StageRun, reason: str) -> dict[int, str]:
+    def _drop_run(self, run: StageRun, reason: str) -> dict[int, str]:
         """Nobody wants a run any more; returns its tasks that are still running, by executor."""
-        del self._runs[run.stage.id]
+        self._forget_run(run)
         killed = {}
         for task_id in run.running:
             executor_id = self._attempts.pop(task_id).executor_id
             self._actions.append(KillTask(executor_id, task_id, reason))
-            self._give_back(executor_id)
+            self._executors.give_back(executor_id)
             if executor_id in self._executors:
                 killed[task_id] = executor_id
-        if run.stage.shuffle_id < 0:
+        if run.stage.is_result:
             self._counted.difference_update((run.stage.id, p) for p in run.partitions)
         self._report(run, over=True)
         return killed
@@ -283,43 +302,43 @@ class Scheduler:
             return
         run = attempt.run
         run.running.discard(reply.task_id)
-        self._give_back(executor_id)
+        self._executors.give_back(executor_id)
         for stored in reply.stored:
-            key = _cached_key(stored.block_id)
-            self._cached.setdefault(key, set()).update(e for e in stored.locations if e in self._executors)
+            self._cached.add(*_cached_key(stored.block_id), [e for e in stored.locations if e in self._executors])
         if reply.failure is None:
             self._succeeded(attempt, reply)
         else:
             run.failed += 1
-            self._failed(attempt, reply.failure)
+            self._failed(attempt, self._overdue() if attempt.overdue else reply.failure)
         if run.stage.id in self._runs:
             self._report(run, over=False)
 
     def _succeeded(self, attempt: _Attempt, reply: TaskReply) -> None:
         run, partition = attempt.run, attempt.partition
         run.done.add(partition)
+        run.misses.clear()
         counted = (run.stage.id, partition)
         if reply.accumulators and counted not in self._counted:
             self._counted.add(counted)
             self._actions.append(AddAccumulators(reply.accumulators, tuple(run.jobs)))
         self._actions.append(CountMetrics(run.stage.id, reply.metrics))
-        if run.stage.shuffle_id >= 0:
+        if not run.stage.is_result:
             self._output_made(attempt, reply.value)
         else:
             self._result_made(run, partition, reply.value)
 
     def _output_made(self, attempt: _Attempt, output: MapOutput) -> None:
-        run, shuffle_id, partition = attempt.run, attempt.run.stage.shuffle_id, attempt.partition
-        if output.blocks:
-            output = _located(output, attempt.executor_id, shuffle_id, partition)
-            self._output_at[shuffle_id, partition] = attempt.executor_id
-            self._in_files.add(shuffle_id)
-        self._outputs[shuffle_id][partition] = output
-        if None not in self._outputs[shuffle_id]:
+        run, shuffle_id = attempt.run, attempt.run.stage.shuffle_id
+        self._outputs.put(shuffle_id, attempt.partition, output, attempt.executor_id)
+        if self._outputs.complete(shuffle_id):
             self._report(run, over=True)
-            del self._runs[run.stage.id]
+            self._forget_run(run)
+            for reader in self._waiting.pop(shuffle_id, ()):
+                reader.lacking.discard(shuffle_id)
+                if not reader.lacking:
+                    self._unsettled[reader] = None
 
-    def _result_made(self, run: _StageRun, partition: int, value: bytes) -> None:
+    def _result_made(self, run: StageRun, partition: int, value: bytes) -> None:
         (job,) = run.jobs.values()
         run.result_bytes += len(value)
         if run.result_bytes > self._limits.result_bytes:
@@ -335,12 +354,12 @@ class Scheduler:
 
     def _failed(self, attempt: _Attempt, failure: TaskFailure) -> None:
         run, partition = attempt.run, attempt.partition
-        run.pending.append(partition)
+        run.pending.add(partition)
+        self._unsettled[run] = None
         if failure.kind == "fetch":
             self._fetch_failed(run, failure)
         elif failure.kind == "cache":
-            self._uncache(failure.block_id, None)
-            self._require_inputs(run)
+            self._cached.lose(*_cached_key(failure.block_id))
         elif failure.kind == "lost":
             run.deaths[partition] += 1
             if run.deaths[partition] >= max(DEATHS_MAX, self._limits.task_failures):
@@ -359,39 +378,53 @@ class Scheduler:
         for job in list(run.jobs.values()):
             self._fail_job(job, JobFailure(text, False, failure, run.stage.id, attempt.partition, attempt.number))
 
-    def _fetch_failed(self, run: _StageRun, failure: TaskFailure) -> None:
+    def _fetch_failed(self, run: StageRun, failure: TaskFailure) -> None:
         segment = failure.segment
         assert segment is not None
-        outputs = self._outputs.get(segment.shuffle_id)
-        output = outputs[segment.map_partition] if outputs is not None else None
-        # Another task may have reported it before, and the output been made anew.
-        if outputs is not None and output is not None and any(b == segment.block_id for b, _ in output.blocks):
-            outputs[segment.map_partition] = None
-            del self._output_at[segment.shuffle_id, segment.map_partition]
-            run.fetch_rounds += 1
-        if run.fetch_rounds > FETCH_ROUNDS_MAX:
+        if not self._outputs.lose(segment):
+            return
+        run.fetch_rounds += 1
+        lost = (segment.shuffle_id, segment.map_partition)
+        run.misses[lost] += 1
+        if run.misses[lost] > FETCH_ROUNDS_MAX:
             for job in list(run.jobs.values()):
                 self._fail_job(job, JobFailure(f"{run.stage.name} lost its inputs again and again: {failure.text}"))
-        else:
-            self._require_inputs(run)
+        self._make_again([lost])
 
-    def _require_inputs(self, run: _StageRun) -> None:
-        """Some of a run's inputs are gone: have them made again."""
-        for shuffle_id in self._missing_shuffles(run.stage):
-            for job in run.jobs.values():
-                self._start_shuffle(shuffle_id, job)
-            self._reopen(self._runs[self.shuffle_stages[shuffle_id].id])
+    # -------------------------------------------------------------------------------------------- overdue attempts
+    def _overdue(self) -> TaskFailure:
+        text = f"it ran longer than headwater.task.timeout ({self._limits.task_ms} ms), and was killed"
+        return TaskFailure("killed", text)
+
+    def _kill_overdue(self) -> None:
+        """Have attempts killed that take too long; they go on until their executor says that they have ended."""
+        task_ms = self._limits.task_ms
+        if task_ms is None or self._overdue_ms is None or self._now_ms < self._overdue_ms:
+            return
+        self._overdue_ms = None
+        for task_id, attempt in self._attempts.items():
+            if self._now_ms < attempt.since_ms + task_ms:
+                return
+            if not attempt.overdue:
+                attempt.overdue = True
+                self._actions.append(KillTask(attempt.executor_id, task_id, self._overdue().text))
+
+    def _watch_overdue(self) -> None:
+        """Be woken when the oldest attempt that isn't overdue may be; one such wake at a time is enough."""
+        task_ms = self._limits.task_ms
+        if task_ms is None or self._overdue_ms is not None:
+            return
+        oldest = next((attempt for attempt in self._attempts.values() if not attempt.overdue), None)
+        if oldest is not None:
+            self._overdue_ms = oldest.since_ms + task_ms
+            self._deadlines_ms.add(self._overdue_ms)
 
     # -------------------------------------------------------------------------------------------- losses
     def _executor_left(self, executor_id: str, reason: str) -> None:
-        if self._executors.pop(executor_id, None) is None:
+        if not self._executors.leave(executor_id):
             return
-        for key in [key for key, holders in self._cached.items() if executor_id in holders]:
-            self._uncache(f"rdd_{key[0]}_{key[1]}", executor_id)
-        for (shuffle_id, partition), holder in list(self._output_at.items()):
-            if holder == executor_id:
-                del self._output_at[shuffle_id, partition]
-                self._outputs[shuffle_id][partition] = None
+        self._cached.leave(executor_id)
+        lost_outputs = self._outputs.leave(executor_id)
         lost = [(task_id, a) for task_id, a in self._attempts.items() if a.executor_id == executor_id]
         for task_id, attempt in lost:
             if task_id in self._attempts:  # giving up on one may have ended the others' jobs
@@ -399,184 +432,115 @@ class Scheduler:
                 attempt.run.running.discard(task_id)
                 self._failed(attempt, TaskFailure("lost", f"executor {executor_id} was lost: {reason}"))
         self._killed_ended(lambda _, where: where == executor_id)
-        for run in list(self._runs.values()):
-            self._reopen(run)
-            self._require_inputs(run)
+        self._make_again(lost_outputs)
+        for run in self._runs.values():
+            run.pending.look_again()
 
-    def _reopen(self, run: _StageRun) -> None:
-        """Outputs that a shuffle stage still at work had made, and that were lost, are pending again."""
-        if run.stage.shuffle_id < 0:
-            return
-        open_ones = {self._attempts[task_id].partition for task_id in run.running} | set(run.pending)
-        for partition, output in enumerate(self._outputs[run.stage.shuffle_id]):
-            if output is None and partition not in open_ones:
-                if partition not in run.done:
-                    run.partitions.append(partition)  # made by an earlier run
-                run.done.discard(partition)
-                run.pending.append(partition)
-
-    def _uncache(self, block_id: str, executor_id: str | None) -> None:
-        """A cached partition is gone from one executor, or (None) from all."""
-        key = _cached_key(block_id)
-        holders = self._cached.get(key)
-        if holders is not None:
-            holders.discard(executor_id) if executor_id is not None else holders.clear()
-            if not holders:
-                del self._cached[key]
+    def _make_again(self, lost: Iterable[tuple[int, int]]) -> None:
+        """Outputs, by shuffle and map partition, were lost: they are pending, and those who read them have to wait."""
+        shuffles = set()
+        for shuffle_id, partition in lost:
+            shuffles.add(shuffle_id)
+            run = self._runs.get(self.shuffle_stages[shuffle_id].id)
+            if run is not None:
+                run.reopen(partition)
+                self._unsettled[run] = None
+        for run in self._runs.values() if shuffles else ():
+            if not shuffles.isdisjoint(run.stage.shuffles_read):
+                self._unsettled[run] = None
 
     def _forget_shuffle(self, shuffle_id: int) -> None:
         stage = self.shuffle_stages.pop(shuffle_id, None)
-        outputs = self._outputs.pop(shuffle_id, None)
-        if stage is None or outputs is None:
+        if stage is None:
             return
-        self._counted.difference_update((stage.id, p) for p in range(len(outputs)))
-        if shuffle_id in self._in_files:
-            self._in_files.discard(shuffle_id)
-            for partition in range(len(outputs)):
-                self._output_at.pop((shuffle_id, partition), None)
+        self._counted.difference_update((stage.id, p) for p in range(stage.recipes[-1].partitions))
+        self._waiting.pop(shuffle_id, None)
+        if self._outputs.forget(shuffle_id):
             self._actions.append(RemoveBlocks(f"shuffle_{shuffle_id}_"))
 
     # -------------------------------------------------------------------------------------------- dispatch
     def _dispatch(self) -> None:
-        ready = []
-        for run in list(self._runs.values()):
-            if run.pending and self._missing_shuffles(run.stage):
-                self._require_inputs(run)
-        for run in self._runs.values():
-            if run.pending and not self._missing_shuffles(run.stage):
-                ready.append(run)
-        free = sum(executor.free for executor in self._executors.values())
-        for run in sorted(ready, key=lambda run: run.order):
-            if free <= 0:
-                return
-            free -= self._launch(run)
+        at = 0  # of those before, none can use a core that is free
+        while self._executors.room and at < len(self._ready):
+            run = self._runs[self._ready[at][1]]
+            self._launch(run)
+            if run.pending:
+                at += 1
+            else:
+                self._line_up(run)
 
-    def _launch(self, run: _StageRun) -> int:
-        """Start what can be started of a run; returns how many tasks that was."""
+    def _launch(self, run: StageRun) -> None:
+        """Start what can be started of a run."""
         chosen: dict[str, list[TaskSpec]] = {}
-        skipped: deque[int] = deque()
-        while run.pending:
-            partition = run.pending.popleft()
-            pin = self._pin(run.stage, partition)
-            preferred = [e for e in self._preferred(run.stage, partition, pin) if e in self._executors]
-            executor_id = self._place(run, preferred)
-            if executor_id is not None:
-                self._executors[executor_id].free -= 1
-                chosen.setdefault(executor_id, []).append(self._attempt(run, partition, executor_id, pin))
+        lines = run.pending.lines()
+        while lines and self._executors.room:
+            place, line = heappop(lines)
+            if line and self._place(run, line) is None:
                 continue
-            skipped.append(partition)
-            if not any(executor.free for executor in self._executors.values()):
-                break
-        run.pending.extendleft(reversed(skipped))
-        if chosen:
-            run.waiting_since_ms = self._now_ms
-            self._report(run, over=False)
+            partition = run.pending.take(line)
+            pin = self._inputs.pin(run.stage, partition)
+            preferred = self._preferred(run.stage, partition, pin)
+            executor_id = self._place(run, preferred)
+            if executor_id is None:
+                run.pending.put(place, partition, preferred)
+            else:
+                self._executors.take(executor_id)
+                chosen.setdefault(executor_id, []).append(self._attempt(run, partition, executor_id, pin))
+            if (first := run.pending.first(line)) is not None:
+                heappush(lines, (first, line))
+        if not chosen:
+            return
+        run.waiting_since_ms = self._now_ms
+        self._report(run, over=False)
         shipped = run.stage.ship()
         for executor_id, tasks in chosen.items():
             self._actions.append(Launch(executor_id, tuple(tasks), shipped.data, shipped.broadcasts))
-        return sum(map(len, chosen.values()))
 
-    def _place(self, run: _StageRun, preferred: list[str]) -> str | None:
+    def _place(self, run: StageRun, preferred: Collection[str]) -> str | None:
         """An executor with a free core: where the data is, or anywhere after `locality_wait_ms` without a launch."""
-        at_home = [e for e in preferred if self._executors[e].free]
-        if at_home:
-            return max(at_home, key=lambda e: self._executors[e].free)
         if preferred:
+            if (at_home := self._executors.freest(preferred)) is not None:
+                return at_home
             if run.waiting_since_ms is None:
                 run.waiting_since_ms = self._now_ms
             deadline_ms = run.waiting_since_ms + self._limits.locality_wait_ms
             if self._now_ms < deadline_ms:
                 self._deadlines_ms.add(deadline_ms)
                 return None
-        best = max(self._executors, key=lambda e: self._executors[e].free)
-        return best if self._executors[best].free else None
+        return self._executors.freest()
 
-    def _pin(self, stage: Stage, partition: int) -> int:
-        """The partition of the first live state that a task needs, which is the same for all states; or -1."""
-        if not stage.pinned:
-            return -1
-        todo = [(len(stage.recipes) - 1, partition)]
-        while todo:
-            i, p = todo.pop()
-            recipe, caching = stage.recipes[i], stage.caching.get(i)
-            if caching is not None and (caching.dataset_id, p) in self._cached:
-                continue
-            if recipe.operator.pinned:
-                return p
-            todo.extend((recipe.parents[j], q) for j, q in recipe.operator.inputs(p))
-        return -1
+    def _preferred(self, stage: Stage, partition: int, pin: int) -> list[str]:
+        """The executors that hold a task's live state or, without that, what it reads."""
+        holders = [self._homes[pin]] if pin in self._homes else self._inputs.holders(stage, partition)
+        return [executor_id for executor_id in dict.fromkeys(holders) if executor_id in self._executors]
 
-    def _preferred(self, stage: Stage, partition: int, pin: int) -> Iterator[str]:
-        """Executors that hold what a task reads: live state, else stored partitions met on the way, received blocks."""
-        if pin in self._homes:
-            yield self._homes[pin]
-            return
-        if not stage.may_prefer:
-            return
-        todo = [(len(stage.recipes) - 1, partition)]
-        while todo:
-            i, p = todo.pop()
-            caching, recipe = stage.caching.get(i), stage.recipes[i]
-            if caching is not None and (holders := self._cached.get((caching.dataset_id, p))):
-                yield from sorted(holders)
-                continue
-            yield from recipe.preferred(p)
-            todo.extend((recipe.parents[j], q) for j, q in recipe.operator.inputs(p))
-
-    def _attempt(self, run: _StageRun, partition: int, executor_id: str, pin: int) -> TaskSpec:
+    def _attempt(self, run: StageRun, partition: int, executor_id: str, pin: int) -> TaskSpec:
         if pin >= 0:
             self._homes[pin] = executor_id
         task_id = next(self._task_ids)
         number = run.attempts[partition]
         run.attempts[partition] += 1
         run.running.add(task_id)
-        self._attempts[task_id] = _Attempt(run, partition, number, executor_id)
-        inputs, cached = self._inputs(run.stage, partition)
+        self._attempts[task_id] = _Attempt(run, partition, number, executor_id, self._now_ms)
+        inputs, cached = self._inputs.of(run.stage, partition)
         job = run.jobs[min(run.jobs)]
         stage = run.stage
         return TaskSpec(
-            task_id,
-            job.id,
-            stage.id,
-            partition,
-            number,
-            stage.ship().name,
-            inputs,
-            stage.caching,
-            cached,
-            dict(job.properties),
-            stage.shuffle_id,
-            pin,
+            task_id=task_id,
+            job_id=job.id,
+            stage_id=stage.id,
+            partition=partition,
+            attempt=number,
+            program=stage.ship().name,
+            inputs=inputs,
+            caching=stage.caching,
+            cached=cached,
+            properties=dict(job.properties),
+            shuffle_id=stage.shuffle_id,
+            pin=pin,
         )
 
-    def _inputs(self, stage: Stage, partition: int) -> tuple[dict[tuple[int, int], Any], dict[tuple[int, int], Any]]:
-        """The payloads of all leaves that a partition is computed from, and the stored partitions it can start from."""
-        inputs: dict[tuple[int, int], Any] = {}
-        cached: dict[tuple[int, int], Any] = {}
-        todo = [(len(stage.recipes) - 1, partition)]
-        while todo:
-            i, p = todo.pop()
-            recipe, caching = stage.recipes[i], stage.caching.get(i)
-            if caching is not None and (holders := self._cached.get((caching.dataset_id, p))):
-                cached[i, p] = BlockRef(f"rdd_{caching.dataset_id}_{p}", tuple(sorted(holders)))
-            elif recipe.shuffle is not None:
-                inputs[i, p] = self._segments(recipe.shuffle.id, p)
-            elif recipe.payloads is not None:
-                inputs[i, p] = recipe.payloads[p]
-            else:
-                todo.extend((recipe.parents[j], q) for j, q in recipe.operator.inputs(p))
-        return inputs, cached
-
-    def _segments(self, shuffle_id: int, partition: int) -> list[Segment]:
-        outputs = self._outputs[shuffle_id]
-        return [segment for output in outputs if output is not None for segment in output.parts[partition]]
-
-    def _give_back(self, executor_id: str) -> None:
-        executor = self._executors.get(executor_id)
-        if executor is not None:
-            executor.free += 1
-
-    def _report(self, run: _StageRun, *, over: bool) -> None:
+    def _report(self, run: StageRun, *, over: bool) -> None:
         stage = run.stage
         attempt = run.fetch_rounds
         self._actions.append(
@@ -588,11 +552,7 @@ class Scheduler:
     # -------------------------------------------------------------------------------------------- questions
     def cached_partitions(self, dataset_id: int) -> dict[int, BlockRef]:
         """Where the stored partitions of a dataset are. Called on the loop's thread, as everything here."""
-        return {
-            p: BlockRef(f"rdd_{d}_{p}", tuple(sorted(holders)))
-            for (d, p), holders in self._cached.items()
-            if d == dataset_id
-        }
+        return self._cached.refs(dataset_id)
 
     def check(self) -> None:
         """Assert what must always be true."""
@@ -600,14 +560,25 @@ class Scheduler:
         for task_id, attempt in self._attempts.items():
             assert task_id in attempt.run.running
             running[attempt.executor_id] += 1
-        for executor_id, executor in self._executors.items():
-            assert executor.free == executor.cores - running[executor_id], executor_id
+        self._executors.check(running)
+        self._outputs.check()
+        self._cached.check()
         for run in self._runs.values():
-            assert run.jobs
-            busy = [self._attempts[task_id].partition for task_id in run.running]
-            assert len(busy) == len(set(busy))
-            assert sorted([*busy, *run.pending, *run.done]) == sorted(run.partitions), run.stage.name
-        assert all(self._cached.values())
+            run.check([self._attempts[task_id].partition for task_id in run.running])
+            assert all(run in self._runs_of[job_id] for job_id in run.jobs)
+            assert all(run in self._waiting[shuffle_id] for shuffle_id in run.lacking)
+            assert (run.order is not None) == (bool(run.pending) and not run.lacking)
+            assert run.order in (None, (min(run.jobs), run.stage.id))
+            if run.pending:
+                assert run.lacking == self._inputs.missing_shuffles(run.stage)
+            if not run.stage.is_result:
+                made = self._outputs.missing(run.stage.shuffle_id)
+                assert run.done.isdisjoint(made)
+                assert set(run.partitions) - run.done == set(made)
+        assert not self._unsettled
+        assert sorted(run.order for run in self._runs.values() if run.order is not None) == self._ready
+        assert sum(map(len, self._runs_of.values())) == sum(len(run.jobs) for run in self._runs.values())
+        assert sum(map(len, self._waiting.values())) == sum(len(run.lacking) for run in self._runs.values())
         assert all(ending.killed for ending in self._endings.values())
         assert not self._endings.keys() & self._jobs.keys()
 
@@ -621,15 +592,3 @@ def _chosen(job: Job, event: CancelJobs) -> bool:
 def _cached_key(block_id: str) -> tuple[int, int]:
     _, dataset_id, partition = block_id.split("_")
     return int(dataset_id), int(partition)
-
-
-def _located(output: MapOutput, executor_id: str, shuffle_id: int, partition: int) -> MapOutput:
-    where = (executor_id,)
-    parts = tuple(
-        tuple(
-            s if s.data is not None else s._replace(location=where, shuffle_id=shuffle_id, map_partition=partition)
-            for s in part
-        )
-        for part in output.parts
-    )
-    return output._replace(parts=parts)

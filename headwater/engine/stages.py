@@ -75,11 +75,18 @@ class Stage:
         }
         self.may_prefer = bool(self.caching) or any(recipe.operator.has_locations for recipe in self.recipes)
         self.pinned = any(recipe.operator.pinned for recipe in self.recipes)
+        self.shuffles_read = frozenset(recipe.shuffle.id for recipe in self.recipes if recipe.shuffle is not None)
+        self.datasets_cached = frozenset(caching.dataset_id for caching in self.caching.values())
         self._shipped: Shipped | None = None
 
     @property
     def name(self) -> str:
         return f"stage {self.id}"
+
+    @property
+    def is_result(self) -> bool:
+        """Whether it ends in a job's action and not in a shuffle."""
+        return self.shuffle_id < 0
 
     def ship(self) -> Shipped:
         """The pickled program; made once."""

@@ -44,6 +44,7 @@ def start(owner: socket.socket, lock_fds: tuple[int, ...]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     settings, directories = pickle.loads(owner.recv(_MESSAGE_BYTES))
     _preload()
+    _when_parent_dies(signal.SIGCONT)  # should we be stopped then, as all of a machine may be: there is work left
     wake_reader, wake_writer = os.pipe()
     for fd in (wake_reader, wake_writer):
         os.set_blocking(fd, False)
@@ -143,14 +144,19 @@ def _work(fd: int, settings: object) -> NoReturn:
 
 
 def _die_with_parent() -> None:
-    """Ask Linux to kill us when the warden dies; elsewhere the end of the socket must do."""
+    """Have Linux kill us when the warden dies; elsewhere the end of the socket must do."""
     parent = os.getppid()
+    _when_parent_dies(signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)  # it died before we asked
+
+
+def _when_parent_dies(number: signal.Signals) -> None:
+    """Ask Linux for a signal when the thread that started us ends, at the latest with its process."""
     with contextlib.suppress(OSError, AttributeError):
         import ctypes
 
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)  # it died before we asked
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
 
 
 def _name_process(name: bytes) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import select
 import socket
 import struct
 import threading
@@ -34,6 +35,7 @@ class Channel:
         self._sock = sock
         self._sending = threading.Lock()
         self._buffer = bytearray()
+        self.received = 0  # bytes that `receive` has taken off the socket
 
     def fileno(self) -> int:
         return self._sock.fileno()
@@ -71,7 +73,17 @@ class Channel:
             if not n:
                 raise EOFError("the peer closed the connection")
             got += n
+            self.received += n
         return body
+
+    def readable(self) -> bool:
+        """Whether something has arrived that nobody has read, be it the end of the stream. Any thread."""
+        poll = select.poll()
+        try:
+            poll.register(self._sock, select.POLLIN)
+        except ValueError:
+            return True  # closed on our side
+        return bool(poll.poll(0))
 
     def drain(self) -> tuple[list[bytes], bool]:
         """All complete messages that have arrived, still pickled, without blocking; and whether the peer is gone."""

@@ -21,6 +21,8 @@ from headwater.engine.events import (
     EndJob,
     ExecutorJoined,
     ExecutorLeft,
+    ExecutorSuspected,
+    ExecutorTrusted,
     JobOver,
     JobStarted,
     KillTask,
@@ -164,6 +166,12 @@ class Core:
 
     def leave(self, executor: str) -> list[str]:
         return self.handle(ExecutorLeft(executor, "it fell over"))
+
+    def suspect(self, executor: str) -> list[str]:
+        return self.handle(ExecutorSuspected(executor))
+
+    def trust(self, executor: str) -> list[str]:
+        return self.handle(ExecutorTrusted(executor))
 
     def submit(self, dataset: Dataset, partitions: Sequence[int] | None = None, **properties: str) -> list[str]:
         return self.handle(self.job(dataset, partitions, **properties))

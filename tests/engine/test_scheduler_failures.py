@@ -13,6 +13,7 @@ from tests.engine.cores import (
     cached,
     ids_from_zero,  # noqa: F401
     mapped,
+    received,
     shuffled,
     source,
 )
@@ -177,6 +178,17 @@ def test_job_fails_when_its_inputs_vanish_again_and_again() -> None:
     ]
 
 
+def test_job_survives_the_loss_of_many_inputs_each_of_which_is_lost_once() -> None:
+    outputs = FETCH_ROUNDS_MAX + 2
+    core = Core(f"a*{outputs}")
+    core.submit(shuffled(source(outputs), outputs))
+    for partition in range(outputs):
+        core.ended(f"0.{partition}", file=True)
+    for partition in range(outputs):
+        story = core.fetch_failed(f"1.{partition}", shuffle=0, map_partition=partition)
+        assert story == [f"a runs 0.{partition}"]
+
+
 def test_lost_map_output_comes_back_for_all_its_readers_when_the_one_that_missed_it_is_cancelled() -> None:
     core = Core("a")
     dataset = shuffled(source(1), 2)
@@ -280,6 +292,89 @@ def test_shuffle_is_mended_from_its_own_lineage_when_that_was_cut_since() -> Non
     middle.cut(StoredBlocks(), (), [BlockRef("rdd_1_0", ("b",))])
     core.leave("a")
     assert core.submit(dataset) == ["b runs 0.0"]  # the harness asserts that its program and its inputs fit together
+
+
+# ------------------------------------------------------------------------------------------------ silent executors
+def test_suspect_executor_gets_no_tasks_until_it_is_trusted() -> None:
+    core = Core("a*2 b")
+    assert core.suspect("a") == []
+    assert core.submit(source(4)) == ["b runs 0.0"]
+    assert core.ended("0.0") == ["job 0 gets result 0: 0.0", "b runs 0.1"]
+    assert core.trust("a") == ["a runs 0.2 0.3"]
+
+
+def test_suspect_executors_results_count() -> None:
+    core = Core("a")
+    core.submit(source(2))
+    core.suspect("a")
+    assert core.ended("0.0") == ["job 0 gets result 0: 0.0"]
+    assert core.trust("a") == ["a runs 0.1"]
+
+
+def test_suspect_executors_data_is_waited_for_and_then_read_from_elsewhere() -> None:
+    core = Core("a b", locality_wait_ms=3000)
+    core.suspect("a")
+    assert core.submit(received(("a",))) == ["wake at 4000"]
+    assert core.woken(after_ms=3000) == ["b runs 0.0"]
+
+
+def test_suspect_executor_that_is_given_up_is_lost_as_any_other() -> None:
+    core = Core("a b")
+    core.submit(source(2))
+    core.suspect("a")
+    assert core.leave("a") == []
+    assert core.ended("0.1") == ["job 0 gets result 1: 0.1", "b runs 0.0#1"]
+    assert core.trust("a") == []
+    assert core.suspect("a") == []
+
+
+def test_executor_is_suspected_once_however_often_it_is_said() -> None:
+    core = Core("a b")
+    core.suspect("a")
+    core.suspect("a")
+    assert core.trust("a") == []
+    assert core.trust("a") == []
+    assert core.submit(source(3)) == ["a runs 0.0", "b runs 0.1"]
+
+
+# ------------------------------------------------------------------------------------------------ overdue tasks
+OVERDUE = "it ran longer than headwater.task.timeout (5000 ms), and was killed"
+
+
+def test_task_that_is_overdue_is_killed_and_has_failed_when_that_is_done() -> None:
+    core = Core("a", task_ms=5000)
+    assert core.submit(source(1)) == ["a runs 0.0", "wake at 6000"]
+    assert core.woken(after_ms=5000) == ["a kills 0.0"]
+    assert core.woken(after_ms=5000) == []
+    assert core.killed("0.0") == [
+        f"job 0 failed: task 0 in stage 0 failed 1 time, most recently on executor a: {OVERDUE}"
+    ]
+
+
+def test_task_that_is_overdue_runs_again_while_it_may_fail() -> None:
+    core = Core("a b", task_ms=5000, task_failures=2)
+    core.submit(source(1))
+    core.woken(after_ms=5000)
+    assert core.killed("0.0") == ["a runs 0.0#1", "wake at 11000"]
+    assert core.ended("0.0") == ["job 0 gets result 0: 0.0", "job 0 succeeded"]
+
+
+def test_result_of_an_overdue_task_that_comes_before_its_end_counts() -> None:
+    core = Core("a", task_ms=5000)
+    core.submit(source(1))
+    core.woken(after_ms=5000)
+    assert core.ended("0.0") == ["job 0 gets result 0: 0.0", "job 0 succeeded"]
+
+
+def test_each_task_has_its_own_time_and_one_wake_is_asked_for() -> None:
+    core = Core("a*3", task_ms=5000)
+    assert core.submit(source(2)) == ["a runs 0.0 0.1", "wake at 6000"]
+    core.now_ms += 1000
+    assert core.submit(source(1)) == ["a runs 1.0"]
+    core.ended("0.1")
+    assert core.woken(after_ms=4000) == ["a kills 0.0", "wake at 7000"]
+    assert core.ended("1.0") == ["job 1 gets result 0: 1.0", "job 1 succeeded"]
+    assert core.woken(after_ms=1000) == []
 
 
 # ------------------------------------------------------------------------------------------------ stale replies

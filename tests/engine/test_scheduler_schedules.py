@@ -25,6 +25,8 @@ from headwater.engine.events import (
     EndJob,
     ExecutorJoined,
     ExecutorLeft,
+    ExecutorSuspected,
+    ExecutorTrusted,
     ForgetDataset,
     ForgetShuffle,
     KillTask,
@@ -73,6 +75,7 @@ class Machine:
     blocks: set[str] = field(default_factory=set)
     running: dict[int, TaskSpec] = field(default_factory=dict)
     killed: dict[int, TaskSpec] = field(default_factory=dict)  # may answer yet
+    suspect: bool = False
 
 
 @dataclass
@@ -114,6 +117,8 @@ class World:
             self.killed_task_answers_all_the_same: 2,
             self.machine_joins: 1,
             self.machine_leaves: 1,
+            self.machine_is_suspected: 1,
+            self.machine_is_trusted: 1,
             self.dataset_is_unpersisted: 1,
             self.time_passes: 1,
             self.group_is_cancelled: 0.3,
@@ -136,6 +141,16 @@ class World:
         if name := self._one_of(self.machines):
             del self.machines[name]
             self._happens(ExecutorLeft(name, "it fell over"))
+
+    def machine_is_suspected(self) -> None:
+        if name := self._one_of(self.machines):
+            self.machines[name].suspect = True
+            self._happens(ExecutorSuspected(name))
+
+    def machine_is_trusted(self) -> None:
+        if name := self._one_of(self.machines):
+            self.machines[name].suspect = False
+            self._happens(ExecutorTrusted(name))
 
     def job_is_submitted(self) -> None:
         dataset = self._one_of(self.lineages)
@@ -209,6 +224,8 @@ class World:
     def all_is_quiet(self) -> None:
         """Nothing fails any more: all jobs end."""
         self.machine_joins()
+        while any(machine.suspect for machine in self.machines.values()):
+            self.machine_is_trusted()
         for _ in range(STEPS_MAX * 50):
             if self._running():
                 self.tasks_end()
@@ -295,6 +312,7 @@ class World:
 
     def _launched(self, action: Launch) -> None:
         machine = self.machines[action.executor_id]
+        assert not machine.suspect
         for spec in action.tasks:
             assert len(machine.running) < machine.cores
             machine.running[spec.task_id] = spec

@@ -233,16 +233,18 @@ class Pids(Receiver):
             pause.wait(0.01)
 
 
-def test_receiver_of_a_killed_executor_starts_on_another(no_context, patience):
-    sc = SparkContext(conf=SparkConf().setMaster("local-cluster[2,1,512]").setAppName("t"))
-    ssc = StreamingContext(sc, BATCH_SECONDS)
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGSTOP])
+def test_receiver_of_an_executor_that_dies_or_hangs_starts_on_another(no_context, patience, end):
+    conf = SparkConf().setMaster("local-cluster[2,1,512]").setAppName("t")
+    conf.set("spark.executor.heartbeatInterval", "100ms").set("spark.network.timeout", "2s")
+    ssc = StreamingContext(SparkContext(conf=conf), BATCH_SECONDS)
     got = Gathered()
     ssc.receiverStream(Pids()).foreachRDD(got.add)
     ssc.start()
     got.wait(bool, patience)
     first = got.records[0]
     assert first != os.getpid()
-    os.kill(first, signal.SIGKILL)
+    os.kill(first, end)
     got.wait(lambda records: records[-1] != first, patience)
     ssc.stop()
     assert len(set(got.records)) == 2

@@ -19,22 +19,46 @@ from itertools import count
 from typing import Any
 
 from headwater import logs
+from headwater.clock import SystemClock
 from headwater.engine import interpreter, wire
 from headwater.engine.backends.protocol import ExecutorHandle, Post
-from headwater.engine.events import ExecutorJoined, ExecutorLeft, TaskSpec
+from headwater.engine.backends.watch import (
+    PAUSE_MS_MAX,
+    Deaths,
+    Fence,
+    Gone,
+    Joined,
+    Look,
+    Looked,
+    Replace,
+    Start,
+    Started,
+    Suspect,
+    Trust,
+    Watch,
+)
+from headwater.engine.events import (
+    CancelJobs,
+    ExecutorJoined,
+    ExecutorLeft,
+    ExecutorSuspected,
+    ExecutorTrusted,
+    Heartbeat,
+    TaskEnded,
+    TaskSpec,
+)
 from headwater.engine.executor import Executor, ExecutorSettings
+from headwater.engine.loop import Loop
 
 log = logging.getLogger(__name__)
 
-# An executor that dies is replaced; so many deaths in one application mean that something else is wrong.
-REPLACEMENTS_MAX = 100
 STOP_SECONDS = 10.0
 
 
 class ClusterBackend:
     """The driver's side. One thread accepts, one reads each executor's connection; one lock guards the tables."""
 
-    def __init__(self, executors: int, settings: ExecutorSettings) -> None:
+    def __init__(self, executors: int, settings: ExecutorSettings, *, silence_ms_max: int) -> None:
         self._count = executors
         self._settings = settings
         self._secret = settings.secret or secrets.token_bytes(32)
@@ -44,12 +68,18 @@ class ClusterBackend:
         self._handles: dict[str, FarExecutor] = {}
         self._addresses: dict[str, tuple[str, int]] = {}  # block servers
         self._met: set[str] = set()  # the executors that have ever connected: their connection tells of their end
+        self._fenced: dict[str, str] = {}  # executors that are given up, and why, until their end is posted
+        self._deaths = Deaths(executors)
+        self._silence_ms_max = silence_ms_max
+        watch = Watch(settings.heartbeat_ms, silence_ms_max)
+        self._watch = Loop("executors-watch", watch, self._perform, SystemClock(), self._watch_failed)
+        self._unwatched: str | None = None  # why nobody watches them any more: the next death ends the application
         self._stopping = False
-        self._replaced = 0
         self._listener = socket.create_server((settings.host, 0))
 
     def start(self, post: Post) -> None:
         self._post = post
+        self._watch.start()
         threading.Thread(target=self._accept, name="cluster-accept", daemon=True).start()
         for _ in range(self._count):
             self._launch()
@@ -62,10 +92,12 @@ class ClusterBackend:
         with self._lock:
             if self._stopping:
                 return None
-            self._replaced += 1
-            if self._replaced > REPLACEMENTS_MAX and not self._handles:
-                return f"executors died {self._replaced} times, the last one: {reason}"
-        self._launch()
+            if self._unwatched is not None:
+                return self._unwatched
+            pause_ms = self._deaths.add()
+            if pause_ms is None and not self._handles:
+                return f"{self._deaths}, the last one: {reason}"
+        self._watch.post(Replace(PAUSE_MS_MAX if pause_ms is None else pause_ms))
         return None
 
     def stop(self) -> None:
@@ -74,6 +106,7 @@ class ClusterBackend:
                 return
             self._stopping = True
             handles, processes = list(self._handles.values()), list(self._processes.values())
+        self._watch.stop()
         for handle in handles:
             handle.close()
         with contextlib.suppress(OSError):
@@ -100,6 +133,7 @@ class ClusterBackend:
                 start_new_session=True,  # only the driver sees Ctrl-C
             )
             self._processes[executor_id] = process
+        self._watch.post(Started(executor_id))
         assert process.stdin is not None
         with contextlib.suppress(BrokenPipeError), process.stdin as pipe:  # the secret is not for the process table
             pickle.dump((settings, self._listener.getsockname()[:2]), pipe)
@@ -112,7 +146,56 @@ class ClusterBackend:
             self._processes.pop(executor_id, None)
             known = executor_id in self._met or self._stopping
         if not known:
-            self._post(ExecutorLeft(executor_id, f"its process ended with code {code}"))
+            self._watch.post(Gone(executor_id))
+            self._post(self._end_of(executor_id, f"its process ended with code {code}"))
+
+    def _end_of(self, executor_id: str, reason: str) -> ExecutorLeft:
+        with self._lock:
+            return ExecutorLeft(executor_id, self._fenced.pop(executor_id, reason))
+
+    # -------------------------------------------------------------------------------------------- the watch
+    def _perform(self, action: Any) -> None:
+        match action:
+            case Look():
+                with self._lock:
+                    handles = list(self._handles.items())
+                self._watch.post(Looked(frozenset(i for i, handle in handles if handle.was_heard())))
+            case Start():
+                try:
+                    self._launch()
+                except OSError as error:
+                    log.warning("no executor can be started at the moment: %s", error)
+                    self._watch.post(Replace(PAUSE_MS_MAX))
+            case Suspect(executor_id, silent_ms):
+                log.warning(
+                    "executor %s has been silent for %d ms (spark.executor.heartbeatInterval is %d ms): it gets no "
+                    "tasks until it is heard again, and is replaced if it isn't within %d ms (spark.network.timeout)",
+                    executor_id, silent_ms, self._settings.heartbeat_ms, self._silence_ms_max,
+                )  # fmt: skip
+                self._post(ExecutorSuspected(executor_id))
+            case Trust(executor_id, silent_ms):
+                log.warning("executor %s is heard again, after %d ms of silence", executor_id, silent_ms)
+                self._post(ExecutorTrusted(executor_id))
+            case Fence(executor_id, silent_ms):
+                self._fence(executor_id, f"it was silent for {silent_ms} ms, longer than spark.network.timeout allows")
+
+    def _fence(self, executor_id: str, reason: str) -> None:
+        """Close an executor's connection, so that nothing of it counts any more, and kill its process."""
+        with self._lock:
+            handle, process = self._handles.get(executor_id), self._processes.get(executor_id)
+            if handle is None and executor_id in self._met:
+                return  # it has just left
+            self._fenced[executor_id] = reason
+        log.warning("executor %s is given up: %s. Its process is killed", executor_id, reason)
+        if handle is not None:
+            handle.close()
+        if process is not None:
+            process.kill()  # also of one that is stopped; its warden sees its end, and ends the workers
+
+    def _watch_failed(self, crash: BaseException) -> None:
+        with self._lock:
+            self._unwatched = f"the watch over the executors failed: {crash!r}"
+        self._post(CancelJobs(self._unwatched))
 
     # -------------------------------------------------------------------------------------------- connections
     def _accept(self) -> None:
@@ -130,12 +213,13 @@ class ClusterBackend:
             return
         handle = FarExecutor(channel)
         with self._lock:
-            if self._stopping:
+            if self._stopping or executor_id in self._met or executor_id in self._fenced:  # it has had its life
                 channel.close()
                 return
             self._met.add(executor_id)
             self._handles[executor_id] = handle
             self._addresses[executor_id] = address
+        self._watch.post(Joined(executor_id))
         self._tell_peers()
         self._post(ExecutorJoined(executor_id, host, cores))
         end = self._listen(handle, channel) or ExecutorLeft(executor_id, "its connection ended")
@@ -143,9 +227,10 @@ class ClusterBackend:
         with self._lock:
             del self._handles[executor_id], self._addresses[executor_id]
             stopping = self._stopping
+        self._watch.post(Gone(executor_id))
         if not stopping:
             self._tell_peers()
-            self._post(end)
+            self._post(self._end_of(executor_id, end.reason))
 
     def _listen(self, handle: FarExecutor, channel: wire.Channel) -> ExecutorLeft | None:
         """Pass on what an executor says until it is gone; returns its own word of why, if it gave one."""
@@ -156,7 +241,9 @@ class ClusterBackend:
                     handle.answered(message)
                 elif type(message) is ExecutorLeft:
                     return message
-                else:
+                elif type(message) is not Heartbeat:
+                    if type(message) is TaskEnded and message.reply.failure is None:
+                        self._deaths.worked()
                     self._post(message)
         except (OSError, EOFError):
             return None  # it died, or we stop
@@ -186,6 +273,12 @@ class FarExecutor:
         self._lock = threading.Lock()
         self._numbers = count(1)
         self._waiting: dict[int, queue.SimpleQueue[Any]] = {}  # calls without an answer yet
+        self._heard_bytes = 0  # what had come when this was last asked
+
+    def was_heard(self) -> bool:
+        """Whether anything has come since this was last asked, also if nobody has read it yet. One thread asks."""
+        before, self._heard_bytes = self._heard_bytes, self._channel.received
+        return self._heard_bytes != before or self._channel.readable()
 
     def call(self, method: str, *arguments: Any) -> None:
         """Have a method called; an executor that is gone doesn't care."""
@@ -269,6 +362,12 @@ def serve(settings: ExecutorSettings, driver: tuple[str, int]) -> None:
             channel.send(event)
 
     executor = Executor(settings, post)
+    over = threading.Event()
+
+    def beat() -> None:
+        while not over.wait(settings.heartbeat_ms / 1000):
+            post(Heartbeat())
+
     try:
         executor.start()
         methods: dict[str, Any] = {
@@ -287,6 +386,7 @@ def serve(settings: ExecutorSettings, driver: tuple[str, int]) -> None:
             "stop_receiver": executor.receivers.stop_one,
         }
         channel.send((settings.executor_id, settings.host, settings.cores, executor.address))
+        threading.Thread(target=beat, name="heartbeat", daemon=True).start()
         with contextlib.suppress(EOFError, OSError):  # the driver ended or died
             while True:
                 number, method, arguments = channel.receive()
@@ -297,6 +397,7 @@ def serve(settings: ExecutorSettings, driver: tuple[str, int]) -> None:
                 else:
                     _call(channel, number, methods[method], arguments)
     finally:
+        over.set()
         executor.stop()
         channel.close()
 
