@@ -305,6 +305,7 @@ class StatePartition:
             directory: of the segments.
             version: its batch time in ms.
             names: of its segments, oldest first.
+            cipher: of the application's key; None: there is none.
             successors: of the classes in segments of an earlier driver; None: there are none of those.
             belongs: whether a key belongs here; None: that is known.
 
