@@ -10,11 +10,11 @@ import logging
 import queue
 import shutil
 import sys
-import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from headwater.clock import EXPIRED, Clock, SystemClock
+from headwater.threads import WatchedThread
 
 if TYPE_CHECKING:
     from headwater.conf import SparkConf
@@ -91,7 +91,7 @@ class ConsoleProgress:
         self._terminal = terminal
         self._clock = clock
         self._ending: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="console-progress", daemon=True)
+        self._thread = WatchedThread(self._run, name="console-progress", on_failure=_without_bars)
         self._thread.start()
 
     def stop(self) -> None:
@@ -113,6 +113,10 @@ class ConsoleProgress:
         if text:
             self._terminal.write(text)
             self._terminal.flush()
+
+
+def _without_bars(_failure: BaseException) -> None:
+    """Nothing depends on the bars; that they have ended is logged."""
 
 
 def show_if_wanted(conf: SparkConf, store: StatusStore) -> ConsoleProgress | None:

@@ -34,13 +34,14 @@ from headwater.engine.events import (
     TaskSpec,
 )
 from headwater.engine.external import MemoryBudget, Merger, SpillDirectory
+from headwater.engine.failures import description, pickled, shortened
 from headwater.engine.lineage import Aggregator, BlockRef, Leaf, PerRecord, Records, ShuffleWrite
 from headwater.engine.shuffle import ShuffleWriter
 from headwater.engine.stages import Program
 from headwater.engine.states import LiveStates
 from headwater.errors import BlockLost, SerializationError, SparkException
 from headwater.hashing import portable_hash
-from headwater.serializers import dump_records, dumps, load_records, loads
+from headwater.serializers import dump_records, dumps, load_records
 from headwater.tasklocal import let_threads_inherit
 
 # Unfused operators nest four frames each, and programs that unite or zip in a loop have hundreds of them.
@@ -333,18 +334,20 @@ class ResultTooLarge(SparkException):
 
 
 def failure_of(error: BaseException) -> TaskFailure:
-    """The message that tells the scheduler, and the caller, what went wrong in a task."""
+    """The message that tells the scheduler, and the caller, what went wrong in a task. Never raises."""
     if isinstance(error, FetchFailed):
         return TaskFailure("fetch", str(error), segment=error.segment)
     if isinstance(error, CacheMissed):
         return TaskFailure("cache", str(error), block_id=error.block_id)
     if isinstance(error, TaskKilled):
         return TaskFailure("killed", "killed on request")
-    text = "".join(traceback.format_exception_only(type(error), error)).strip()
     kind = "refused" if isinstance(error, (ResultTooLarge, SerializationError)) else "raised"
-    where = _user_traceback(error)  # before it's pickled, which takes the traceback off
-    # SystemExit and its like would end the driver, if raised there as they are.
-    return TaskFailure(kind, text, where, _pickled(error) if isinstance(error, Exception) else b"")
+    try:
+        text = shortened("".join(traceback.format_exception_only(type(error), error)).strip())
+        where = shortened(_user_traceback(error))  # before it's pickled, which takes the traceback off
+    except BaseException:  # of the exception's own methods
+        return TaskFailure(kind, description(error), description(error))
+    return TaskFailure(kind, text, where, pickled(error))
 
 
 def _user_traceback(error: BaseException) -> str:
@@ -359,16 +362,6 @@ def _user_traceback(error: BaseException) -> str:
 
 def _is_engine(filename: str, directory: str) -> bool:
     return os.path.dirname(filename) == directory or filename.startswith("<stage: ")
-
-
-def _pickled(error: Exception) -> bytes:
-    """The exception, or nothing if it doesn't survive a round trip (many classes don't)."""
-    try:
-        data = dumps(error.with_traceback(None))
-        loads(data)
-        return data
-    except Exception:
-        return b""
 
 
 class Programs:

@@ -11,18 +11,21 @@ import logging
 import pickle
 import queue
 import secrets
-import socket
 import subprocess
 import sys
 import threading
+from functools import partial
 from itertools import count
 from typing import Any
 
 from headwater import logs
 from headwater.engine import interpreter, wire
 from headwater.engine.backends.protocol import ExecutorHandle, Post
-from headwater.engine.events import ExecutorJoined, ExecutorLeft, TaskSpec
+from headwater.engine.events import ExecutorJoined, ExecutorLeft, TaskEnded, TaskFailure, TaskReply, TaskSpec
 from headwater.engine.executor import Executor, ExecutorSettings
+from headwater.engine.failures import description
+from headwater.engine.handshakes import PeerListener
+from headwater.threads import WatchedThread
 
 log = logging.getLogger(__name__)
 
@@ -46,11 +49,11 @@ class ClusterBackend:
         self._met: set[str] = set()  # the executors that have ever connected: their connection tells of their end
         self._stopping = False
         self._replaced = 0
-        self._listener = socket.create_server((settings.host, 0))
+        self._listener: PeerListener | None = None  # until the start
 
     def start(self, post: Post) -> None:
         self._post = post
-        threading.Thread(target=self._accept, name="cluster-accept", daemon=True).start()
+        self._listener = PeerListener(self._settings.host, self._secret, name="cluster", serve=self._serve)
         for _ in range(self._count):
             self._launch()
 
@@ -76,9 +79,8 @@ class ClusterBackend:
             handles, processes = list(self._handles.values()), list(self._processes.values())
         for handle in handles:
             handle.close()
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)  # closing alone does not wake the thread that accepts
-        self._listener.close()
+        if self._listener is not None:
+            self._listener.close()
         for process in processes:
             try:
                 process.wait(STOP_SECONDS)
@@ -100,10 +102,14 @@ class ClusterBackend:
                 start_new_session=True,  # only the driver sees Ctrl-C
             )
             self._processes[executor_id] = process
-        assert process.stdin is not None
+        assert process.stdin is not None and self._listener is not None
         with contextlib.suppress(BrokenPipeError), process.stdin as pipe:  # the secret is not for the process table
-            pickle.dump((settings, self._listener.getsockname()[:2]), pipe)
-        threading.Thread(target=self._await_start, args=(executor_id, process), daemon=True).start()
+            pickle.dump((settings, self._listener.address), pipe)
+        WatchedThread(
+            partial(self._await_start, executor_id, process),
+            name=f"executor-{executor_id}-process",
+            on_failure=partial(self._not_awaited, executor_id),
+        ).start()
 
     def _await_start(self, executor_id: str, process: subprocess.Popen[bytes]) -> None:
         """Reap the process; one that died before it connected has to be reported from here."""
@@ -114,20 +120,20 @@ class ClusterBackend:
         if not known:
             self._post(ExecutorLeft(executor_id, f"its process ended with code {code}"))
 
-    # -------------------------------------------------------------------------------------------- connections
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):  # the listener was closed
-            while True:
-                sock, peer = self._listener.accept()
-                threading.Thread(target=self._serve, args=(sock, peer), name="cluster-link", daemon=True).start()
+    def _not_awaited(self, executor_id: str, failure: BaseException) -> None:
+        with self._lock:
+            known = executor_id in self._met or self._stopping
+        if not known:
+            self._post(ExecutorLeft(executor_id, f"its process can't be awaited: {description(failure)}"))
 
-    def _serve(self, sock: socket.socket, peer: Any) -> None:
+    # -------------------------------------------------------------------------------------------- connections
+    def _serve(self, channel: wire.Channel) -> None:
+        """The connection of an executor, on a thread of its own; however it ends, the executor has left."""
         try:
-            channel = wire.accept(sock, self._secret)
             executor_id, host, cores, address = channel.receive()
-        except (OSError, EOFError) as error:
-            log.warning("refused a connection from %s: %s", peer, error)
-            return
+        except (OSError, EOFError):
+            channel.close()
+            return  # it has died, which its process tells
         handle = FarExecutor(channel)
         with self._lock:
             if self._stopping:
@@ -136,16 +142,24 @@ class ClusterBackend:
             self._met.add(executor_id)
             self._handles[executor_id] = handle
             self._addresses[executor_id] = address
-        self._tell_peers()
-        self._post(ExecutorJoined(executor_id, host, cores))
-        end = self._listen(handle, channel) or ExecutorLeft(executor_id, "its connection ended")
-        handle.close()
-        with self._lock:
-            del self._handles[executor_id], self._addresses[executor_id]
-            stopping = self._stopping
-        if not stopping:
+        end = ExecutorLeft(executor_id, "its connection ended")
+        try:
             self._tell_peers()
-            self._post(end)
+            self._post(ExecutorJoined(executor_id, host, cores))
+            end = self._listen(handle, channel) or end
+        except BaseException as failure:
+            end = ExecutorLeft(executor_id, f"what it says can't be read: {description(failure)}")
+            raise
+        finally:
+            handle.close()
+            with self._lock:
+                del self._handles[executor_id], self._addresses[executor_id]
+                stopping = self._stopping
+            if not stopping:
+                try:
+                    self._tell_peers()
+                finally:
+                    self._post(end)
 
     def _listen(self, handle: FarExecutor, channel: wire.Channel) -> ExecutorLeft | None:
         """Pass on what an executor says until it is gone; returns its own word of why, if it gave one."""
@@ -265,8 +279,15 @@ def serve(settings: ExecutorSettings, driver: tuple[str, int]) -> None:
         return  # the driver has ended meanwhile
 
     def post(event: Any) -> None:
-        with contextlib.suppress(OSError):  # the driver is gone, which the loop below will notice
+        try:
             channel.send(event)
+        except OSError:
+            pass  # the driver is gone, which the loop below will notice
+        except Exception as error:  # such as no memory to pickle it in
+            if type(event) is not TaskEnded:
+                raise
+            failure = TaskFailure("refused", f"its reply could not be sent: {description(error)}")
+            channel.send(TaskEnded(event.executor_id, TaskReply(event.reply.task_id, failure, None, b"", (), {})))
 
     executor = Executor(settings, post)
     try:
@@ -287,18 +308,30 @@ def serve(settings: ExecutorSettings, driver: tuple[str, int]) -> None:
             "stop_receiver": executor.receivers.stop_one,
         }
         channel.send((settings.executor_id, settings.host, settings.cores, executor.address))
-        with contextlib.suppress(EOFError, OSError):  # the driver ended or died
-            while True:
-                number, method, arguments = channel.receive()
-                if method == "stop_receiver":  # may take a while, and must not hold up the rest
-                    threading.Thread(
-                        target=_call, args=(channel, number, methods[method], arguments), daemon=True
-                    ).start()
-                else:
-                    _call(channel, number, methods[method], arguments)
+        try:
+            _obey(channel, methods)
+        except (EOFError, OSError):
+            pass  # the driver ended or died
+        except BaseException as failure:
+            post(ExecutorLeft(settings.executor_id, f"it can't do what it is told: {description(failure)}"))
+            raise
     finally:
         executor.stop()
         channel.close()
+
+
+def _obey(channel: wire.Channel, methods: dict[str, Any]) -> None:
+    """Do what the driver says, as long as it's there."""
+    while True:
+        number, method, arguments = channel.receive()
+        if method == "stop_receiver":  # may take a while, and must not hold up the rest
+            call = partial(_call, channel, number, methods[method], arguments)
+            unanswered = partial(_failed, channel, number)
+            WatchedThread(call, name="stop-receiver", on_failure=unanswered).start()
+        elif method == "submit":
+            methods[method](*arguments)  # tasks that can't be taken would be waited for, so we must end
+        else:
+            _call(channel, number, methods[method], arguments)
 
 
 def _call(channel: wire.Channel, number: int, method: Any, arguments: tuple[Any, ...]) -> None:
@@ -307,6 +340,14 @@ def _call(channel: wire.Channel, number: int, method: Any, arguments: tuple[Any,
         value = method(*arguments)
     except Exception:
         log.exception("%s failed", method)
+    _answer(channel, number, value)
+
+
+def _failed(channel: wire.Channel, number: int, _failure: BaseException) -> None:
+    _answer(channel, number, None)
+
+
+def _answer(channel: wire.Channel, number: int, value: Any) -> None:
     if number:
         with contextlib.suppress(OSError):  # nobody is left to hear it
             channel.send(_Answer(number, value))
