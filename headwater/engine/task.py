@@ -21,7 +21,7 @@ from zlib import crc32
 
 from headwater import accumulators, taskcontext
 from headwater.cipher import Cipher, KeySource, cipher_of
-from headwater.engine import fusion
+from headwater.engine import forks, fusion
 from headwater.engine.blocks import NoSpace, Placed, decode, encode_records
 from headwater.engine.events import (
     Caching,
@@ -53,6 +53,19 @@ _current = threading.local()
 def current() -> Task | None:
     """The task that runs on this thread; None outside a task."""
     return getattr(_current, "task", None)
+
+
+def _before_fork() -> None:
+    if current() is not None:
+        forks.flush_output()  # or what waits to be written would be written by both
+
+
+def _in_forked() -> None:
+    if current() is not None:
+        forks.end_at_return(sys._getframe(1))
+
+
+os.register_at_fork(before=_before_fork, after_in_child=_in_forked)
 
 
 class Surroundings(Protocol):
@@ -137,6 +150,7 @@ class Task:
             task_attempt_id=spec.task_id,
             properties=spec.properties,
         )
+        pid = os.getpid()
         _current.task = self
         accumulators.begin_task()
         value: Any = None
@@ -150,6 +164,7 @@ class Task:
             failure = failure_of(error)
             value = None
         finally:
+            forks.end_unless(pid)
             _current.task = None
             taskcontext.end_task()
             accumulators.end_task()  # of a task that failed
