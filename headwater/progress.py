@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from headwater.clock import EXPIRED, Clock, SystemClock
-from headwater.threads import WatchedThread
+from headwater.threads import WatchedThread, nothing_depends
 
 if TYPE_CHECKING:
     from headwater.conf import SparkConf
@@ -91,7 +91,7 @@ class ConsoleProgress:
         self._terminal = terminal
         self._clock = clock
         self._ending: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._thread = WatchedThread(self._run, name="console-progress", on_failure=_without_bars)
+        self._thread = WatchedThread(self._run, name="console-progress", on_failure=nothing_depends)
         self._thread.start()
 
     def stop(self) -> None:
@@ -113,10 +113,6 @@ class ConsoleProgress:
         if text:
             self._terminal.write(text)
             self._terminal.flush()
-
-
-def _without_bars(_failure: BaseException) -> None:
-    """Nothing depends on the bars; that they have ended is logged."""
 
 
 def show_if_wanted(conf: SparkConf, store: StatusStore) -> ConsoleProgress | None:

@@ -13,6 +13,10 @@ from collections.abc import Callable
 log = logging.getLogger(__name__)
 
 
+def nothing_depends(_failure: BaseException) -> None:
+    """For a thread on which nothing depends: that it has failed is logged, and that's all."""
+
+
 class WatchedThread(threading.Thread):
     """A thread whose failure is an event.
 

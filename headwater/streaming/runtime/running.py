@@ -30,6 +30,7 @@ from headwater.streaming.runtime.jobs import JobProperties, JobThreads
 from headwater.streaming.runtime.waiter import Waiter
 from headwater.streaming.sources.received import ReceiverInput, lost_blocks
 from headwater.streaming.sources.receiver import ReceiverSettings, run_receiver
+from headwater.threads import WatchedThread
 
 if TYPE_CHECKING:
     from headwater.conf import SparkConf
@@ -146,6 +147,7 @@ class Running:
             clock,
             self._batch_loop.post,
             JobProperties(sc, properties, graph.batch_ms).set,
+            self._crashed,
         )
         self._performers: dict[type, Any] = {
             batches.Announce: self._announce,
@@ -389,7 +391,7 @@ class Running:
     def _halt(self, action: receivers.Halt) -> None:
         # On a thread of its own: a stop may wait for a block to be stored, which may wait for a batch.
         stop = functools.partial(self._application.stop_receiver, action.stream_id, self._graceful_ms / 1000)
-        threading.Thread(target=stop, name=f"stop-receiver-{action.stream_id}", daemon=True).start()
+        WatchedThread(stop, name=f"stop-receiver-{action.stream_id}", on_failure=self._crashed).start()
 
     def _crashed(self, crash: BaseException) -> None:
         self._waiter.report(crash)
