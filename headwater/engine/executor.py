@@ -497,9 +497,12 @@ class Executor:
         try:
             messages, ended = worker.channel.drain()
             return [pickle.loads(message) for message in messages], ended
-        except Exception as error:  # above all MemoryError: of a large result there are several copies for a moment
+        except Exception as error:
+            text = f"its reply could not be read: {description(error)}"
+            if isinstance(error, MemoryError):
+                text += " (a result has to fit into the memory of this process several times over: collect less)"
             with self._lock:
-                self._doom(worker, TaskFailure("refused", f"its reply could not be read: {description(error)}"))
+                self._doom(worker, TaskFailure("refused", text))
             return [], True
 
     # -------------------------------------------------------------------------------------------- blocks, files, peers

@@ -25,12 +25,20 @@ class AuthenticationError(ConnectionError):
     """The peer didn't prove that it belongs to this application."""
 
 
+class Unreceived(MemoryError):
+    """There was no memory for a message of that many bytes, or more."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"there is no memory for a message of {size} bytes")
+        self.size = size
+
+
 class Channel:
     """Messages over a connected socket.
 
     Any thread may send (one lock); one thread receives, either blocking (`receive`) or as the owner of a selector
     (`drain`). ECONNRESET and EPIPE mean the same as end of file: the peer is gone. A message for which there is no
-    memory ends the connection: what follows it could not be told from its rest.
+    memory raises `Unreceived`: `receive` has skipped it and can go on, `drain` has ended the connection.
     """
 
     def __init__(self, sock: socket.socket) -> None:
@@ -56,21 +64,30 @@ class Channel:
 
     def receive(self) -> Any:
         """The next message; raises EOFError when the peer is gone."""
-        return pickle.loads(self.receive_bytes())
+        body = self.receive_bytes()
+        try:
+            return pickle.loads(body)
+        except MemoryError as error:
+            raise Unreceived(len(body)) from error
 
     def receive_bytes(self) -> bytes | bytearray:
         """The next message, still pickled; raises EOFError when the peer is gone."""
-        (length,) = _LENGTH.unpack(self._exactly(_LENGTH.size))
+        header = bytearray(_LENGTH.size)
+        self._fill(memoryview(header))
+        (length,) = _LENGTH.unpack(header)
         try:
-            return self._exactly(length)
-        except MemoryError:
-            self._end()
-            raise
+            body = bytearray(length)
+        except MemoryError as error:
+            piece = bytearray(min(length, _RECEIVE_BYTES))
+            for start in range(0, length, len(piece)):
+                self._fill(memoryview(piece)[: length - start])
+            raise Unreceived(length) from error
+        self._fill(memoryview(body))
+        return body
 
-    def _exactly(self, count: int) -> bytearray:
-        body = bytearray(count)
-        view, got = memoryview(body), 0
-        while got < count:
+    def _fill(self, view: memoryview) -> None:
+        got = 0
+        while got < len(view):
             try:
                 n = self._sock.recv_into(view[got:])
             except ConnectionResetError:
@@ -78,16 +95,15 @@ class Channel:
             if not n:
                 raise EOFError("the peer closed the connection")
             got += n
-        return body
 
     def drain(self) -> tuple[list[bytes], bool]:
         """All complete messages that have arrived, still pickled, without blocking; and whether the peer is gone."""
         try:
             return self._drain()
-        except MemoryError:
+        except MemoryError as error:
             self._end()
-            self._buffer = bytearray()
-            raise
+            size, self._buffer = len(self._buffer), bytearray()
+            raise Unreceived(size) from error
 
     def _drain(self) -> tuple[list[bytes], bool]:
         ended = False

@@ -16,7 +16,7 @@ import sys
 import threading
 from functools import partial
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 from headwater import logs
 from headwater.engine import interpreter, wire
@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 # An executor that dies is replaced; so many deaths in one application mean that something else is wrong.
 REPLACEMENTS_MAX = 100
 STOP_SECONDS = 10.0
+# Replies that are larger are announced, so that the driver knows whose they are without reading them.
+ANNOUNCED_BYTES = 1 << 20
 
 
 class ClusterBackend:
@@ -146,7 +148,7 @@ class ClusterBackend:
         try:
             self._tell_peers()
             self._post(ExecutorJoined(executor_id, host, cores))
-            end = self._listen(handle, channel) or end
+            end = self._listen(executor_id, handle, channel) or end
         except BaseException as failure:
             end = ExecutorLeft(executor_id, f"what it says can't be read: {description(failure)}")
             raise
@@ -161,12 +163,20 @@ class ClusterBackend:
                 finally:
                     self._post(end)
 
-    def _listen(self, handle: FarExecutor, channel: wire.Channel) -> ExecutorLeft | None:
+    def _listen(self, executor_id: str, handle: FarExecutor, channel: wire.Channel) -> ExecutorLeft | None:
         """Pass on what an executor says until it is gone; returns its own word of why, if it gave one."""
+        announced = _Announced(-1, -1)
         try:
             while True:
-                message = channel.receive()
-                if type(message) is _Answer:
+                try:
+                    message = channel.receive()
+                except wire.Unreceived as error:
+                    if error.size != announced.size:
+                        raise
+                    message = _unreadable(executor_id, announced.task_id, f"received: {description(error)}")
+                if type(message) is _Announced:
+                    announced = message
+                elif type(message) is _Answer:
                     handle.answered(message)
                 elif type(message) is ExecutorLeft:
                     return message
@@ -180,6 +190,13 @@ class ClusterBackend:
             addresses, handles = dict(self._addresses), list(self._handles.values())
         for handle in handles:
             handle.call("set_peers", addresses)
+
+
+class _Announced(NamedTuple):
+    """A message of that size follows, a task's reply."""
+
+    task_id: int
+    size: int
 
 
 class _Answer:
@@ -279,15 +296,11 @@ def serve(settings: ExecutorSettings, driver: tuple[str, int]) -> None:
         return  # the driver has ended meanwhile
 
     def post(event: Any) -> None:
-        try:
-            channel.send(event)
-        except OSError:
-            pass  # the driver is gone, which the loop below will notice
-        except Exception as error:  # such as no memory to pickle it in
-            if type(event) is not TaskEnded:
-                raise
-            failure = TaskFailure("refused", f"its reply could not be sent: {description(error)}")
-            channel.send(TaskEnded(event.executor_id, TaskReply(event.reply.task_id, failure, None, b"", (), {})))
+        with contextlib.suppress(OSError):  # the driver is gone, which the loop below will notice
+            if type(event) is TaskEnded:
+                _send_reply(channel, event)
+            else:
+                channel.send(event)
 
     executor = Executor(settings, post)
     try:
@@ -318,6 +331,24 @@ def serve(settings: ExecutorSettings, driver: tuple[str, int]) -> None:
     finally:
         executor.stop()
         channel.close()
+
+
+def _send_reply(channel: wire.Channel, event: TaskEnded) -> None:
+    """Tell of a task's end; should there be no memory for a large reply on either side, only its task fails."""
+    task_id = event.reply.task_id
+    try:
+        body = pickle.dumps(event, 5)
+    except Exception as error:
+        channel.send(_unreadable(event.executor_id, task_id, f"sent: {description(error)}"))
+        return
+    if len(body) > ANNOUNCED_BYTES:
+        channel.send(_Announced(task_id, len(body)))
+    channel.send_bytes(body)
+
+
+def _unreadable(executor_id: str, task_id: int, why: str) -> TaskEnded:
+    failure = TaskFailure("refused", f"its reply could not be {why}. Collect less at once")
+    return TaskEnded(executor_id, TaskReply(task_id, failure, None, b"", (), {}))
 
 
 def _obey(channel: wire.Channel, methods: dict[str, Any]) -> None:
