@@ -30,11 +30,12 @@ from headwater.engine import interpreter
 from headwater.engine.blocks import BlockStore, Places
 from headwater.engine.events import BlocksDropped, ExecutorLeft, TaskEnded, TaskFailure, TaskReply, TaskSpec
 from headwater.engine.failures import description
+from headwater.engine.interrupt import Interrupt
 from headwater.engine.loop import mark_interruptible
 from headwater.engine.peers import BlockServer
 from headwater.engine.receivers import Receivers
 from headwater.engine.scratch import ScratchDirectory, free_bytes, local_root, memory_root, total_bytes
-from headwater.engine.task import Programs, TaskKilled, TaskRunner
+from headwater.engine.task import Programs, TaskRunner
 from headwater.engine.warden import signal_text
 from headwater.engine.wire import Channel
 from headwater.engine.worker import ExecutorSurroundings, WorkerSettings, apply_paths
@@ -49,8 +50,6 @@ WARDEN_STOP_SECONDS = 5.0
 MEMORY_SHARE_MAX = 0.75
 # What stays free there: a part of it, or so many bytes; others use it as well.
 MEMORY_RESERVE_PART, MEMORY_RESERVE_MAX = 16, 64 << 20
-# Turns of a loop in each of which the interpreter looks for an exception that was thrown into the thread.
-_LOOKS = 100
 
 
 class ExecutorSettings(NamedTuple):
@@ -434,7 +433,7 @@ class Executor:
                 elif message[0] == "forget state":
                     surroundings.states.forget(message[1])
 
-        interrupt = _Interrupt()
+        interrupt = Interrupt()
         failed = partial(self._thread_failed, worker)
         WatchedThread(run, name=f"worker-{worker.number}", on_failure=failed).start()
 
@@ -571,50 +570,6 @@ class Executor:
                 continue
             with contextlib.suppress(OSError):  # it's gone; its successor is greeted with all that matters
                 worker.send(message)
-
-
-class _Interrupt:
-    """Throws `TaskKilled` into the thread that runs a task, as long as it does, and never later."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()  # guards all below
-        self._task_id: int | None = None  # what may be killed
-        self._thrown = False
-        self._thread_id = 0
-
-    def guard(self, spec: TaskSpec, run: Callable[[], TaskReply]) -> TaskReply:
-        """Run a task on this thread, where `throw` can reach it."""
-        try:
-            try:
-                with self._lock:
-                    self._task_id, self._thread_id, self._thrown = spec.task_id, threading.get_ident(), False
-                reply = run()
-            finally:
-                thrown = self._end()
-            # What was thrown and hasn't come yet comes at the interpreter's next look; taking it back by
-            # PyThreadState_SetAsyncExc(None) would leave CPython 3.11 looking for ever when it is traced.
-            for _ in range(_LOOKS if thrown else 0):
-                pass
-            return reply
-        except TaskKilled:  # thrown a moment before or after the task's own code
-            self._end()
-            return TaskReply(spec.task_id, TaskFailure("killed", "killed on request"), None, b"", (), {})
-
-    def throw(self, task_id: int) -> None:
-        """Throw, if that task is still running."""
-        import ctypes
-
-        with self._lock:
-            if self._task_id == task_id and not self._thrown:
-                self._thrown = True
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(
-                    ctypes.c_ulong(self._thread_id), ctypes.py_object(TaskKilled)
-                )
-
-    def _end(self) -> bool:
-        with self._lock:
-            self._task_id = None
-            return self._thrown
 
 
 class _Warden:

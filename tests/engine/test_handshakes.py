@@ -17,7 +17,7 @@ import pytest
 
 from headwater.engine import handshakes, wire
 from headwater.engine.handshakes import PeerListener
-from tests.engine.processes import PATIENCE_SECONDS, descendants, executors
+from tests.engine.processes import PATIENCE_SECONDS, descendants, executors, listening_ports
 
 SECRET = b"the application's secret"
 
@@ -98,16 +98,6 @@ for line in sys.stdin:
         job()
 sc.stop()
 """
-
-
-def listening_ports(pid: int) -> list[int]:
-    """The TCP ports of the loopback interface on which a process listens."""
-    inodes = set()
-    for link in Path(f"/proc/{pid}/fd").iterdir():
-        with suppress(OSError):
-            inodes.add(str(link.readlink()))
-    rows = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
-    return [int(row[1].partition(":")[2], 16) for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in inodes]
 
 
 def test_cluster_replaces_executors_and_runs_jobs_after_strangers_have_used_up_its_file_descriptors(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from headwater import serializers
 from headwater.clock import Clock
 from headwater.engine.events import ReceiverLost
+from headwater.engine.failures import description
 from headwater.engine.loop import Loop
 from headwater.errors import SparkException
 from headwater.streaming.durations import next_multiple_ms
@@ -372,9 +373,9 @@ class Running:
                 preferred_host=preferred_host,
                 avoid=self._last_executor.get(action.stream_id),
             )
-        except Exception as error:
+        except BaseException as error:  # of the receiver's own methods
             logger.error("Receiver for stream %d could not be launched", action.stream_id, exc_info=error)
-            self._receiver_loop.post(receivers.Lost(action.stream_id, action.epoch, f"{type(error).__name__}: {error}"))
+            self._receiver_loop.post(receivers.Lost(action.stream_id, action.epoch, description(error)))
             return
         movable = preferred_host is None
         self._receiver_loop.post(receivers.Launched(action.stream_id, action.epoch, executor_id, movable))
