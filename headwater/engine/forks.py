@@ -1,8 +1,9 @@
-"""Functions that fork: a worker answers only as itself.
+"""Functions of the user's that fork: a worker, or a driver, answers only as itself.
 
 What a task's function forks has copies of all that the worker has: its socket, its open files with their positions, its
 spill directory. If it came back to the engine, it would go on with the task as the worker does: answer it too, read
-away what the worker is to read, and remove what it has spilled. So it ends where it would come back.
+away what the worker is to read, and remove what it has spilled. What an output operation forks would stay behind with
+the driver's locks. So it ends where it would come back.
 """
 
 from __future__ import annotations

@@ -43,6 +43,7 @@ from headwater.errors import BlockLost, SerializationError, SparkException
 from headwater.hashing import portable_hash
 from headwater.serializers import dump_records, dumps, load_records
 from headwater.tasklocal import let_threads_inherit
+from headwater.threads import WatchedThread
 
 # Unfused operators nest four frames each, and programs that unite or zip in a loop have hundreds of them.
 sys.setrecursionlimit(max(sys.getrecursionlimit(), 10_000))
@@ -55,13 +56,18 @@ def current() -> Task | None:
     return getattr(_current, "task", None)
 
 
+def _returns_to_us() -> bool:
+    """Whether a function of the user's that runs on this thread will return to the engine."""
+    return current() is not None or isinstance(threading.current_thread(), WatchedThread)
+
+
 def _before_fork() -> None:
-    if current() is not None:
+    if _returns_to_us():
         forks.flush_output()  # or what waits to be written would be written by both
 
 
 def _in_forked() -> None:
-    if current() is not None:
+    if _returns_to_us():
         forks.end_at_return(sys._getframe(1))
 
 

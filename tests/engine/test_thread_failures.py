@@ -113,6 +113,17 @@ def test_jobs_go_on_when_a_thread_of_an_executor_has_failed(app: App, thread: st
         assert app.works()
 
 
+def test_owner_of_a_receiver_is_told_when_its_making_has_left(app: App) -> None:
+    heard: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def leave(_host: Any) -> Any:
+        raise SystemExit("from the factory")
+
+    app.application.start_receiver(1, dumps(leave), heard.put)
+    assert str(heard.get(timeout=PATIENCE_SECONDS)) == "SystemExit: from the factory"
+    app.application.stop_receiver(1, PATIENCE_SECONDS)
+
+
 _ENDS = """
 import sys
 from headwater import SparkContext
