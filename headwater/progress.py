@@ -10,11 +10,11 @@ import logging
 import queue
 import shutil
 import sys
-import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from headwater.clock import EXPIRED, Clock, SystemClock
+from headwater.threads import WatchedThread, nothing_depends
 
 if TYPE_CHECKING:
     from headwater.conf import SparkConf
@@ -91,7 +91,7 @@ class ConsoleProgress:
         self._terminal = terminal
         self._clock = clock
         self._ending: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="console-progress", daemon=True)
+        self._thread = WatchedThread(self._run, name="console-progress", on_failure=nothing_depends)
         self._thread.start()
 
     def stop(self) -> None:

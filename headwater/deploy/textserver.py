@@ -11,10 +11,13 @@ import queue
 import socket
 import threading
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from headwater.clock import EXPIRED, Clock, SystemClock
 from headwater.errors import IllegalArgumentException
+from headwater.listening import Listener
+from headwater.threads import WatchedThread, nothing_depends
 
 TICK_MS_MIN = 20  # lines due within one tick are sent together: at most 50 writes a second and client
 CLIENTS_MAX = 64  # threads; a further client is refused
@@ -69,18 +72,14 @@ class TextServer:
         self._closed = False
         self._clients: dict[socket.socket, queue.SimpleQueue[Any]] = {}  # connected: what wakes its thread
         self._threads: set[threading.Thread] = set()  # of the clients in `_clients`, perhaps of some just gone
-        self._listener = socket.create_server(("127.0.0.1", port))
-        self.host, self.port = self._listener.getsockname()
-        self._acceptor = threading.Thread(target=self._accept, name="text-server", daemon=True)
-        self._acceptor.start()
+        self._listener = Listener(socket.create_server(("127.0.0.1", port)), name="text-server", take=self._take)
+        self.host, self.port = self._listener.address
 
     def close(self) -> None:
         """Disconnect the clients and end. May be called again, and from any thread."""
         with self._lock:
             self._closed = True
             clients, threads = list(self._clients.items()), list(self._threads)
-        _shut(self._listener)  # wakes `accept`; closing alone doesn't
-        self._acceptor.join()
         self._listener.close()
         for client, wake in clients:
             wake.put(None)
@@ -94,21 +93,17 @@ class TextServer:
     def __exit__(self, *failure: object) -> None:
         self.close()
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
+    def _take(self, client: socket.socket, _peer: Any) -> None:
+        wake: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        # Nothing depends on the thread but its client, whose connection it closes however it ends.
+        thread = WatchedThread(partial(self._serve, client, wake), name="text-client", on_failure=nothing_depends)
+        with self._lock:
+            if self._closed or len(self._clients) >= CLIENTS_MAX:
+                client.close()
                 return
-            wake: queue.SimpleQueue[Any] = queue.SimpleQueue()
-            thread = threading.Thread(target=self._serve, args=(client, wake), name="text-client", daemon=True)
-            with self._lock:
-                if self._closed or len(self._clients) >= CLIENTS_MAX:
-                    client.close()
-                    continue
-                self._clients[client] = wake
-                self._threads.add(thread)
-                thread.start()
+            thread.start()
+            self._clients[client] = wake
+            self._threads.add(thread)
 
     def _serve(self, client: socket.socket, wake: queue.SimpleQueue[Any]) -> None:
         """Send a client the lines that are due, tick by tick. `wake` gets an item when the server closes."""

@@ -15,6 +15,7 @@ import threading
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,7 @@ from headwater.engine.events import (
     TaskReply,
     TellVersion,
 )
+from headwater.engine.failures import description, unpickled
 from headwater.engine.lineage import Action, BlockRef, Dataset, Shuffle
 from headwater.engine.loop import Loop
 from headwater.engine.masters import LOOPBACK, make_backend, parse_master
@@ -54,6 +56,7 @@ from headwater.engine.stages import Job, Planner
 from headwater.engine.status import StatusStore
 from headwater.errors import IllegalStateException, JobCancelled, SparkException, TaskError
 from headwater.serializers import loads
+from headwater.threads import WatchedThread
 
 if TYPE_CHECKING:
     from headwater.conf import SparkConf
@@ -112,8 +115,16 @@ class JobHandle:
             raise _exception(self.job_id, self._failure)
         with self._unpickling:
             if self._values is None:
-                self._values, self._pickled = [loads(value) for value in self._pickled], []
+                self._values, self._pickled = self._unpickled(), []
             return self._values
+
+    def _unpickled(self) -> list[Any]:
+        try:
+            return [loads(value) for value in self._pickled]
+        except Exception as error:
+            size = sum(map(len, self._pickled))
+            text = f"the results of job {self.job_id} ({size} bytes) can't be unpickled here: {description(error)}"
+            raise SparkException(text, job_id=self.job_id) from error
 
     # Called by the application, on the scheduler's thread.
     def _deliver(self, position: int, value: bytes) -> None:
@@ -122,7 +133,7 @@ class JobHandle:
             return
         try:
             self._on_result(position, loads(value))
-        except Exception:
+        except BaseException:  # SystemExit of a class of the user's must not end this thread
             log.exception("job %d: the callback for result %d failed", self.job_id, position)
 
     def _spoil(self, failure: JobFailure) -> None:
@@ -422,9 +433,14 @@ class Application:
             entry = self._receivers.get(receiver_id)
         handle = self._receiver_executor(receiver_id)
         if handle is not None:
-            thread = threading.Thread(target=handle.stop_receiver, args=(receiver_id,), daemon=True)
+            failures: list[BaseException] = []
+            stop = partial(handle.stop_receiver, receiver_id)
+            thread = WatchedThread(stop, name=f"receiver-{receiver_id}-stop", on_failure=failures.append)
             thread.start()
             thread.join(timeout)
+            if failures:
+                log.warning("receiver %d could not be stopped: %s", receiver_id, description(failures[0]))
+                return
             if thread.is_alive():
                 log.warning("receiver %d has not stopped within %g s", receiver_id, timeout)
                 return
@@ -565,9 +581,9 @@ class Application:
     def _add_accumulators(self, action: AddAccumulators) -> None:
         try:
             self._merge_accumulators(loads(action.updates))
-        except Exception as error:  # of the user's AccumulatorParam
+        except BaseException as error:  # of the user's AccumulatorParam: SystemExit must not end this thread
             log.exception("jobs %s: adding up their accumulators failed", action.job_ids)
-            text = f"adding up its accumulators raised {type(error).__name__}: {error}"
+            text = f"adding up its accumulators raised {description(error)}"
             for job_id in action.job_ids:
                 self._handles[job_id]._spoil(JobFailure(text))
 
@@ -619,10 +635,10 @@ def _exception(job_id: int, failure: JobFailure) -> BaseException:
         partition=failure.partition,
         attempt=failure.attempt,
     )
-    if not task.error:
+    error = unpickled(task.error)
+    if error is None:
         return cause
-    error: BaseException = loads(task.error)
-    error.__cause__ = cause
+    BaseException.__setattr__(error, "__cause__", cause)  # its own may refuse, as a frozen dataclass's does
     return error
 
 

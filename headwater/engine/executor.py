@@ -29,14 +29,17 @@ from headwater.cipher import KeySource
 from headwater.engine import interpreter
 from headwater.engine.blocks import BlockStore, Places
 from headwater.engine.events import BlocksDropped, ExecutorLeft, TaskEnded, TaskFailure, TaskReply, TaskSpec
+from headwater.engine.failures import description
+from headwater.engine.interrupt import Interrupt
 from headwater.engine.loop import mark_interruptible
 from headwater.engine.peers import BlockServer
 from headwater.engine.receivers import Receivers
 from headwater.engine.scratch import ScratchDirectory, free_bytes, local_root, memory_root, total_bytes
-from headwater.engine.task import Programs, TaskKilled, TaskRunner
+from headwater.engine.task import Programs, TaskRunner
 from headwater.engine.warden import signal_text
 from headwater.engine.wire import Channel
 from headwater.engine.worker import ExecutorSurroundings, WorkerSettings, apply_paths
+from headwater.threads import WatchedThread
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +50,6 @@ WARDEN_STOP_SECONDS = 5.0
 MEMORY_SHARE_MAX = 0.75
 # What stays free there: a part of it, or so many bytes; others use it as well.
 MEMORY_RESERVE_PART, MEMORY_RESERVE_MAX = 16, 64 << 20
-# Turns of a loop in each of which the interpreter looks for an exception that was thrown into the thread.
-_LOOKS = 100
 
 
 class ExecutorSettings(NamedTuple):
@@ -90,7 +91,7 @@ class _Worker:
     task: TaskSpec | None = None  # what it runs; None: it's idle
     programs: Programs = field(default_factory=Programs)
     useful: bool = False  # has finished a task
-    killed: str | None = None  # why its task was killed
+    doom: TaskFailure | None = None  # it's being killed, or is to be: what its task will have failed of
     ended: bool = False  # its channel has; the warden will say how
     later: list[tuple[Any, ...]] = field(default_factory=list)  # what it's told before its next task
 
@@ -152,7 +153,8 @@ class Executor:
         self._selector = selectors.DefaultSelector()
         self._wake_reader, self._wake_writer = os.pipe()
         os.set_blocking(self._wake_writer, False)
-        self._io_thread = threading.Thread(target=self._io, name=f"executor-{settings.executor_id}-io", daemon=True)
+        name = f"executor-{settings.executor_id}-io"
+        self._io_thread = WatchedThread(self._io, name=name, on_failure=self._io_failed)
         self._block_server = BlockServer(self.store, settings.secret, settings.host) if settings.serve_blocks else None
         self.receivers = Receivers(self)
         self._replicating = threading.Lock()  # one thread at a time talks to the peers
@@ -242,6 +244,8 @@ class Executor:
             worker.send(("task", spec, None if known else program))
         except OSError:
             log.debug("worker %d is gone; its end will be reported", worker.number)
+        except Exception as error:  # such as no memory to pickle it in
+            self._doom(worker, TaskFailure("refused", f"it could not be sent to its worker: {description(error)}"))
 
     def kill(self, task_id: int, reason: str) -> None:
         """End a task that is queued or runs; a worker process is killed and replaced."""
@@ -252,13 +256,17 @@ class Executor:
                 line.remove(entry)
             for worker in self._workers.values():
                 if worker.task is not None and worker.task.task_id == task_id:
-                    worker.killed = reason
-                    if worker.channel is None:
-                        worker.send(("kill", task_id))
-                    elif worker.pid and self._warden is not None:
-                        self._warden.send("kill", worker.pid)
+                    self._doom(worker, TaskFailure("killed", reason))
         for _ in queued:
             self._ended_badly(task_id, TaskFailure("killed", reason))
+
+    def _doom(self, worker: _Worker, failure: TaskFailure) -> None:
+        """Have a worker process killed and replaced, or a thread's task ended. Under the lock."""
+        worker.doom = failure
+        if worker.channel is None and worker.task is not None:
+            worker.send(("kill", worker.task.task_id))
+        elif worker.pid and self._warden is not None:
+            self._warden.send("kill", worker.pid)
 
     def _replied(self, worker: _Worker, reply: TaskReply) -> None:
         """A task is over: its blocks are in the store's books before anybody hears of it."""
@@ -281,9 +289,9 @@ class Executor:
         with self._lock:
             worker.task, worker.useful = None, True
             self._fruitless = 0
-            doomed = worker.ended or (worker.killed is not None and worker.channel is not None)
+            doomed = worker.ended or (worker.doom is not None and worker.channel is not None)
             if not doomed:  # dead, or a signal is under way, which must not hit another task
-                worker.killed = None
+                worker.doom = None
                 self._next(worker)
         self._post(TaskEnded(self.settings.executor_id, reply))
         if dropped:
@@ -331,7 +339,7 @@ class Executor:
         with self._lock:
             worker = self._workers[number]
             worker.pid = pid
-            if worker.killed is not None and self._warden is not None:
+            if worker.doom is not None and self._warden is not None:
                 self._warden.send("kill", pid)  # asked for before its pid was known
 
     def _worker_ended(self, pid: int, status: int) -> None:
@@ -339,7 +347,7 @@ class Executor:
             worker = next((w for w in self._workers.values() if w.pid == pid), None)
             if worker is None or worker.channel is None or self._closing:
                 return
-            messages = [] if worker.ended else worker.channel.drain()[0]  # what it said before it died counts
+            replies = [] if worker.ended else self._said(worker)[0]  # before it died: that counts
             if not worker.ended:
                 self._selector.unregister(worker.channel)
             worker.ended = True
@@ -347,23 +355,22 @@ class Executor:
             del self._workers[worker.number]
             with contextlib.suppress(ValueError):
                 self._idle.remove(worker)
-        for message in messages:
-            self._replied(worker, pickle.loads(message))
+        for reply in replies:
+            self._replied(worker, reply)
         with self._lock:
-            spec, killed = worker.task, worker.killed
+            spec, doom = worker.task, worker.doom
             # One that dies of its task says nothing about the machine.
-            self._fruitless = 0 if worker.useful or spec is not None or killed is not None else self._fruitless + 1
+            self._fruitless = 0 if worker.useful or spec is not None or doom is not None else self._fruitless + 1
             if self._fruitless <= FRUITLESS_WORKERS_MAX:
                 self._start_worker(worker.slot)
             else:
                 self._give_up(f"its workers die at once, the last one {signal_text(status)}")
         if spec is not None:
             what = f"the worker process (pid {pid}) {signal_text(status)}"
-            failure = TaskFailure("killed", killed) if killed is not None else TaskFailure("lost", what)
             self._clear_up(spec)
-            if killed is None:
+            if doom is None:
                 log.warning("task %d of stage %d: %s", spec.partition, spec.stage_id, what)
-            self._ended_badly(spec.task_id, failure)
+            self._ended_badly(spec.task_id, doom or TaskFailure("lost", what))
 
     def _clear_up(self, spec: TaskSpec) -> None:
         """Remove what a task left that died with its worker: spill files, and map outputs that nobody knows of."""
@@ -427,8 +434,9 @@ class Executor:
                 elif message[0] == "forget state":
                     surroundings.states.forget(message[1])
 
-        interrupt = _Interrupt()
-        threading.Thread(target=run, name=f"worker-{worker.number}", daemon=True).start()
+        interrupt = Interrupt()
+        failed = partial(self._thread_failed, worker)
+        WatchedThread(run, name=f"worker-{worker.number}", on_failure=failed).start()
 
         def send(message: tuple[Any, ...]) -> None:
             if message[0] == "kill":
@@ -439,24 +447,36 @@ class Executor:
         worker.send = send
         self._next(worker)
 
+    def _thread_failed(self, worker: _Worker, failure: BaseException) -> None:
+        """A thread that was a worker has ended: another takes its place."""
+        with self._lock:
+            del self._workers[worker.number]
+            with contextlib.suppress(ValueError):
+                self._idle.remove(worker)
+            spec = worker.task
+            if not self._closing:
+                self._start_thread(worker.slot)
+        if spec is not None:
+            self._clear_up(spec)
+            self._ended_badly(spec.task_id, TaskFailure("lost", f"its thread has failed: {description(failure)}"))
+
     # -------------------------------------------------------------------------------------------- the I/O thread
     def _io(self) -> None:
-        try:
-            while not self._closing:
-                for key, _ in self._selector.select():
-                    self._ready(key.data)
-        except BaseException:
-            if not self._closing:
-                log.exception("executor %s: a bug, its I/O thread ends", self.settings.executor_id)
-                raise
+        while not self._closing:
+            for key, _ in self._selector.select():
+                self._ready(key.data)
+
+    def _io_failed(self, failure: BaseException) -> None:
+        if not self._closing:
+            self._give_up(f"its I/O thread has failed: {description(failure)}")
 
     def _ready(self, source: Any) -> None:
         if isinstance(source, _Worker) and source.channel is not None:
             if source.ended:
                 return  # its end was reported in the same breath
-            messages, ended = source.channel.drain()
-            for message in messages:
-                self._replied(source, pickle.loads(message))
+            replies, ended = self._said(source)
+            for reply in replies:
+                self._replied(source, reply)
             if ended:
                 with self._lock, contextlib.suppress(ValueError):
                     source.ended = True
@@ -470,6 +490,20 @@ class Executor:
                 self._worker_started(report[1], report[2])
             else:
                 self._worker_ended(report[1], report[2])
+
+    def _said(self, worker: _Worker) -> tuple[list[TaskReply], bool]:
+        """What a worker has said, and whether nothing more comes; one of which that can't be read is killed."""
+        assert worker.channel is not None
+        try:
+            messages, ended = worker.channel.drain()
+            return [pickle.loads(message) for message in messages], ended
+        except Exception as error:
+            text = f"its reply could not be read: {description(error)}"
+            if isinstance(error, MemoryError):
+                text += " (a result has to fit into the memory of this process several times over: collect less)"
+            with self._lock:
+                self._doom(worker, TaskFailure("refused", text))
+            return [], True
 
     # -------------------------------------------------------------------------------------------- blocks, files, peers
     def put_block(self, block_id: str, data: bytes) -> None:
@@ -539,64 +573,23 @@ class Executor:
                 worker.send(message)
 
 
-class _Interrupt:
-    """Throws `TaskKilled` into the thread that runs a task, as long as it does, and never later."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()  # guards all below
-        self._task_id: int | None = None  # what may be killed
-        self._thrown = False
-        self._thread_id = 0
-
-    def guard(self, spec: TaskSpec, run: Callable[[], TaskReply]) -> TaskReply:
-        """Run a task on this thread, where `throw` can reach it."""
-        try:
-            try:
-                with self._lock:
-                    self._task_id, self._thread_id, self._thrown = spec.task_id, threading.get_ident(), False
-                reply = run()
-            finally:
-                thrown = self._end()
-            # What was thrown and hasn't come yet comes at the interpreter's next look; taking it back by
-            # PyThreadState_SetAsyncExc(None) would leave CPython 3.11 looking for ever when it is traced.
-            for _ in range(_LOOKS if thrown else 0):
-                pass
-            return reply
-        except TaskKilled:  # thrown a moment before or after the task's own code
-            self._end()
-            return TaskReply(spec.task_id, TaskFailure("killed", "killed on request"), None, b"", (), {})
-
-    def throw(self, task_id: int) -> None:
-        """Throw, if that task is still running."""
-        import ctypes
-
-        with self._lock:
-            if self._task_id == task_id and not self._thrown:
-                self._thrown = True
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(
-                    ctypes.c_ulong(self._thread_id), ctypes.py_object(TaskKilled)
-                )
-
-    def _end(self) -> bool:
-        with self._lock:
-            self._task_id = None
-            return self._thrown
-
-
 class _Warden:
     """The executor's end of its warden."""
 
     def __init__(self, lock_fds: tuple[int, ...], first_message: object) -> None:
+        # Datagrams for small messages; the first one, of any size, goes by its standard input.
         self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._process = subprocess.Popen(
             interpreter.command("headwater.engine.warden", str(theirs.fileno()), *map(str, lock_fds)),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             pass_fds=(theirs.fileno(), *lock_fds),
             env={**interpreter.environment(), "PYTHONHASHSEED": "0"},
             start_new_session=True,  # only the driver sees Ctrl-C
         )
         theirs.close()
-        self.socket.send(pickle.dumps(first_message))
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError), self._process.stdin as pipe:  # it has ended: about to be noticed
+            pickle.dump(first_message, pipe)
 
     def send(self, command: str, argument: int, attached: socket.socket | None = None) -> None:
         message = pickle.dumps((command, argument))

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from headwater.clock import Clock
 from headwater.engine.events import Wake, Woken
+from headwater.threads import WatchedThread
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ class Loop:
         self._alarm_ms: int | None = None  # the first wake; an earlier one comes with a signal to the thread
         self._signals: queue.SimpleQueue[Any] = queue.SimpleQueue()  # what wakes the thread before that
         self._over = False
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread = WatchedThread(self._run, name=name, on_failure=self._crash)
 
     def start(self) -> None:
         self._thread.start()
@@ -121,9 +122,12 @@ class Loop:
                 else:
                     self._handle(event)
         except BaseException as crash:
-            self._over = True
+            self._crash(crash)
             log.exception("%s: a bug, the loop ends", self._thread.name)
-            self._on_crash(crash)
+
+    def _crash(self, crash: BaseException) -> None:
+        self._over = True
+        self._on_crash(crash)
 
     def _handle(self, event: Any) -> None:
         for action in self._core.handle(event, self._clock.now_ms()):

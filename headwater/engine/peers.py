@@ -6,14 +6,13 @@ length) is answered with the bytes or None, ("put", block id, in memory, bytes) 
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import socket
 import threading
 from typing import Any
 
 from headwater.engine import wire
 from headwater.engine.blocks import BlockStore
+from headwater.engine.handshakes import PeerListener
 from headwater.errors import SparkException
 
 log = logging.getLogger(__name__)
@@ -24,27 +23,17 @@ class BlockServer:
 
     def __init__(self, store: BlockStore, secret: bytes, host: str) -> None:
         self._store = store
-        self._secret = secret
-        self._listener = socket.create_server((host, 0))
-        self.address: tuple[str, int] = self._listener.getsockname()[:2]
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # guards both below
         self._channels: set[wire.Channel] = set()  # open connections
-        threading.Thread(target=self._accept, name="block-server", daemon=True).start()
+        self._closed = False
+        self._listener = PeerListener(host, secret, name="block-server", serve=self._serve)
+        self.address = self._listener.address
 
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):  # the listener was closed
-            while True:
-                sock, peer = self._listener.accept()
-                threading.Thread(target=self._serve, args=(sock, peer), name="block-server-peer", daemon=True).start()
-
-    def _serve(self, sock: socket.socket, peer: Any) -> None:
-        try:
-            channel = wire.accept(sock, self._secret)
-        except OSError as error:
-            log.warning("refused a connection from %s: %s", peer, error)
-            return
+    def _serve(self, channel: wire.Channel) -> None:
         with self._lock:
             self._channels.add(channel)
+            if self._closed:
+                channel.close()
         try:
             while True:
                 channel.send(self._answer(*channel.receive()))
@@ -68,10 +57,9 @@ class BlockServer:
 
     def close(self) -> None:
         """Stop listening and close all connections."""
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         with self._lock:
+            self._closed = True
             channels = list(self._channels)
         for channel in channels:
             channel.close()

@@ -12,10 +12,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from headwater.engine.events import ReceiverPosted
+from headwater.engine.failures import description
 from headwater.engine.lineage import BlockRef
 from headwater.errors import IllegalStateException, SparkException
 from headwater.serializers import loads
 from headwater.storagelevel import StorageLevel
+from headwater.threads import WatchedThread
 
 if TYPE_CHECKING:
     from headwater.engine.executor import Executor
@@ -86,22 +88,24 @@ class Receivers:
     def start(self, receiver_id: int, factory: bytes) -> None:
         """Make and run a receiver on a thread of its own; if the factory raises, its owner is told."""
 
+        host = ReceiverHost(receiver_id, self)
+
         def run() -> None:
-            host = ReceiverHost(receiver_id, self)
-            try:
-                handle: Handle = loads(factory)(host)
-            except Exception as error:
-                log.exception("receiver %d could not be made", receiver_id)
-                with self._room:
-                    del self._making[receiver_id]
-                    self._room.notify_all()
-                host.post(SparkException(f"{type(error).__name__}: {error}"))  # theirs might not survive the way
-                return
+            handle: Handle = loads(factory)(host)
             self._made(receiver_id, handle)
+
+        def failed(error: BaseException) -> None:
+            with self._room:
+                self._making.pop(receiver_id, None)
+                self._room.notify_all()
+            host.post(SparkException(description(error)))  # theirs might not survive the way
 
         with self._room:
             self._making[receiver_id] = []
-        threading.Thread(target=run, name=f"receiver-{receiver_id}", daemon=True).start()
+        try:
+            WatchedThread(run, name=f"receiver-{receiver_id}", on_failure=failed).start()
+        except RuntimeError as error:  # there are too many threads
+            failed(error)
 
     def _made(self, receiver_id: int, handle: Handle) -> None:
         """Give a new receiver what it was sent meanwhile, then let it in; unless it's to stop at once."""
@@ -164,7 +168,7 @@ class Receivers:
         for handle in handles:
             try:
                 handle.stop()
-            except Exception:
+            except BaseException:
                 log.exception("a receiver failed to stop")
 
     def put(self, block_id: str, pieces: list[bytes], records: int, level: StorageLevel) -> BlockRef:

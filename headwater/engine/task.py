@@ -21,7 +21,7 @@ from zlib import crc32
 
 from headwater import accumulators, taskcontext
 from headwater.cipher import Cipher, KeySource, cipher_of
-from headwater.engine import fusion
+from headwater.engine import forks, fusion
 from headwater.engine.blocks import NoSpace, Placed, decode, encode_records
 from headwater.engine.events import (
     Caching,
@@ -34,14 +34,16 @@ from headwater.engine.events import (
     TaskSpec,
 )
 from headwater.engine.external import MemoryBudget, Merger, SpillDirectory
+from headwater.engine.failures import description, pickled, shortened
 from headwater.engine.lineage import Aggregator, BlockRef, Leaf, PerRecord, Records, ShuffleWrite
 from headwater.engine.shuffle import ShuffleWriter
 from headwater.engine.stages import Program
 from headwater.engine.states import LiveStates
 from headwater.errors import BlockLost, SerializationError, SparkException
 from headwater.hashing import portable_hash
-from headwater.serializers import dump_records, dumps, load_records, loads
+from headwater.serializers import dump_records, dumps, load_records
 from headwater.tasklocal import let_threads_inherit
+from headwater.threads import WatchedThread
 
 # Unfused operators nest four frames each, and programs that unite or zip in a loop have hundreds of them.
 sys.setrecursionlimit(max(sys.getrecursionlimit(), 10_000))
@@ -52,6 +54,24 @@ _current = threading.local()
 def current() -> Task | None:
     """The task that runs on this thread; None outside a task."""
     return getattr(_current, "task", None)
+
+
+def _returns_to_us() -> bool:
+    """Whether a function of the user's that runs on this thread will return to the engine."""
+    return current() is not None or isinstance(threading.current_thread(), WatchedThread)
+
+
+def _before_fork() -> None:
+    if _returns_to_us():
+        forks.flush_output()  # or what waits to be written would be written by both
+
+
+def _in_forked() -> None:
+    if _returns_to_us():
+        forks.end_at_return(sys._getframe(1))
+
+
+os.register_at_fork(before=_before_fork, after_in_child=_in_forked)
 
 
 class Surroundings(Protocol):
@@ -136,6 +156,7 @@ class Task:
             task_attempt_id=spec.task_id,
             properties=spec.properties,
         )
+        pid = os.getpid()
         _current.task = self
         accumulators.begin_task()
         value: Any = None
@@ -149,6 +170,7 @@ class Task:
             failure = failure_of(error)
             value = None
         finally:
+            forks.end_unless(pid)
             _current.task = None
             taskcontext.end_task()
             accumulators.end_task()  # of a task that failed
@@ -333,18 +355,20 @@ class ResultTooLarge(SparkException):
 
 
 def failure_of(error: BaseException) -> TaskFailure:
-    """The message that tells the scheduler, and the caller, what went wrong in a task."""
+    """The message that tells the scheduler, and the caller, what went wrong in a task. Never raises."""
     if isinstance(error, FetchFailed):
         return TaskFailure("fetch", str(error), segment=error.segment)
     if isinstance(error, CacheMissed):
         return TaskFailure("cache", str(error), block_id=error.block_id)
     if isinstance(error, TaskKilled):
         return TaskFailure("killed", "killed on request")
-    text = "".join(traceback.format_exception_only(type(error), error)).strip()
     kind = "refused" if isinstance(error, (ResultTooLarge, SerializationError)) else "raised"
-    where = _user_traceback(error)  # before it's pickled, which takes the traceback off
-    # SystemExit and its like would end the driver, if raised there as they are.
-    return TaskFailure(kind, text, where, _pickled(error) if isinstance(error, Exception) else b"")
+    try:
+        text = shortened("".join(traceback.format_exception_only(type(error), error)).strip())
+        where = shortened(_user_traceback(error))  # before it's pickled, which takes the traceback off
+    except BaseException:  # of the exception's own methods
+        return TaskFailure(kind, description(error), description(error))
+    return TaskFailure(kind, text, where, pickled(error))
 
 
 def _user_traceback(error: BaseException) -> str:
@@ -359,16 +383,6 @@ def _user_traceback(error: BaseException) -> str:
 
 def _is_engine(filename: str, directory: str) -> bool:
     return os.path.dirname(filename) == directory or filename.startswith("<stage: ")
-
-
-def _pickled(error: Exception) -> bytes:
-    """The exception, or nothing if it doesn't survive a round trip (many classes don't)."""
-    try:
-        data = dumps(error.with_traceback(None))
-        loads(data)
-        return data
-    except Exception:
-        return b""
 
 
 class Programs:

@@ -2,8 +2,8 @@
 
 Started by exec, so that no thread of the driver is copied into a worker. It forks a worker on request and hands it the
 socket that came with the request, reports each worker's end, and, when its owner is gone, kills the workers and removes
-the scratch directories. Workers carry PDEATHSIG towards it. Messages are datagrams (SOCK_SEQPACKET) with the socket of
-a new worker attached; the first one carries the settings.
+the scratch directories. Workers carry PDEATHSIG towards it. The settings come on standard input, as they may be long;
+messages are small datagrams (SOCK_SEQPACKET), with the socket of a new worker attached.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import sys
 import time
 from typing import NoReturn
 
-_MESSAGE_BYTES = 1 << 20
+_MESSAGE_BYTES = 4096
 _PR_SET_PDEATHSIG = 1
 # How long workers have to close what they have open, once their executor is gone; the busy ones don't see that in time.
 _END_SECONDS = 0.2
@@ -42,7 +42,10 @@ def start(owner: socket.socket, lock_fds: tuple[int, ...]) -> None:
     """The life of the process: `owner` is our end of the socket to the executor."""
     _name_process(b"hw-warden")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    settings, directories = pickle.loads(owner.recv(_MESSAGE_BYTES))
+    try:
+        settings, directories = _settings()
+    except (EOFError, pickle.UnpicklingError):
+        return  # the owner is gone
     _preload()
     _when_parent_dies(signal.SIGCONT)  # should we be stopped then, as all of a machine may be: there is work left
     wake_reader, wake_writer = os.pipe()
@@ -86,6 +89,16 @@ def start(owner: socket.socket, lock_fds: tuple[int, ...]) -> None:
                 os.waitpid(pid, 0)  # its last write would keep the directory
         for directory in directories:
             shutil.rmtree(directory, ignore_errors=True)
+
+
+def _settings() -> tuple[object, set[str]]:
+    """What standard input brings, which is empty for workers then."""
+    with open(0, "rb", closefd=False) as pipe:
+        settings, directories = pickle.load(pipe)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    return settings, directories
 
 
 def _preload() -> None:

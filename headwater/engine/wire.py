@@ -12,11 +12,13 @@ import select
 import socket
 import struct
 import threading
+import time
 from typing import Any
 
 _LENGTH = struct.Struct("<Q")
 _NONCE_BYTES = 32
 _RECEIVE_BYTES = 1 << 18
+# A handshake takes so long at most, in all: a peer that sends a byte now and then has no more time than a silent one.
 HANDSHAKE_SECONDS = 10.0
 
 
@@ -24,11 +26,20 @@ class AuthenticationError(ConnectionError):
     """The peer didn't prove that it belongs to this application."""
 
 
+class Unreceived(MemoryError):
+    """There was no memory for a message of that many bytes, or more."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"there is no memory for a message of {size} bytes")
+        self.size = size
+
+
 class Channel:
     """Messages over a connected socket.
 
     Any thread may send (one lock); one thread receives, either blocking (`receive`) or as the owner of a selector
-    (`drain`). ECONNRESET and EPIPE mean the same as end of file: the peer is gone.
+    (`drain`). ECONNRESET and EPIPE mean the same as end of file: the peer is gone. A message for which there is no
+    memory raises `Unreceived`: `receive` has skipped it and can go on, `drain` has ended the connection.
     """
 
     def __init__(self, sock: socket.socket) -> None:
@@ -55,17 +66,30 @@ class Channel:
 
     def receive(self) -> Any:
         """The next message; raises EOFError when the peer is gone."""
-        return pickle.loads(self.receive_bytes())
+        body = self.receive_bytes()
+        try:
+            return pickle.loads(body)
+        except MemoryError as error:
+            raise Unreceived(len(body)) from error
 
     def receive_bytes(self) -> bytes | bytearray:
         """The next message, still pickled; raises EOFError when the peer is gone."""
-        (length,) = _LENGTH.unpack(self._exactly(_LENGTH.size))
-        return self._exactly(length)
+        header = bytearray(_LENGTH.size)
+        self._fill(memoryview(header))
+        (length,) = _LENGTH.unpack(header)
+        try:
+            body = bytearray(length)
+        except MemoryError as error:
+            piece = bytearray(min(length, _RECEIVE_BYTES))
+            for start in range(0, length, len(piece)):
+                self._fill(memoryview(piece)[: length - start])
+            raise Unreceived(length) from error
+        self._fill(memoryview(body))
+        return body
 
-    def _exactly(self, count: int) -> bytearray:
-        body = bytearray(count)
-        view, got = memoryview(body), 0
-        while got < count:
+    def _fill(self, view: memoryview) -> None:
+        got = 0
+        while got < len(view):
             try:
                 n = self._sock.recv_into(view[got:])
             except ConnectionResetError:
@@ -74,7 +98,6 @@ class Channel:
                 raise EOFError("the peer closed the connection")
             got += n
             self.received += n
-        return body
 
     def readable(self) -> bool:
         """Whether something has arrived that nobody has read, be it the end of the stream. Any thread."""
@@ -87,6 +110,14 @@ class Channel:
 
     def drain(self) -> tuple[list[bytes], bool]:
         """All complete messages that have arrived, still pickled, without blocking; and whether the peer is gone."""
+        try:
+            return self._drain()
+        except MemoryError as error:
+            self._end()
+            size, self._buffer = len(self._buffer), bytearray()
+            raise Unreceived(size) from error
+
+    def _drain(self) -> tuple[list[bytes], bool]:
         ended = False
         while True:
             try:
@@ -118,11 +149,14 @@ class Channel:
 
     def close(self) -> None:
         """Close the socket; a thread that blocks in `receive` sees the end of the stream."""
+        self._end()
+        self._sock.close()
+
+    def _end(self) -> None:
         try:
             self._sock.shutdown(socket.SHUT_RDWR)
         except OSError:
             pass  # the peer closed first
-        self._sock.close()
 
 
 def connect(address: tuple[str, int], secret: bytes) -> Channel:
@@ -133,7 +167,6 @@ def connect(address: tuple[str, int], secret: bytes) -> Channel:
 
 def accept(sock: socket.socket, secret: bytes) -> Channel:
     """The other side of `connect`, for a socket that was just accepted."""
-    sock.settimeout(HANDSHAKE_SECONDS)
     return _open(sock, secret, ours=b"server", theirs=b"client")
 
 
@@ -141,11 +174,13 @@ def _open(sock: socket.socket, secret: bytes, *, ours: bytes, theirs: bytes) -> 
     from hmac import compare_digest
 
     try:
+        deadline = time.monotonic() + HANDSHAKE_SECONDS
+        sock.settimeout(HANDSHAKE_SECONDS)  # what we send fits into the kernel's buffer
         nonce = os.urandom(_NONCE_BYTES)
         sock.sendall(nonce)
-        other = _receive_exactly(sock, _NONCE_BYTES)
+        other = _receive_exactly(sock, _NONCE_BYTES, deadline)
         sock.sendall(_proof(secret, ours, nonce, other))
-        if not compare_digest(_receive_exactly(sock, 32), _proof(secret, theirs, other, nonce)):
+        if not compare_digest(_receive_exactly(sock, 32, deadline), _proof(secret, theirs, other, nonce)):
             raise AuthenticationError("the peer does not know this application's secret")
         sock.settimeout(None)
         if sock.family in (socket.AF_INET, socket.AF_INET6):
@@ -162,9 +197,13 @@ def _proof(secret: bytes, role: bytes, own_nonce: bytes, other_nonce: bytes) -> 
     return hmac.digest(secret, role + own_nonce + other_nonce, "sha256")
 
 
-def _receive_exactly(sock: socket.socket, count: int) -> bytes:
+def _receive_exactly(sock: socket.socket, count: int, deadline: float) -> bytes:
     body = b""
     while len(body) < count:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise AuthenticationError(f"the peer took more than {HANDSHAKE_SECONDS:g} s for the handshake")
+        sock.settimeout(left)
         piece = sock.recv(count - len(body))
         if not piece:
             raise AuthenticationError("the peer closed the connection during the handshake")

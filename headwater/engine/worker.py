@@ -11,6 +11,7 @@ from headwater import broadcast, filesystem, logs
 from headwater.cipher import KeySource
 from headwater.engine import wire
 from headwater.engine.blocks import Placed, Places
+from headwater.engine.forks import flush_output
 from headwater.engine.states import LiveStates
 from headwater.engine.task import TaskRunner, reply_bytes
 from headwater.files import SparkFiles
@@ -139,7 +140,7 @@ def serve(channel: wire.Channel, settings: WorkerSettings) -> None:
             if kind == "task":
                 spec, program = arguments
                 channel.send_bytes(reply_bytes(runner.run(spec, program)))
-                _flush()
+                flush_output()
             elif kind == "peers":
                 surroundings.set_peers(arguments[0])
             elif kind == "paths":
@@ -150,10 +151,3 @@ def serve(channel: wire.Channel, settings: WorkerSettings) -> None:
                 surroundings.states.forget(arguments[0])
             else:
                 raise AssertionError(f"not a worker's message: {kind}")
-
-
-def _flush() -> None:
-    """What a task printed is seen at once, in order with the driver's own output."""
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):  # closed by the user's function
-            stream.flush()

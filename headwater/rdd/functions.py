@@ -91,8 +91,9 @@ def pipe(
     command: list[str], env: dict[str, str], check_code: bool, _partition: int, records: Iterator[Any]
 ) -> Iterator[str]:
     """The lines that the command prints, as it prints them; a thread feeds it meanwhile."""
-    import threading
     from subprocess import PIPE, Popen
+
+    from headwater.threads import WatchedThread
 
     process = Popen(command, env=env or None, stdin=PIPE, stdout=PIPE)
     assert process.stdin is not None and process.stdout is not None
@@ -109,7 +110,7 @@ def pipe(
         except BaseException as error:
             failures.append(error)
 
-    feeder = threading.Thread(target=feed, name="pipe-feeder", daemon=True)
+    feeder = WatchedThread(feed, name="pipe-feeder", on_failure=failures.append)
     feeder.start()
     try:
         with process.stdout as lines:

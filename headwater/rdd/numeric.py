@@ -8,6 +8,7 @@ from functools import partial, reduce
 from math import isinf
 from typing import Any, TypeVar
 
+from headwater.errors import TaskError
 from headwater.rdd import approximate, functions
 from headwater.rdd.approximate import BoundedFloat
 from headwater.rdd.checks import check_not_negative
@@ -151,7 +152,9 @@ class Numeric(Keyed[T]):
         job = self.ctx._submit_job(self, function, range(self.num_partitions), on_result=done.__setitem__)
         try:
             return job.result(timeout / 1000), self.num_partitions
-        except TimeoutError:
+        except TimeoutError as error:
+            if isinstance(error.__cause__, TaskError):
+                raise  # a task's own
             job.cancel("its time was up: an approximate action takes what is done")
             return list(done.copy().values()), self.num_partitions
 

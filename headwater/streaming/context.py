@@ -48,6 +48,7 @@ from headwater.streaming.sources.raw import RawSocketReceiver
 from headwater.streaming.sources.received import ReceiverInput
 from headwater.streaming.sources.receiver import Receiver
 from headwater.streaming.sources.socket import SocketReceiver
+from headwater.threads import WatchedThread
 
 if TYPE_CHECKING:
     from headwater.accumulators import Accumulator
@@ -325,8 +326,8 @@ class StreamingContext:
         elif first:
             if running.runs_here():
                 # Not a daemon: the interpreter must not end before the context has.
-                arguments = (running, stopSparkContext, stopGraceFully)
-                threading.Thread(target=self._stop, args=arguments, name="streaming-stop", daemon=False).start()
+                stop = partial(self._stop, running, stopSparkContext, stopGraceFully)
+                WatchedThread(stop, name="streaming-stop", on_failure=self._waiter.report, daemon=False).start()
             else:
                 self._stop(running, stopSparkContext, stopGraceFully)
                 self._termination.settle()

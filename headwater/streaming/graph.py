@@ -285,7 +285,7 @@ class Graph:
             for output_id, output in enumerate(self.outputs):
                 try:
                     run = output.job(time_ms)
-                except Exception as error:
+                except BaseException as error:  # SystemExit of a user's function too: it must not end this thread
                     logger.error("Error generating jobs for time %d ms: output %s", time_ms, output.name)
                     run = self._failed_job(output, time_ms, error)
                 if run is not None:
@@ -315,7 +315,7 @@ class Graph:
 
         return run_and_store
 
-    def _failed_job(self, output: Output, time_ms: int, error: Exception) -> Callable[[], None]:
+    def _failed_job(self, output: Output, time_ms: int, error: BaseException) -> Callable[[], None]:
         """What to run for an output whose generation failed: it fails with that; run again, it generates again."""
         errors = [error]
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from headwater.statcounter import StatCounter
 from headwater.streaming.durations import Time
+from headwater.threads import WatchedThread
 
 logger = logging.getLogger("headwater.streaming.listener")
 
@@ -401,8 +402,12 @@ class StreamingListenerBus:
 
     def start(self) -> None:
         """Begin to deliver."""
-        self._thread = threading.Thread(target=self._deliver, name="streaming-listeners", daemon=True)
+        self._thread = WatchedThread(self._deliver, name="streaming-listeners", on_failure=self._go_on)
         self._thread.start()
+
+    def _go_on(self, _failure: BaseException) -> None:
+        """Another thread delivers what is queued."""
+        self.start()
 
     def post(self, event: Any) -> None:
         """Queue an event. Any thread; never waits."""
@@ -441,5 +446,5 @@ class StreamingListenerBus:
                     continue
                 try:
                     method(event)
-                except Exception:
+                except BaseException:  # SystemExit too: it must not end this thread
                     logger.exception("Listener %s threw an exception in %s", type(listener).__name__, name)

@@ -21,6 +21,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from headwater import serializers
 from headwater.clock import Clock, SystemClock
 from headwater.rdd.checks import check_function, check_not_negative, check_positive
+from headwater.threads import WatchedThread
 
 C = TypeVar("C")
 
@@ -140,7 +141,7 @@ class ConnectionPool(Generic[C]):
             self._idle.append(_Idle(connection, self._clock.now_ms()))
             if not self._watched:
                 self._watched = True
-                threading.Thread(target=self._watch, name="connection-pool", daemon=True).start()
+                WatchedThread(self._watch, name="connection-pool", on_failure=self._unwatched).start()
 
     def _watch(self) -> None:
         """Close what has been idle for too long, until nothing is idle."""
@@ -158,6 +159,10 @@ class ConnectionPool(Generic[C]):
             if deadline_ms is None:
                 return
             self._clock.get(never, deadline_ms)
+
+    def _unwatched(self, _failure: BaseException) -> None:
+        with self._lock:
+            self._watched = False  # the next one that is given back has it watched again
 
     def _discard(self, connection: C) -> None:
         try:

@@ -82,6 +82,14 @@ def scratch_directories(pids: Iterable[int]) -> set[str]:
     return {os.path.dirname(link) for pid in pids for link in _open_files(pid) if link.endswith("/.lock")}
 
 
+def listening_ports(pid: int) -> list[int]:
+    """The TCP ports on which a process listens."""
+    sockets = set(_open_files(pid))
+    with open(f"/proc/{pid}/net/tcp") as table:
+        rows = [line.split() for line in table][1:]
+    return [int(row[1].partition(":")[2], 16) for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in sockets]
+
+
 def _open_files(pid: int) -> list[str]:
     links = []
     with suppress(FileNotFoundError, ProcessLookupError):

@@ -1,10 +1,14 @@
-"""What the warden reports, in words; what it does is shown where workers, executors and drivers die."""
+"""What the warden reports, in words, and what it's told; what it does is shown where workers and drivers die."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from headwater.engine.warden import signal_text
+from tests.engine.applications import MASTERS, running
 
 
 @pytest.mark.parametrize(
@@ -19,3 +23,17 @@ from headwater.engine.warden import signal_text
 )
 def test_end_of_a_process_is_told_in_words(status: int, text: str) -> None:
     assert signal_text(status) == text
+
+
+@pytest.mark.parametrize("master", MASTERS[1:])
+def test_workers_get_settings_of_any_length(master: str, tmp_path: Path) -> None:
+    """More than a datagram, or a pipe, takes at once."""
+    long = {f"spark_executorEnv_LONG{number}": "x" * 110_000 for number in range(4)}
+    with running(master, tmp_path, **long) as app:
+
+        def lengths(_partition: int, _records: Any) -> list[int]:
+            import os
+
+            return [len(value) for name, value in os.environ.items() if name.startswith("LONG")]
+
+        assert app.result(app.source([1]), lengths) == [[110_000] * 4]

@@ -149,6 +149,14 @@ def test_approximate_actions_are_exact_when_there_is_time(sc: SparkContext) -> N
     assert rdd.countApprox(60_000) == 100
 
 
+def test_timeout_error_of_a_task_is_not_taken_for_the_time_that_an_estimate_has(sc: SparkContext) -> None:
+    def call_nobody(record: int) -> int:
+        raise TimeoutError("nobody answered")
+
+    with pytest.raises(TimeoutError, match="nobody answered"):
+        sc.parallelize([1, 2, 3]).map(call_nobody).countApprox(60_000)
+
+
 def test_approximate_actions_estimate_when_time_runs_out(sc: SparkContext) -> None:
     def slow_at_the_end(partition: int, records: Any) -> Any:
         for _ in range(6000 if partition == 3 else 0):

@@ -34,6 +34,10 @@ class Oops(Exception):
     pass
 
 
+def raises(failure: BaseException) -> None:
+    raise failure
+
+
 class Failing:
     """A function that raises in its first `failures` calls, and then returns what it is given."""
 
@@ -250,7 +254,7 @@ def test_pause_between_tries_is_as_long_as_it_was_set(patience):
     clock, reports = Pauses(), queue.SimpleQueue()
     failing = Failing(2)
     prepared = []
-    threads = JobThreads(1, FailurePolicy(retries_max=2, wait_ms=700), clock, reports.put, prepared.append)
+    threads = JobThreads(1, FailurePolicy(retries_max=2, wait_ms=700), clock, reports.put, prepared.append, raises)
     threads.start()
     job = OutputJob(2000, 0, "out", "out at x", lambda: failing(None))
     threads.submit((job,))
@@ -264,7 +268,7 @@ def test_pause_between_tries_is_as_long_as_it_was_set(patience):
 
 
 def test_closing_threads_that_were_never_started_ends_at_once(patience):
-    threads = JobThreads(2, FailurePolicy(), ManualClock(), lambda report: None, lambda job: None)
+    threads = JobThreads(2, FailurePolicy(), ManualClock(), lambda report: None, lambda job: None, raises)
     threads.submit((job := OutputJob(2000, 0, "out", "out at x", lambda: None),))
     assert threads.close(patience)
     assert threads.dropped() == (job,)
@@ -277,7 +281,7 @@ def test_closing_drops_what_waits_and_lets_end_what_runs(patience):
         begun.set()
         assert gate.wait(patience)
 
-    threads = JobThreads(1, FailurePolicy(), ManualClock(), reports.put, lambda job: None)
+    threads = JobThreads(1, FailurePolicy(), ManualClock(), reports.put, lambda job: None, raises)
     threads.start()
     threads.submit((OutputJob(2000, 0, "out", "out at x", slow), second := OutputJob(3000, 0, "out", "", slow)))
     assert begun.wait(patience)

@@ -104,6 +104,26 @@ def test_borrower_waits_until_a_connection_is_free(patience: float) -> None:
     assert (borrowed, connections.made) == ([1], 1)
 
 
+def test_idle_connections_are_closed_after_the_closing_of_one_has_left(patience: float) -> None:
+    closed: queue.SimpleQueue[int] = queue.SimpleQueue()
+    numbers, clock = iter(range(1, 3)), ManualClock()
+
+    def close(number: int) -> None:
+        closed.put(number)
+        raise SystemExit("from close")
+
+    pool = ConnectionPool(lambda: next(numbers), close, idleTimeout=10, clock=clock)
+    for number in (1, 2):
+        with pool.connection() as connection:
+            assert connection == number
+        watching = [thread for thread in threading.enumerate() if thread.name == "connection-pool"]
+        while closed.empty():
+            clock.advance(10_000)
+        assert closed.get(timeout=patience) == number
+        for thread in watching:
+            thread.join(patience)
+
+
 def test_idle_connections_are_closed_each_at_its_time(patience: float) -> None:
     connections, clock = Connections(), ManualClock()
     pool = connections.pool(idleTimeout=10, clock=clock)

@@ -11,12 +11,12 @@ import logging
 import pickle
 import queue
 import secrets
-import socket
 import subprocess
 import sys
 import threading
+from functools import partial
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 from headwater import logs
 from headwater.clock import SystemClock
@@ -45,14 +45,21 @@ from headwater.engine.events import (
     ExecutorTrusted,
     Heartbeat,
     TaskEnded,
+    TaskFailure,
+    TaskReply,
     TaskSpec,
 )
 from headwater.engine.executor import Executor, ExecutorSettings
+from headwater.engine.failures import description
+from headwater.engine.handshakes import PeerListener
 from headwater.engine.loop import Loop
+from headwater.threads import WatchedThread
 
 log = logging.getLogger(__name__)
 
 STOP_SECONDS = 10.0
+# Replies that are larger are announced, so that the driver knows whose they are without reading them.
+ANNOUNCED_BYTES = 1 << 20
 
 
 class ClusterBackend:
@@ -75,12 +82,12 @@ class ClusterBackend:
         self._watch = Loop("executors-watch", watch, self._perform, SystemClock(), self._watch_failed)
         self._unwatched: str | None = None  # why nobody watches them any more: the next death ends the application
         self._stopping = False
-        self._listener = socket.create_server((settings.host, 0))
+        self._listener: PeerListener | None = None  # until the start
 
     def start(self, post: Post) -> None:
         self._post = post
         self._watch.start()
-        threading.Thread(target=self._accept, name="cluster-accept", daemon=True).start()
+        self._listener = PeerListener(self._settings.host, self._secret, name="cluster", serve=self._serve)
         for _ in range(self._count):
             self._launch()
 
@@ -109,9 +116,8 @@ class ClusterBackend:
         self._watch.stop()
         for handle in handles:
             handle.close()
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)  # closing alone does not wake the thread that accepts
-        self._listener.close()
+        if self._listener is not None:
+            self._listener.close()
         for process in processes:
             try:
                 process.wait(STOP_SECONDS)
@@ -134,10 +140,14 @@ class ClusterBackend:
             )
             self._processes[executor_id] = process
         self._watch.post(Started(executor_id))
-        assert process.stdin is not None
+        assert process.stdin is not None and self._listener is not None
         with contextlib.suppress(BrokenPipeError), process.stdin as pipe:  # the secret is not for the process table
-            pickle.dump((settings, self._listener.getsockname()[:2]), pipe)
-        threading.Thread(target=self._await_start, args=(executor_id, process), daemon=True).start()
+            pickle.dump((settings, self._listener.address), pipe)
+        WatchedThread(
+            partial(self._await_start, executor_id, process),
+            name=f"executor-{executor_id}-process",
+            on_failure=partial(self._not_awaited, executor_id),
+        ).start()
 
     def _await_start(self, executor_id: str, process: subprocess.Popen[bytes]) -> None:
         """Reap the process; one that died before it connected has to be reported from here."""
@@ -197,20 +207,21 @@ class ClusterBackend:
             self._unwatched = f"the watch over the executors failed: {crash!r}"
         self._post(CancelJobs(self._unwatched))
 
-    # -------------------------------------------------------------------------------------------- connections
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):  # the listener was closed
-            while True:
-                sock, peer = self._listener.accept()
-                threading.Thread(target=self._serve, args=(sock, peer), name="cluster-link", daemon=True).start()
+    def _not_awaited(self, executor_id: str, failure: BaseException) -> None:
+        with self._lock:
+            known = executor_id in self._met or self._stopping
+        if not known:
+            self._watch.post(Gone(executor_id))
+            self._post(self._end_of(executor_id, f"its process can't be awaited: {description(failure)}"))
 
-    def _serve(self, sock: socket.socket, peer: Any) -> None:
+    # -------------------------------------------------------------------------------------------- connections
+    def _serve(self, channel: wire.Channel) -> None:
+        """The connection of an executor, on a thread of its own; however it ends, the executor has left."""
         try:
-            channel = wire.accept(sock, self._secret)
             executor_id, host, cores, address = channel.receive()
-        except (OSError, EOFError) as error:
-            log.warning("refused a connection from %s: %s", peer, error)
-            return
+        except (OSError, EOFError):
+            channel.close()
+            return  # it has died, which its process tells
         handle = FarExecutor(channel)
         with self._lock:
             if self._stopping or executor_id in self._met or executor_id in self._fenced:  # it has had its life
@@ -220,24 +231,40 @@ class ClusterBackend:
             self._handles[executor_id] = handle
             self._addresses[executor_id] = address
         self._watch.post(Joined(executor_id))
-        self._tell_peers()
-        self._post(ExecutorJoined(executor_id, host, cores))
-        end = self._listen(handle, channel) or ExecutorLeft(executor_id, "its connection ended")
-        handle.close()
-        with self._lock:
-            del self._handles[executor_id], self._addresses[executor_id]
-            stopping = self._stopping
-        self._watch.post(Gone(executor_id))
-        if not stopping:
+        end = ExecutorLeft(executor_id, "its connection ended")
+        try:
             self._tell_peers()
-            self._post(self._end_of(executor_id, end.reason))
+            self._post(ExecutorJoined(executor_id, host, cores))
+            end = self._listen(executor_id, handle, channel) or end
+        except BaseException as failure:
+            end = ExecutorLeft(executor_id, f"what it says can't be read: {description(failure)}")
+            raise
+        finally:
+            handle.close()
+            with self._lock:
+                del self._handles[executor_id], self._addresses[executor_id]
+                stopping = self._stopping
+            self._watch.post(Gone(executor_id))
+            if not stopping:
+                try:
+                    self._tell_peers()
+                finally:
+                    self._post(self._end_of(executor_id, end.reason))
 
-    def _listen(self, handle: FarExecutor, channel: wire.Channel) -> ExecutorLeft | None:
+    def _listen(self, executor_id: str, handle: FarExecutor, channel: wire.Channel) -> ExecutorLeft | None:
         """Pass on what an executor says until it is gone; returns its own word of why, if it gave one."""
+        announced = _Announced(-1, -1)
         try:
             while True:
-                message = channel.receive()
-                if type(message) is _Answer:
+                try:
+                    message = channel.receive()
+                except wire.Unreceived as error:
+                    if error.size != announced.size:
+                        raise
+                    message = _unreadable(executor_id, announced.task_id, f"received: {description(error)}")
+                if type(message) is _Announced:
+                    announced = message
+                elif type(message) is _Answer:
                     handle.answered(message)
                 elif type(message) is ExecutorLeft:
                     return message
@@ -253,6 +280,13 @@ class ClusterBackend:
             addresses, handles = dict(self._addresses), list(self._handles.values())
         for handle in handles:
             handle.call("set_peers", addresses)
+
+
+class _Announced(NamedTuple):
+    """A message of that size follows, a task's reply."""
+
+    task_id: int
+    size: int
 
 
 class _Answer:
@@ -359,7 +393,10 @@ def serve(settings: ExecutorSettings, driver: tuple[str, int]) -> None:
 
     def post(event: Any) -> None:
         with contextlib.suppress(OSError):  # the driver is gone, which the loop below will notice
-            channel.send(event)
+            if type(event) is TaskEnded:
+                _send_reply(channel, event)
+            else:
+                channel.send(event)
 
     executor = Executor(settings, post)
     over = threading.Event()
@@ -386,20 +423,56 @@ def serve(settings: ExecutorSettings, driver: tuple[str, int]) -> None:
             "stop_receiver": executor.receivers.stop_one,
         }
         channel.send((settings.executor_id, settings.host, settings.cores, executor.address))
-        threading.Thread(target=beat, name="heartbeat", daemon=True).start()
-        with contextlib.suppress(EOFError, OSError):  # the driver ended or died
-            while True:
-                number, method, arguments = channel.receive()
-                if method == "stop_receiver":  # may take a while, and must not hold up the rest
-                    threading.Thread(
-                        target=_call, args=(channel, number, methods[method], arguments), daemon=True
-                    ).start()
-                else:
-                    _call(channel, number, methods[method], arguments)
+        WatchedThread(
+            beat,
+            name="heartbeat",
+            on_failure=lambda failure: post(
+                ExecutorLeft(settings.executor_id, f"its heartbeats ended: {description(failure)}")
+            ),
+        ).start()
+        try:
+            _obey(channel, methods)
+        except (EOFError, OSError):
+            pass  # the driver ended or died
+        except BaseException as failure:
+            post(ExecutorLeft(settings.executor_id, f"it can't do what it is told: {description(failure)}"))
+            raise
     finally:
         over.set()
         executor.stop()
         channel.close()
+
+
+def _send_reply(channel: wire.Channel, event: TaskEnded) -> None:
+    """Tell of a task's end; should there be no memory for a large reply on either side, only its task fails."""
+    task_id = event.reply.task_id
+    try:
+        body = pickle.dumps(event, 5)
+    except Exception as error:
+        channel.send(_unreadable(event.executor_id, task_id, f"sent: {description(error)}"))
+        return
+    if len(body) > ANNOUNCED_BYTES:
+        channel.send(_Announced(task_id, len(body)))
+    channel.send_bytes(body)
+
+
+def _unreadable(executor_id: str, task_id: int, why: str) -> TaskEnded:
+    failure = TaskFailure("refused", f"its reply could not be {why}. Collect less at once")
+    return TaskEnded(executor_id, TaskReply(task_id, failure, None, b"", (), {}))
+
+
+def _obey(channel: wire.Channel, methods: dict[str, Any]) -> None:
+    """Do what the driver says, as long as it's there."""
+    while True:
+        number, method, arguments = channel.receive()
+        if method == "stop_receiver":  # may take a while, and must not hold up the rest
+            call = partial(_call, channel, number, methods[method], arguments)
+            unanswered = partial(_failed, channel, number)
+            WatchedThread(call, name="stop-receiver", on_failure=unanswered).start()
+        elif method == "submit":
+            methods[method](*arguments)  # tasks that can't be taken would be waited for, so we must end
+        else:
+            _call(channel, number, methods[method], arguments)
 
 
 def _call(channel: wire.Channel, number: int, method: Any, arguments: tuple[Any, ...]) -> None:
@@ -408,6 +481,14 @@ def _call(channel: wire.Channel, number: int, method: Any, arguments: tuple[Any,
         value = method(*arguments)
     except Exception:
         log.exception("%s failed", method)
+    _answer(channel, number, value)
+
+
+def _failed(channel: wire.Channel, number: int, _failure: BaseException) -> None:
+    _answer(channel, number, None)
+
+
+def _answer(channel: wire.Channel, number: int, value: Any) -> None:
     if number:
         with contextlib.suppress(OSError):  # nobody is left to hear it
             channel.send(_Answer(number, value))

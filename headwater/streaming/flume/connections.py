@@ -6,9 +6,9 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
 
 from headwater.clock import SystemClock
+from headwater.threads import WatchedThread
 
 # What one call reads at most.
 READ_BYTES = 256 << 10
@@ -30,21 +30,21 @@ class Connections:
     def __len__(self) -> int:
         return len(self._open)
 
-    def serve(self, name: str, target: Callable[..., None], *args: Any) -> None:
-        """Run `target` on a thread of its own, unless everything is stopping."""
+    def serve(self, work: Callable[[], None], *, name: str, failed: Callable[[BaseException], None]) -> None:
+        """Run `work` on a thread of its own, unless everything is stopping; `failed` is told what it raises."""
 
         def run() -> None:
             try:
-                target(*args)
+                work()
             finally:
                 with self._lock:
                     self._threads.discard(thread)
 
-        thread = threading.Thread(target=run, name=name, daemon=True)
+        thread = WatchedThread(run, name=name, on_failure=failed)
         with self._lock:
             if not self.stopping.is_set():
-                self._threads.add(thread)
                 thread.start()
+                self._threads.add(thread)
 
     @contextmanager
     def opened(self, connection: socket.socket) -> Iterator[None]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from headwater.errors import IllegalArgumentException, SparkException
@@ -72,7 +73,11 @@ class FlumePollingReceiver(Receiver):
         self._connections = Connections()
         for number in range(self._connections_wanted):
             host, port = self._addresses[number % len(self._addresses)]
-            self._connections.serve(f"flume-{host}:{port}-{number}", self._pull, self._connections, host, port)
+            self._connections.serve(
+                partial(self._pull, self._connections, host, port),
+                name=f"flume-{host}:{port}-{number}",
+                failed=partial(self.restart, f"Error receiving from the Flume agent at {host}:{port}"),
+            )
 
     def onStop(self) -> None:
         if self._connections is not None:

@@ -13,10 +13,12 @@ import socket
 import ssl
 import zlib
 from collections.abc import Iterator
-from typing import NoReturn
+from functools import partial
+from typing import Any, NoReturn
 
 from headwater.conf import SparkConf
 from headwater.errors import IllegalArgumentException, SparkException
+from headwater.listening import Listener
 from headwater.storagelevel import StorageLevel
 from headwater.streaming.flume.connections import READ_BYTES, Connections
 from headwater.streaming.flume.rpc import Protocol, ProtocolError, Request, Responder
@@ -73,7 +75,6 @@ class FlumeReceiver(Receiver):
         family = socket.AF_INET6 if ":" in self._hostname else socket.AF_INET
         listening = socket.create_server((self._hostname, self._port), family=family)
         self._server = _Server(self, listening, tls, self._compressed)
-        self._server.start()
 
     def onStop(self) -> None:
         if self._server is not None:
@@ -82,45 +83,34 @@ class FlumeReceiver(Receiver):
 
 
 class _Server:
-    """Listens and serves, from one start of the receiver to its stop."""
+    """Listens and serves from construction, at a start of the receiver, to its stop."""
 
     def __init__(
         self, receiver: Receiver, listening: socket.socket, tls: ssl.SSLContext | None, compressed: bool
     ) -> None:
         self._receiver = receiver
-        self._listening = listening
         self._tls = tls
         self._compressed = compressed
         self._connections = Connections()
         self._protocol = Protocol(AVRO_SOURCE_PROTOCOL)
-
-    def start(self) -> None:
-        """Accept connections."""
-        self._connections.serve(f"flume-{self._listening.getsockname()[1]}", self._accept)
+        self._listener = Listener(listening, name=f"flume-{listening.getsockname()[1]}", take=self._take)
 
     def stop(self) -> None:
         """Take no further connection or request; those that are being stored are answered."""
         self._connections.stopping.set()
-        try:
-            self._listening.shutdown(socket.SHUT_RDWR)  # wakes accept on Linux, where closing doesn't
-        except OSError:
-            pass  # elsewhere it's the other way round
-        self._listening.close()
+        self._listener.close()
         self._connections.stop()
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, address = self._listening.accept()
-            except OSError as error:
-                if not self._connections.stopping.is_set():
-                    self._receiver.restart("Flume connections can't be accepted any more", error)
-                return
-            if len(self._connections) >= CONNECTIONS_MAX:
-                connection.close()
-                self._receiver.reportError(f"More than {CONNECTIONS_MAX} Flume connections: {address[0]} was refused")
-                continue
-            self._connections.serve(f"flume-from-{address[0]}:{address[1]}", self._serve, connection, address[0])
+    def _take(self, connection: socket.socket, address: tuple[Any, ...]) -> None:
+        if len(self._connections) >= CONNECTIONS_MAX:
+            connection.close()
+            self._receiver.reportError(f"More than {CONNECTIONS_MAX} Flume connections: {address[0]} was refused")
+            return
+        self._connections.serve(
+            partial(self._serve, connection, address[0]),
+            name=f"flume-from-{address[0]}:{address[1]}",
+            failed=partial(self._receiver.reportError, f"A Flume connection from {address[0]} was closed"),
+        )
 
     def _serve(self, connection: socket.socket, peer: str) -> None:
         """One connection, from its first byte to its last."""

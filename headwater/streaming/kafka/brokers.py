@@ -284,7 +284,7 @@ class Watch:
         if callback is not None:
             try:
                 callback(offsets, failure)
-            except Exception:
+            except BaseException:
                 logger.error("%s: the callback of commitAsync raised", self._name, exc_info=True)
 
     # -------------------------------------------------------------------------------------------- on the caller's

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from headwater.errors import HeadwaterError
@@ -15,6 +16,7 @@ from headwater.storagelevel import StorageLevel
 from headwater.streaming.kafka.brokers import READING
 from headwater.streaming.kafka.params import KafkaParams
 from headwater.streaming.sources.receiver import Receiver
+from headwater.threads import WatchedThread
 
 # Messages that are stored at once, and how long a member waits for so many.
 STORED_AT_ONCE = 5000
@@ -43,7 +45,8 @@ class KafkaReceiver(Receiver):
         self._ending = threading.Event()
         for number in range(self._members):
             name = f"kafka-receiver-{self.streamId()}-{number}"
-            threading.Thread(target=self._receive, args=(number, self._ending), name=name, daemon=True).start()
+            receive, failed = partial(self._receive, number, self._ending), partial(self._failed, self._ending)
+            WatchedThread(receive, name=name, on_failure=failed).start()
 
     def onStop(self) -> None:
         if self._ending is not None:
@@ -78,9 +81,12 @@ class KafkaReceiver(Receiver):
             finally:
                 consumer.close()
         except Exception as error:
-            if not ending.is_set():
-                ending.set()  # the other members too: one restart is enough
-                self.restart("Error receiving from Kafka", error)
+            self._failed(ending, error)
+
+    def _failed(self, ending: threading.Event, error: BaseException) -> None:
+        if not ending.is_set():
+            ending.set()  # the other members too: one restart is enough
+            self.restart("Error receiving from Kafka", error)
 
     def _take(self, consumer: Any, ending: threading.Event) -> None:
         came = consumer.consume(STORED_AT_ONCE, WAIT_SECONDS)

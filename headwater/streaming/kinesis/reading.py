@@ -6,11 +6,13 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 from headwater.streaming.kinesis.coordinator import Position
 from headwater.streaming.kinesis.leases import AT_TIMESTAMP, LATEST, SHARD_END, TRIM_HORIZON, Checkpoint
 from headwater.streaming.kinesis.records import Record, parts_of
+from headwater.threads import WatchedThread
 
 # The most that a call may ask for; Kinesis answers with 10 MB at most.
 RECORDS_MAX = 10_000
@@ -65,7 +67,7 @@ class ShardReader:
         deliver: Callable[[Fetched], None],
         *,
         report: Callable[[str, Exception], None],
-        failed: Callable[[str, Exception], None],
+        failed: Callable[[str, BaseException], None],
     ) -> None:
         self._client = client
         self._key = key
@@ -73,9 +75,11 @@ class ShardReader:
         self._settings = settings
         self._deliver = deliver
         self._report = report
-        self._failed = failed
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"kinesis-{settings.stream}-{key}", daemon=True)
+        name = f"kinesis-{settings.stream}-{key}"
+        self._thread = WatchedThread(
+            self._read, name=name, on_failure=partial(failed, f"The reader of shard {key} of {settings.stream} failed")
+        )
 
     def start(self) -> None:
         """Begin to read."""
@@ -84,12 +88,6 @@ class ShardReader:
     def stop(self) -> None:
         """End soon; doesn't wait."""
         self._stopping.set()
-
-    def _run(self) -> None:
-        try:
-            self._read()
-        except Exception as error:
-            self._failed(f"The reader of shard {self._key} of {self._settings.stream} failed", error)
 
     def _read(self) -> None:
         iterator: str | None = None
@@ -160,7 +158,7 @@ def iterator_arguments(position: Position) -> Mapping[str, Any]:
     return {"ShardIteratorType": "AT_SEQUENCE_NUMBER", "StartingSequenceNumber": kind}
 
 
-def error_code(error: Exception) -> str:
+def error_code(error: BaseException) -> str:
     """What AWS calls an error; empty if it isn't AWS's."""
     response: Mapping[str, Any] = getattr(error, "response", {})
     return str(response.get("Error", {}).get("Code", ""))

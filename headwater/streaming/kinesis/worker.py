@@ -11,6 +11,7 @@ import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from headwater.clock import SystemClock
@@ -20,6 +21,7 @@ from headwater.streaming.kinesis.leases import Shard
 from headwater.streaming.kinesis.reading import THROTTLED, Fetched, ReadSettings, ShardReader, error_code
 from headwater.streaming.kinesis.records import Record
 from headwater.streaming.kinesis.table import LeaseTable
+from headwater.threads import WatchedThread
 
 logger = logging.getLogger("headwater.streaming.kinesis")
 
@@ -54,7 +56,7 @@ class Worker:
         settings: ReadSettings,
         *,
         store: Callable[[list[Record]], None],
-        report: Callable[[str, Exception], None],
+        report: Callable[[str, BaseException], None],
         failed: Callable[[str, BaseException], None],
     ) -> None:
         self._table = table
@@ -69,7 +71,9 @@ class Worker:
         self._left = threading.Event()
         self._pool = ThreadPoolExecutor(CALLS_MAX, thread_name_prefix=f"kinesis-leases-{settings.stream}")
         self._loop = Loop(f"kinesis-{settings.stream}", coordinator, self._perform, SystemClock(), self._crashed)
-        self._storer = threading.Thread(target=self._run_storer, name=f"kinesis-store-{settings.stream}", daemon=True)
+        store_failed = partial(failed, f"Stream {settings.stream}: the thread that stores has failed")
+        name = f"kinesis-store-{settings.stream}"
+        self._storer = WatchedThread(self._run_storer, name=name, on_failure=store_failed)
 
     def start(self) -> None:
         """Begin to work."""
@@ -121,7 +125,7 @@ class Worker:
         """One call to the outside; its outcome is an event."""
         try:
             event = self._outcome(action)
-        except Exception as error:
+        except BaseException as error:  # or the coordinator would wait for the outcome
             if not self._stopping.is_set() and error_code(error) not in THROTTLED:
                 self._report(f"Stream {self._stream}: {type(action).__name__} failed, trying again", error)
             event = core.Failed(action)

@@ -1,6 +1,7 @@
 """MQTTReceiver: messages of an MQTT broker, acknowledged once they are stored.
 
-paho's thread takes messages into a queue, ours stores what has gathered there as a block, and then acknowledges it.
+A thread runs paho's client, which takes messages into a queue; another one stores what has gathered there as a block,
+and then acknowledges it.
 With QoS 1 a broker has so many messages under way and no more, so it never sends more than is stored; QoS 0 has no such
 bound, there a full queue makes paho's thread wait, and so the connection.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from headwater.errors import IllegalArgumentException
@@ -18,6 +20,7 @@ from headwater.rdd.checks import check_port
 from headwater.storagelevel import StorageLevel
 from headwater.streaming.receivers.secrets import secret
 from headwater.streaming.sources.receiver import Receiver
+from headwater.threads import WatchedThread
 
 # Messages that have arrived and aren't stored yet, and at most so many become a block.
 MESSAGES_MAX = 10_000
@@ -114,7 +117,9 @@ class _Session:
         self._topics = [(topic, qos) for topic in topics]
         self._stopping = threading.Event()
         self._arrived: queue.Queue[Any] = queue.Queue(MESSAGES_MAX)
-        self._storing = threading.Thread(target=self._store, name="mqtt-store", daemon=True)
+        failed = partial(self._again, "A thread of the receiver has failed")
+        self._network = WatchedThread(client.loop_forever, name="mqtt-network", on_failure=failed)
+        self._storing = WatchedThread(self._store, name="mqtt-store", on_failure=failed)
         client.on_connect = self._connected
         client.on_disconnect = self._disconnected
         client.on_subscribe = self._subscribed
@@ -127,7 +132,7 @@ class _Session:
             OSError: there is no connection.
         """
         self._client.connect(host, port)
-        self._client.loop_start()
+        self._network.start()
         self._storing.start()
 
     def stop(self) -> None:
@@ -136,9 +141,10 @@ class _Session:
         if self._storing.ident is not None:
             self._storing.join(LAST_STORE_SECONDS_MAX)
         self._client.disconnect()
-        self._client.loop_stop()
+        if self._network.ident is not None:
+            self._network.join(LAST_STORE_SECONDS_MAX)
 
-    # -------------------------------------------------------------------------------------------- paho's thread
+    # -------------------------------------------------------------------------------------------- paho's client
     def _connected(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
         if reason.is_failure:
             self._again(f"The MQTT broker refused the connection: {reason}")
@@ -161,7 +167,7 @@ class _Session:
             except queue.Full:
                 continue  # the store is slower than the broker
 
-    # -------------------------------------------------------------------------------------------- ours
+    # -------------------------------------------------------------------------------------------- storing
     def _store(self) -> None:
         try:
             while not self._stopping.is_set():
@@ -186,6 +192,6 @@ class _Session:
             pass
         return messages
 
-    def _again(self, message: str, error: Exception | None = None) -> None:
+    def _again(self, message: str, error: BaseException | None = None) -> None:
         if not self._stopping.is_set():
             self._receiver.restart(message, error)

@@ -8,6 +8,7 @@ and then acknowledged.
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import Any
 
 from headwater.extras import require
@@ -15,6 +16,7 @@ from headwater.rdd.checks import check_not_negative, check_port
 from headwater.storagelevel import StorageLevel
 from headwater.streaming.receivers.secrets import secret
 from headwater.streaming.sources.receiver import Receiver
+from headwater.threads import WatchedThread
 
 # How many entries are asked for at once.
 ENTRIES_MAX = 1000
@@ -81,7 +83,8 @@ class RedisStreamReceiver(Receiver):
 
     def onStart(self) -> None:
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._receive, args=(self._stopping,), name="redis", daemon=True)
+        failed = partial(self.restart, "The thread that receives from Redis has failed")
+        self._thread = WatchedThread(partial(self._receive, self._stopping), name="redis", on_failure=failed)
         self._thread.start()
 
     def onStop(self) -> None:

@@ -2,6 +2,7 @@
 
 - One thread owns the ledger. It takes what was posted since, makes it durable in one go, applies it, and tells whoever
   posted: what has been told is on disk.
+- Should the thread fail, whoever waits for it is told, and the owner: nothing is durable from there on.
 - A log that can't be written stops nobody: a block is refused, everything else takes effect in memory, and the next
   entries wait for an image that has it all. Nothing that was promised before depends on what failed.
 - Image n stands before the entries in log directory n, and in all later ones.
@@ -11,15 +12,17 @@ from __future__ import annotations
 
 import logging
 import queue
-import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import Any, Protocol
 
 from headwater import filesystem
 from headwater.cipher import Cipher
 from headwater.streaming.recovery import checkpoint
 from headwater.streaming.recovery.ledger import BlockAdded, Ledger, encode_entry, replay
+from headwater.threads import WatchedThread
 
 logger = logging.getLogger("headwater.streaming.recovery.journal")
 
@@ -29,6 +32,8 @@ LOG_BYTES_MAX = 4 << 20
 STOP_SECONDS_MAX = 60.0
 
 _END: Any = object()
+
+Then = Callable[[BaseException | None], None]
 
 
 class Log(Protocol):
@@ -49,6 +54,7 @@ class Journal:
         describe: makes the checkpoint of the ledger, under a number.
         open_log: opens a log in a directory.
         interval_ms: between two images at least, as long as the log is short.
+        failed: is told, on the journal's thread, that this has failed.
         cipher: encrypts the images; None: they aren't encrypted.
     """
 
@@ -61,6 +67,7 @@ class Journal:
         describe: Callable[[Ledger, int], checkpoint.Checkpoint],
         open_log: Callable[[str], Log],
         interval_ms: int,
+        failed: Callable[[BaseException], None],
         cipher: Cipher | None = None,
     ) -> None:
         self._directory = directory
@@ -75,7 +82,10 @@ class Journal:
         self._log_bytes = 0  # since the last image
         self._imaged_at = 0.0  # monotonic seconds
         self._behind = False  # whether the log lacks something that the ledger has, or may
-        self._thread = threading.Thread(target=self._run, name="streaming-journal", daemon=True)
+        self._untold: deque[tuple[Any, Then]] = deque()  # being made durable; the thread's
+        self._told_failure = failed
+        self._failure: BaseException | None = None  # of the thread
+        self._thread = WatchedThread(self._run, name="streaming-journal", on_failure=self._failed)
 
     # -------------------------------------------------------------------------------------------- life
     def start(self, before_entries: Callable[[], None] = lambda: None) -> None:
@@ -91,16 +101,18 @@ class Journal:
         before_entries()
         self._thread.start()
 
-    def post(self, entry: Any, then: Callable[[BaseException | None], None]) -> None:
+    def post(self, entry: Any, then: Then) -> None:
         """Have an entry made durable, then `then(None)` called, or `then(error)`; on the journal's thread, in order.
 
         An entry None stands for nothing but its place among the others. Any thread may call it. `then` must not block.
         """
         self._posted.put((entry, then))
+        if self._failure is not None:
+            self._refuse_posted(self._failure)
 
     def stop(self) -> None:
         """Make all durable that was posted, and write a last image; nothing, if it has not started."""
-        if not self._thread.ident:
+        if not self._thread.ident or self._failure is not None:
             return
         self._posted.put(_END)
         self._thread.join(STOP_SECONDS_MAX)
@@ -121,8 +133,26 @@ class Journal:
         if self._log is not None:
             self._log.close()
 
-    def _commit(self, posted: list[tuple[Any, Callable[[BaseException | None], None]]]) -> None:
+    def _failed(self, failure: BaseException) -> None:
+        self._failure = failure
+        while self._untold:
+            self._untold.popleft()[1](failure)
+        self._refuse_posted(failure)
+        if self._log is not None:
+            self._log.close()
+        self._told_failure(failure)
+
+    def _refuse_posted(self, failure: BaseException) -> None:
+        """Nobody takes what is posted; by the thread that has failed, or by whoever posts after that."""
+        with suppress(queue.Empty):
+            while True:
+                item = self._posted.get_nowait()
+                if item is not _END:
+                    item[1](failure)
+
+    def _commit(self, posted: list[tuple[Any, Then]]) -> None:
         error: BaseException | None = None
+        self._untold.extend(posted)
         if posted:
             try:
                 if self._behind:
@@ -138,7 +168,8 @@ class Journal:
                     text = "The journal in %s can't be written: the stream goes on without, and takes no new blocks"
                     logger.error(text, self._directory, exc_info=raised)
                 self._behind = True
-        for entry, then in posted:
+        while self._untold:
+            entry, then = self._untold.popleft()
             if entry is not None and (error is None or not isinstance(entry, BlockAdded)):
                 self._ledger.apply(entry)
             try:

@@ -23,7 +23,9 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 
 from headwater import filesystem
+from headwater.engine.failures import description
 from headwater.errors import IllegalStateException
+from headwater.threads import WatchedThread
 
 logger = logging.getLogger("headwater.streaming.recovery")
 
@@ -85,7 +87,7 @@ class Lease:
         self._lock = threading.Lock()  # guards both below
         self._loss: IllegalStateException | None = None
         self._then: list[Callable[[BaseException], None]] = []
-        self._thread = threading.Thread(target=self._beat, name="streaming-lease", daemon=True)
+        self._thread = WatchedThread(self._beat, name="streaming-lease", on_failure=self._failed)
         self._thread.start()
 
     def check(self) -> None:
@@ -124,14 +126,20 @@ class Lease:
                 logger.warning("%s: the lease could not be renewed", self._directory, exc_info=error)
             else:
                 if other is not None:
-                    self._lose(other)
+                    self._lose(
+                        IllegalStateException(
+                            f"checkpoint directory {self._directory} was taken over by {other.process}, which took "
+                            "this driver for dead: it had not renewed its lease for "
+                            f"{BEAT_SECONDS * BEATS_MISSED_MAX:g} s"
+                        )
+                    )
                     return
 
-    def _lose(self, other: _Holder) -> None:
-        loss = IllegalStateException(
-            f"checkpoint directory {self._directory} was taken over by {other.process}, which took this driver for "
-            f"dead: it had not renewed its lease for {BEAT_SECONDS * BEATS_MISSED_MAX:g} s"
-        )
+    def _failed(self, failure: BaseException) -> None:
+        text = "its lease is renewed no more, so that another driver may take it: the thread that did it has failed"
+        self._lose(IllegalStateException(f"checkpoint directory {self._directory}: {text}: {description(failure)}"))
+
+    def _lose(self, loss: IllegalStateException) -> None:
         logger.error("%s. This driver stops", loss)
         with self._lock:
             self._loss = loss

@@ -33,6 +33,7 @@ from headwater.streaming.recovery.segment import (
     SegmentName,
     SegmentReader,
 )
+from headwater.threads import WatchedThread
 
 __all__ = ["CorruptLogException", "LogPosition", "LogSettings", "LogWriter", "clean", "read_log", "read_record"]
 
@@ -171,8 +172,8 @@ class LogWriter:
         self._waiting: deque[_Append] = deque()
         self._waiting_bytes = 0  # their sizes' sum
         self._closed = False  # no more appends; those that wait are still written
-        self._thread = threading.Thread(target=self._run, name="streaming-log", daemon=True)
-        self._thread.start()
+        self._group: list[_Append] = []  # what is being written and not told; the writer thread's
+        self._thread = self._started()
 
     def append(self, records: Iterable[bytes], time_ms: int | None = None) -> list[LogPosition]:
         """Write records; returns once all of them are durable.
@@ -224,7 +225,8 @@ class LogWriter:
         with self._changed:
             self._closed = True
             self._changed.notify()
-        self._thread.join()
+        while self._thread.is_alive():
+            self._thread.join()
         segment, self._segment = self._segment, None
         if segment is not None:
             segment.close()
@@ -254,7 +256,7 @@ class LogWriter:
 
     def _take(self) -> list[_Append]:
         """What waits, up to the size of one write; nothing once the writer is closed and all is written."""
-        group: list[_Append] = []
+        group = self._group = []
         size = 0
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed)
@@ -265,6 +267,16 @@ class LogWriter:
         return group
 
     # -------------------------------------------------------------------------------------------- its thread
+    def _started(self) -> threading.Thread:
+        thread = WatchedThread(self._run, name="streaming-log", on_failure=self._go_on)
+        thread.start()
+        return thread
+
+    def _go_on(self, failure: BaseException) -> None:
+        """What was being written doesn't count; another thread writes what comes."""
+        self._refuse(self._group, failure)
+        self._thread = self._started()
+
     def _run(self) -> None:
         while group := self._take():
             try:
@@ -272,7 +284,8 @@ class LogWriter:
             except Exception as error:
                 self._refuse(group, error)
             else:
-                for entry in group:
+                while group:
+                    entry = group.pop(0)
                     self._tell(entry, [next(positions) for _ in entry.records], None)
 
     def _commit(self, group: Sequence[_Append]) -> list[LogPosition]:
@@ -314,8 +327,9 @@ class LogWriter:
             self._segment = None
         return positions
 
-    def _refuse(self, group: Sequence[_Append], cause: Exception) -> None:
-        for entry in group:
+    def _refuse(self, group: list[_Append], cause: BaseException) -> None:
+        while group:
+            entry = group.pop(0)
             error = SparkException(
                 f"log {self.directory}: {len(entry.records)} records of {entry.size} bytes could not be written in "
                 f"{self._settings.tries_max} tries: {cause}"

@@ -111,6 +111,7 @@ def _write(found: Found, dropped: list[int]) -> None:
         describe=described,
         open_log=opened,
         interval_ms=_INTERVAL_MS,
+        failed=errors.append,
         cipher=found.cipher,
     )
     journal.start()

@@ -8,14 +8,16 @@ of this run or of those before, is removed.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headwater import filesystem
 from headwater.cipher import Cipher, cipher_of
 from headwater.conf import is_secret
+from headwater.engine.failures import description
+from headwater.errors import IllegalStateException
 from headwater.streaming.recovery import checkpoint, log
 from headwater.streaming.recovery.checkpoint import Checkpoint
 from headwater.streaming.recovery.code import Code
@@ -38,6 +40,7 @@ from headwater.streaming.recovery.segment import SegmentName
 from headwater.streaming.recovery.setaside import earlier_in, set_aside
 from headwater.streaming.runtime.receivers import BlockStored, block_data
 from headwater.streaming.sources.received import ReceiverInput
+from headwater.threads import WatchedThread, nothing_depends
 
 if TYPE_CHECKING:
     from headwater.conf import SparkConf
@@ -94,6 +97,7 @@ class Safekeeping(Keeping):
         self._graph = graph
         self._code = code
         self._begins_anew = lock is None
+        self._when_lost: Callable[[BaseException], None] | None = None
         self._lock = lock or lock_directory(directory)
         try:
             number = last_number(directory)
@@ -115,6 +119,7 @@ class Safekeeping(Keeping):
                 describe=self._describe,
                 open_log=self._open_log,
                 interval_ms=conf.read("headwater.streaming.checkpoint.interval"),
+                failed=self._failed,
                 cipher=cipher,
             )
         except BaseException:
@@ -122,8 +127,16 @@ class Safekeeping(Keeping):
             raise
 
     def when_lost(self, then: Callable[[BaseException], None]) -> None:
-        """Have `then` called when another driver has taken the directory over."""
+        """Have `then` called when another driver has taken the directory over, or nothing can be kept any more."""
+        self._when_lost = then
         self._lock.when_lost(then)
+
+    def _failed(self, failure: BaseException) -> None:
+        text = f"nothing can be kept in {self.directory} any more: the thread of its journal has failed"
+        loss = IllegalStateException(f"{text}: {description(failure)}")
+        loss.__cause__ = failure
+        if self._when_lost is not None:
+            self._when_lost(loss)
 
     def _open_log(self, path: str) -> LogWriter:
         """Each checkpoint begins with it: none may be written by a driver that has lost the directory."""
@@ -215,7 +228,8 @@ class Safekeeping(Keeping):
             for segments in stored.values()
             for name in segments
         }
-        threading.Thread(target=self._remove_segments, args=(kept,), name="streaming-sweep", daemon=True).start()
+        sweep = partial(self._remove_segments, kept)
+        WatchedThread(sweep, name="streaming-sweep", on_failure=nothing_depends).start()
 
     def _remove_segments(self, kept: set[str]) -> None:
         try:

@@ -13,12 +13,14 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from headwater.clock import EXPIRED, Clock
 from headwater.streaming.durations import format_batch_time
 from headwater.streaming.runtime.batches import JobFinished, JobStarted, OutputJob, job_name
 from headwater.streaming.runtime.jobqueue import FailurePolicy, JobQueue
+from headwater.threads import WatchedThread
 
 if TYPE_CHECKING:
     from headwater.context import SparkContext
@@ -38,6 +40,7 @@ class JobThreads:
         clock: stamps the reports, and times the pause before a job is tried again.
         report: is given `JobStarted` and `JobFinished`, once for each job, on the job's thread.
         prepare: is called with the job on its thread before each try, to set local properties.
+        crashed: is told that a thread has failed, for which no job's failure is a reason; its job won't end.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class JobThreads:
         clock: Clock,
         report: Callable[[JobStarted | JobFinished], None],
         prepare: Callable[[OutputJob], None],
+        crashed: Callable[[BaseException], None],
     ) -> None:
         self._clock = clock
         self._report = report
@@ -56,7 +60,7 @@ class JobThreads:
         # What ends a thread's pause: one each, since a clock wakes one waiter of a queue.
         self._endings: list[queue.SimpleQueue[Any]] = [queue.SimpleQueue() for _ in range(count)]
         self._threads = [
-            threading.Thread(target=self._run, args=(ending,), name=f"streaming-job-executor-{i}", daemon=True)
+            WatchedThread(partial(self._run, ending), name=f"streaming-job-executor-{i}", on_failure=crashed)
             for i, ending in enumerate(self._endings)
         ]
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from headwater import serializers
 from headwater.clock import Clock
 from headwater.engine.events import ReceiverLost
+from headwater.engine.failures import description
 from headwater.engine.loop import Loop
 from headwater.errors import SparkException
 from headwater.streaming.durations import next_multiple_ms
@@ -30,6 +31,7 @@ from headwater.streaming.runtime.jobs import JobProperties, JobThreads
 from headwater.streaming.runtime.waiter import Waiter
 from headwater.streaming.sources.received import ReceiverInput, lost_blocks
 from headwater.streaming.sources.receiver import ReceiverSettings, run_receiver
+from headwater.threads import WatchedThread
 
 if TYPE_CHECKING:
     from headwater.conf import SparkConf
@@ -146,6 +148,7 @@ class Running:
             clock,
             self._batch_loop.post,
             JobProperties(sc, properties, graph.batch_ms).set,
+            self._crashed,
         )
         self._performers: dict[type, Any] = {
             batches.Announce: self._announce,
@@ -374,9 +377,9 @@ class Running:
                 preferred_host=preferred_host,
                 avoid=self._last_executor.get(action.stream_id),
             )
-        except Exception as error:
+        except BaseException as error:  # of the receiver's own methods
             logger.error("Receiver for stream %d could not be launched", action.stream_id, exc_info=error)
-            self._receiver_loop.post(receivers.Lost(action.stream_id, action.epoch, f"{type(error).__name__}: {error}"))
+            self._receiver_loop.post(receivers.Lost(action.stream_id, action.epoch, description(error)))
             return
         movable = preferred_host is None
         self._receiver_loop.post(receivers.Launched(action.stream_id, action.epoch, executor_id, movable))
@@ -393,7 +396,7 @@ class Running:
     def _halt(self, action: receivers.Halt) -> None:
         # On a thread of its own: a stop may wait for a block to be stored, which may wait for a batch.
         stop = functools.partial(self._application.stop_receiver, action.stream_id, self._graceful_ms / 1000)
-        threading.Thread(target=stop, name=f"stop-receiver-{action.stream_id}", daemon=True).start()
+        WatchedThread(stop, name=f"stop-receiver-{action.stream_id}", on_failure=self._crashed).start()
 
     def _crashed(self, crash: BaseException) -> None:
         self._waiter.report(crash)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+from functools import partial
 from typing import Any
 
 from headwater.streaming.sources.receiver import Receiver
+from headwater.threads import WatchedThread
 
 # A stop waits this long for the coroutine to clean up.
 CLEAN_UP_SECONDS_MAX = 2.0
@@ -69,8 +71,11 @@ class _Run:
         self._stopping = threading.Event()
         self._lock = threading.Lock()  # guards what follows, and the setting of the event
         self._running: tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]] | None = None
-        self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._receive()), name=f"async-{type(receiver).__name__}", daemon=True
+        name = type(receiver).__name__
+        self._thread = WatchedThread(
+            lambda: asyncio.run(self._receive()),
+            name=f"async-{name}",
+            on_failure=partial(receiver.restart, f"The event loop of {name} has failed"),
         )
 
     def start(self) -> None:

@@ -22,6 +22,7 @@ from headwater.engine.blocks import encode_records, text_block
 from headwater.engine.lineage import BlockRef
 from headwater.errors import SparkException
 from headwater.storagelevel import StorageLevel
+from headwater.threads import WatchedThread
 
 # A buffer that is so large becomes a block before its interval is over, so that memory stays bounded.
 TEXT_BYTES_MAX = 8 << 20
@@ -91,7 +92,7 @@ class BlockGenerator:
         after_ms: int,
         store: Callable[[str, bytes | list[bytes], int, int], None],
         clock: Clock,
-        on_error: Callable[[Exception], None],
+        on_error: Callable[[BaseException], None],
     ) -> None:
         self._stream_id = stream_id
         self._interval_ms = interval_ms
@@ -111,7 +112,7 @@ class BlockGenerator:
         self._text_lines = 0
         self._undecodable = 0
         self._signals: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name=f"block-generator-{stream_id}", daemon=True)
+        self._thread = self._new_thread()
 
     @property
     def state(self) -> GeneratorState:
@@ -184,7 +185,7 @@ class BlockGenerator:
                 self._move("stop")
             self._room.notify_all()
         self._signals.put(_WAKE)
-        if self._thread.is_alive() and threading.current_thread() is not self._thread:
+        while self._thread.is_alive() and threading.current_thread() is not self._thread:
             self._thread.join()
         with self._lock:
             self._room.wait_for(lambda: not self._bulk_stores)
@@ -203,6 +204,15 @@ class BlockGenerator:
                 self._room.notify_all()
 
     # -------------------------------------------------------------------------------------------- its thread
+    def _new_thread(self) -> threading.Thread:
+        return WatchedThread(self._run, name=f"block-generator-{self._stream_id}", on_failure=self._go_on)
+
+    def _go_on(self, failure: BaseException) -> None:
+        """What it was about to store is lost; another thread cuts what comes."""
+        self._on_error(failure)
+        self._thread = self._new_thread()
+        self._thread.start()
+
     def _run(self) -> None:
         while self._state is GeneratorState.ACTIVE:
             now = self._clock.now_ms()

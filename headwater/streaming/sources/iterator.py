@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from headwater.errors import SparkException
 from headwater.streaming.graph import InputNode
 from headwater.streaming.listener import ReceiverError, ReceiverInfo, StreamInputInfo
+from headwater.threads import WatchedThread
 
 if TYPE_CHECKING:
     from headwater.clock import Clock
@@ -44,7 +45,7 @@ class Puller:
         failed: is told what the source raised, on the thread.
     """
 
-    def __init__(self, source: Any, *, records_max: int, name: str, failed: Callable[[Exception], None]) -> None:
+    def __init__(self, source: Any, *, records_max: int, name: str, failed: Callable[[BaseException], None]) -> None:
         self._source = source
         self._records_max = self._most = records_max  # as it is now, and at most
         self._name = name
@@ -55,7 +56,7 @@ class Puller:
         self._room = threading.Condition()  # signalled when the limit changes; guards it and `_cancel`
         self._cancel: Callable[[], None] | None = None  # ends the wait of an asynchronous source
         self._wake: Callable[[], None] | None = None  # has an asynchronous source look at the limit again
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread = WatchedThread(self._run, name=name, on_failure=failed)
 
     @property
     def waiting(self) -> int:
@@ -271,7 +272,7 @@ class IteratorInput(InputNode):
     def describe(self) -> str:
         return f"iterator stream {self.stream_id} of {self._label}"
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: BaseException) -> None:
         wrapped = SparkException(
             f"{self.describe()}: the source raised {type(error).__name__}: {error}. The stream has ended; what came "
             "before is processed."

@@ -20,6 +20,7 @@ from headwater.cipher import cipher_of
 from headwater.clock import Clock, SystemClock
 from headwater.conf import SparkConf
 from headwater.engine.events import Wake, Woken
+from headwater.engine.failures import description, shortened
 from headwater.engine.loop import Loop
 from headwater.errors import IllegalStateException, SparkException
 from headwater.storagelevel import StorageLevel
@@ -30,6 +31,7 @@ from headwater.streaming.runtime.receivers import (
     Deregistered,
     Errored,
     Limit,
+    Lost,
     Registered,
     Taken,
 )
@@ -342,15 +344,15 @@ class Supervisor:
     def restart(self, message: str, error: BaseException | None, delay_ms: int | None) -> None:
         """Stop and start again."""
         delay_ms = None if delay_ms is None else max(0, delay_ms)
-        self._loop.post(Restart(message, error_text(error), delay_ms, self._has_stored))
+        self._loop.post(Restart(_plain(message), error_text(error), delay_ms, self._has_stored))
 
     def stop_itself(self, message: str, error: BaseException | None) -> None:
         """Stop for good, by the receiver's own wish."""
-        self._loop.post(Stop(message, error_text(error)))
+        self._loop.post(Stop(_plain(message), error_text(error)))
 
     def report_error(self, message: str, error: BaseException | None) -> None:
         """Tell the driver."""
-        self._host.post(Errored(self.settings.stream_id, self.settings.epoch, message, error_text(error)))
+        self._host.post(Errored(self.settings.stream_id, self.settings.epoch, _plain(message), error_text(error)))
 
     # -------------------------------------------------------------------------------------------- for the engine
     def receive(self, message: Any) -> None:
@@ -447,14 +449,21 @@ class Supervisor:
         rate = self._limiter.per_second
         return RECORDS_MAX if rate is None else max(1, min(RECORDS_MAX, int(rate)))
 
-    def _block_failed(self, error: Exception) -> None:
+    def _block_failed(self, error: BaseException) -> None:
         self.report_error(f"A block of stream {self.settings.stream_id} was received but could not be stored", error)
 
     def _crashed(self, crash: BaseException) -> None:
+        """Nobody looks after the receiver any more: it ends, so that the driver can start it anew."""
         settings = self.settings
-        text = error_text(crash)
-        self._host.post(Deregistered(settings.stream_id, settings.epoch, "The supervisor failed", text, False))
-        self._ended.set()
+        self.core.life = Life.STOPPED
+        try:
+            self._limiter.close()
+            self._call_stop()
+            self._blocks.stop()
+        finally:
+            reason = f"its supervisor has failed: {description(crash)}"
+            self._host.post(Lost(settings.stream_id, settings.epoch, reason))
+            self._ended.set()
 
 
 def run_receiver(
@@ -491,8 +500,18 @@ def error_text(error: BaseException | None) -> str:
     if error is None:
         return ""
     if isinstance(error, OSError) or error.__traceback__ is None:
-        return f"{type(error).__name__}: {error}"
-    return "".join(traceback.format_exception(error)).rstrip()
+        return description(error)
+    try:
+        return shortened("".join(traceback.format_exception(error)).rstrip())
+    except Exception:  # of its own methods
+        return description(error)
+
+
+def _plain(message: Any) -> str:
+    """What a receiver says, as text: nothing else is sure to arrive. Some give an exception as the message."""
+    if isinstance(message, BaseException):
+        return description(message)
+    return shortened(str(message))
 
 
 def _is_utf8(data: bytes) -> bool:

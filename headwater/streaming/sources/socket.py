@@ -10,11 +10,13 @@ import contextlib
 import socket
 import threading
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, BinaryIO
 
 from headwater.errors import SparkException
 from headwater.storagelevel import StorageLevel
 from headwater.streaming.sources.receiver import Receiver
+from headwater.threads import WatchedThread
 
 # What one call reads at most: large enough that a line costs nothing, small enough to come soon.
 READ_BYTES = 256 << 10
@@ -92,10 +94,9 @@ class SocketReceiver(Receiver):
         self._thread: threading.Thread | None = None
 
     def onStart(self) -> None:
-        self._run = _Run()
-        self._thread = threading.Thread(
-            target=self._receive, args=(self._run,), name=f"socket-{self._port}", daemon=True
-        )
+        self._run = run = _Run()
+        failed = partial(self._again, run, "Error receiving data")
+        self._thread = WatchedThread(partial(self._receive, run), name=f"socket-{self._port}", on_failure=failed)
         self._thread.start()
 
     def onStop(self) -> None:
@@ -135,7 +136,7 @@ class SocketReceiver(Receiver):
         if not run.stopped and (last := framer.close()):
             store_text(last)  # the server ended; had we, it might be half a line
 
-    def _again(self, run: _Run, message: str, error: Exception | None) -> None:
+    def _again(self, run: _Run, message: str, error: BaseException | None) -> None:
         if run is self._run and not self.isStopped():
             self.restart(message, error)
 

@@ -26,6 +26,7 @@ class Disk:
         self.directory = str(directory)
         self.is_full = False
         self.appended: list[int] = []
+        self.failures: queue.SimpleQueue[BaseException] = queue.SimpleQueue()
         checkpoint.write_program(self.directory, 1, b"program")
 
     def open_log(self, path: str) -> DiskLog:
@@ -48,6 +49,7 @@ class Disk:
             describe=self.describe,
             open_log=self.open_log,
             interval_ms=interval_ms,
+            failed=self.failures.put,
         )
 
     def ledger(self) -> Ledger:

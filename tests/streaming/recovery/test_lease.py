@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import queue
 import subprocess
 import sys
 import threading
@@ -19,6 +20,7 @@ from headwater.filesystem.remote import RemoteFileSystem
 from headwater.streaming import StreamingContext
 from headwater.streaming.recovery import lease
 from headwater.streaming.recovery.lock import lock_directory
+from tests.injection import inject
 
 PATIENCE_SECONDS = 30.0
 
@@ -98,6 +100,19 @@ def test_lease_that_is_being_replaced_is_waited_for(directory: str) -> None:
     with pytest.raises(IllegalStateException, match="is in use by"):
         lock_directory(directory)
     replacing.join()
+    first.close()
+
+
+@pytest.mark.usefixtures("quick")
+def test_driver_whose_lease_cannot_be_renewed_any_more_loses_the_directory(directory: str) -> None:
+    losses: queue.SimpleQueue[BaseException] = queue.SimpleQueue()
+    first = lock_directory(directory)
+    first.when_lost(losses.put)
+    inject("streaming-lease")
+    told = losses.get(timeout=PATIENCE_SECONDS)
+    assert f"checkpoint directory {directory}: its lease is renewed no more" in str(told)
+    with pytest.raises(IllegalStateException, match="its lease is renewed no more"):
+        first.check()
     first.close()
 
 
