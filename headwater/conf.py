@@ -478,6 +478,9 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
             "left out.", choices=("modificationTime", "identity")),
         _duration("headwater.streaming.fileStream.stabilityDuration", "2s", "By identity, a file is complete once it "
             "has not changed for so long: between two batches, or by its modification time.", "s"),
+        _duration("headwater.streaming.fileStream.retryTimeout", "10m", "How long a file stream tries a file again "
+            "that can't be read and doesn't change, with growing pauses; then it's given up, with an error in the "
+            "log.", "s"),
         _string("headwater.streaming.failure.policy", "continue", "What follows when an output of a batch fails, in "
             "its function or in a transformation. `continue`: the other outputs and later batches go on. `retry`: it "
             "is tried again, and its later batches wait; then as `continue`. `stop`: the context stops at once, and "

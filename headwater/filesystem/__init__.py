@@ -20,6 +20,7 @@ from headwater.filesystem.compression import (
     CODEC_PACKAGE,
     CODECS,
     codec_name,
+    decompressed,
     is_compressed,
     zstandard,
 )
@@ -67,6 +68,7 @@ __all__ = [
     "codec_name",
     "configure",
     "create_private",
+    "decompressed",
     "exists",
     "expand",
     "is_compressed",

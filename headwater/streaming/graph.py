@@ -85,6 +85,10 @@ class InputNode(Node):
         """
         return {}
 
+    def amended(self) -> Sequence[int]:
+        """Times of the batches whose `batch_data` has changed since it was asked last; so has `memory`, it may be."""
+        return ()
+
     def go_on(self, first_ms: int, after_ms: int, memory: Mapping[str, Any]) -> None:
         """The program goes on from a checkpoint; called after `start` and before `restore_batch`.
 
@@ -374,6 +378,16 @@ class Graph:
             data = {node.uid: node.batch_data(time_ms) for node in self.inputs}
             memory = {node.uid: node.memory() for node in self.inputs}
         return {k: v for k, v in data.items() if v is not None}, {k: v for k, v in memory.items() if v}
+
+    def amended(self) -> tuple[list[tuple[str, int, Any]], dict[str, Mapping[str, Any]]]:
+        """What has changed of what batches have brought, (uid, batch time, data), and of what must be known besides."""
+        with self._lock:
+            data, memory = [], {}
+            for node in self.inputs:
+                if times := node.amended():
+                    data += [(node.uid, time_ms, node.batch_data(time_ms)) for time_ms in times]
+                    memory[node.uid] = node.memory()
+        return data, memory
 
     def states(self) -> list[Versioned]:
         """The states that outputs follow from."""

@@ -295,21 +295,3 @@ def test_arguments_that_make_no_sense_are_refused_at_once(harness, tmp_path, arg
 def test_record_length_is_at_least_a_byte(harness, tmp_path, length):
     with pytest.raises(ValueError, match="recordLength must be an int of at least 1 byte"):
         harness.ssc.binaryRecordsStream(str(tmp_path), length)
-
-
-def test_file_that_vanishes_before_it_is_read_fails_its_streams_batch_alone(harness, tmp_path):
-    (tmp_path / "one").mkdir()
-    (tmp_path / "two").mkdir()
-    failing = harness.ssc.textFileStream(str(tmp_path / "one"))
-    failing.foreachRDD(lambda rdd: os.unlink(bad) if rdd.getNumPartitions() else None)
-    out = harness.collected(failing)
-    other = harness.collected(harness.ssc.textFileStream(str(tmp_path / "two")))
-    harness.start()
-    bad = put(tmp_path / "one", "a", "one\n", BATCH_MS[0])
-    put(tmp_path / "two", "b", "two\n", BATCH_MS[0])
-    infos = harness.run(2)
-    assert (out, other) == ([[]], [["two"], []])
-    with pytest.raises(SparkException, match=f"Input path does not exist: file:{bad}"):
-        harness.ssc.awaitTermination(0)
-    failures = [output.failureReason() is None for output in infos[0].outputOperationInfos().values()]
-    assert failures[:3] == [True, False, True]

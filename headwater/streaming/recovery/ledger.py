@@ -51,6 +51,13 @@ class BatchBegun(NamedTuple):
     memory: Mapping[str, Mapping[str, Any]]
 
 
+class BatchesAmended(NamedTuple):
+    """What batches have brought is less than was said when they began: (stream, batch time, data); see `BatchBegun`."""
+
+    inputs: list[list[Any]]
+    memory: Mapping[str, Mapping[str, Any]]
+
+
 class VersionsStored(NamedTuple):
     """Versions of states: (uid, version, partition, segments)."""
 
@@ -82,7 +89,9 @@ class Forgotten(NamedTuple):
 
 _ENTRIES = {
     entry.__name__: entry
-    for entry in (Started, BlockAdded, BatchBegun, VersionsStored, BatchDone, BatchDropped, Forgotten)
+    for entry in (
+        Started, BlockAdded, BatchBegun, BatchesAmended, VersionsStored, BatchDone, BatchDropped, Forgotten
+    )
 }
 
 
@@ -135,6 +144,11 @@ class Ledger:
                 self.waiting.setdefault(stream, []).append(block)
             case BatchBegun():
                 self._begin(entry)
+            case BatchesAmended(inputs, memory):
+                for stream, time_ms, data in inputs:
+                    if time_ms in self.inputs.get(stream, {}):
+                        self.inputs[stream][time_ms] = data
+                self._remember(memory)
             case VersionsStored(versions):
                 for state, version, partition, segments in versions:
                     self.versions.setdefault(state, {}).setdefault(version, {})[partition] = segments
@@ -174,7 +188,10 @@ class Ledger:
             waiting, taken = self.waiting.get(stream, []), set(ids)
             self.inputs.setdefault(stream, {})[time_ms] = [block for block in waiting if block[0] in taken]
             self.waiting[stream] = [block for block in waiting if block[0] not in taken]
-        for stream, changes in entry.memory.items():
+        self._remember(entry.memory)
+
+    def _remember(self, memory: Mapping[str, Mapping[str, Any]]) -> None:
+        for stream, changes in memory.items():
             known = self.memory.setdefault(stream, {})
             for key, data in changes.items():
                 if data is None:

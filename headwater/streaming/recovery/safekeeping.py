@@ -24,6 +24,7 @@ from headwater.streaming.recovery.keeping import Keeping, Then
 from headwater.streaming.recovery.ledger import (
     BatchBegun,
     BatchDone,
+    BatchesAmended,
     BlockAdded,
     Forgotten,
     Ledger,
@@ -173,6 +174,11 @@ class Safekeeping(Keeping):
     ) -> None:
         taken = {self._graph.inputs[stream_id].uid: ids for stream_id, ids in blocks.items()}
         self._journal.post(BatchBegun(time_ms, inputs, taken, memory), then)
+
+    def batches_amended(
+        self, inputs: Sequence[tuple[str, int, Any]], memory: Mapping[str, Mapping[str, Any]]
+    ) -> None:
+        self._journal.post(BatchesAmended([list(each) for each in inputs], memory), _anyway)
 
     def version_stored(self, uid: str, stored: StoredVersion) -> None:
         self._journal.post(VersionsStored([[uid, stored.version, stored.partition, [*stored.segments]]]), _anyway)

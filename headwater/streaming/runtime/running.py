@@ -274,6 +274,7 @@ class Running:
     def _generate(self, action: batches.Generate) -> None:
         time_ms = action.time_ms
         self._look_at_the_clock()
+        self._tell_amended()
         jobs = self._graph.generate(time_ms, action.blocks)
         inputs = self._graph.brought(time_ms)
         generated = batches.Generated(time_ms, jobs, inputs, self._clock.now_ms())
@@ -303,7 +304,14 @@ class Running:
         self._waiter.abort(action.error)
         self._stop_context()
 
+    def _tell_amended(self) -> None:
+        """Keep what is known to be missing in batches, before they are done and others may take it."""
+        inputs, memory = self._graph.amended()
+        if inputs:
+            self._keeping.batches_amended(inputs, memory)
+
     def _complete(self, action: batches.Complete) -> None:
+        self._tell_amended()
         self._keeping.batch_done(action.time_ms)
         self._graph.completed(action.time_ms)
 

@@ -14,6 +14,7 @@ from headwater.streaming.recovery.ledger import (
     BatchBegun,
     BatchDone,
     BatchDropped,
+    BatchesAmended,
     BlockAdded,
     Forgotten,
     Ledger,
@@ -131,6 +132,13 @@ def test_skipped_batches_are_known_as_long_as_inputs_of_before_are_needed() -> N
     assert ledger.skipped == []
 
 
+def test_amended_batch_brings_less_and_one_that_is_forgotten_stays_so() -> None:
+    ledger = ledger_of(BatchBegun(11_000, {"files": [["a"], ["b"]]}, {}, {"files": {"a": True, "b": True}}))
+    ledger.apply(BatchesAmended([["files", 11_000, [["b"]]], ["files", 10_000, []]], {"files": {"a": None}}))
+    assert (ledger.inputs, ledger.memory) == ({"files": {11_000: [["b"]]}}, {"files": {"b": True}})
+    assert list(ledger.pending) == [11_000]
+
+
 # ------------------------------------------------------------------------------------------------ images and replay
 names = st.sampled_from(["a", "b"])
 times = st.integers(11, 30).map(lambda seconds: seconds * 1000)
@@ -147,7 +155,8 @@ def histories(draw: st.DrawFn) -> list[Any]:
     ids: list[str] = []
     last_ms = 10_000
     for number in range(draw(st.integers(0, 25))):
-        kind = draw(st.sampled_from(["start", "block", "begin", "again", "done", "drop", "version", "forget"]))
+        kinds = ["start", "block", "begin", "again", "amend", "done", "drop", "version", "forget"]
+        kind = draw(st.sampled_from(kinds))
         if kind == "start":
             entries.append(Started(draw(st.lists(names, unique=True)), draw(states), draw(sources)))
         elif kind == "block":
@@ -161,6 +170,8 @@ def histories(draw: st.DrawFn) -> list[Any]:
             taken = {name: draw(st.lists(st.sampled_from(ids), unique=True)) for name in ("a", "b")} if ids else {}
             inputs = draw(st.dictionaries(names, st.lists(st.integers())))
             entries.append(BatchBegun(time_ms, inputs, taken, draw(memories)))
+        elif kind == "amend":
+            entries.append(BatchesAmended([[draw(names), draw(times), [draw(st.integers())]]], draw(memories)))
         elif kind == "done":
             entries.append(BatchDone(draw(times)))
         elif kind == "drop":
