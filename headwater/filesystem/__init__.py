@@ -24,7 +24,7 @@ from headwater.filesystem.compression import (
     is_compressed,
     zstandard,
 )
-from headwater.filesystem.local import LocalFileSystem
+from headwater.filesystem.local import LocalFileSystem, is_at
 from headwater.filesystem.options import configure, relevant
 from headwater.filesystem.output import OutputDirectory
 from headwater.filesystem.paths import (
@@ -71,6 +71,7 @@ __all__ = [
     "decompressed",
     "exists",
     "expand",
+    "is_at",
     "is_compressed",
     "is_local",
     "list_files",

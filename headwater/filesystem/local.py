@@ -79,6 +79,14 @@ class LocalFileSystem:
                 os.unlink(path)
 
 
+def is_at(descriptor: int, path: str) -> bool:
+    """Whether an open local file is the one at a path: it may have been removed, or moved away."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
 def _entries(paths: list[str]) -> list[Entry]:
     return [entry for entry in map(_entry, paths) if entry is not None]
 

@@ -38,6 +38,13 @@ class BlockAdded(NamedTuple):
     block: list[Any]
 
 
+class LogsLost(NamedTuple):
+    """Segments of a receiver's log are gone: the blocks that stood there are in no log any more."""
+
+    stream: str
+    paths: list[str]
+
+
 class BatchBegun(NamedTuple):
     """What each input stream brings into a batch: JSON, by the stream's uid.
 
@@ -90,7 +97,7 @@ class Forgotten(NamedTuple):
 _ENTRIES = {
     entry.__name__: entry
     for entry in (
-        Started, BlockAdded, BatchBegun, BatchesAmended, VersionsStored, BatchDone, BatchDropped, Forgotten
+        Started, BlockAdded, LogsLost, BatchBegun, BatchesAmended, VersionsStored, BatchDone, BatchDropped, Forgotten
     )
 }
 
@@ -142,6 +149,10 @@ class Ledger:
                 self._start(entry)
             case BlockAdded(stream, block):
                 self.waiting.setdefault(stream, []).append(block)
+            case LogsLost(stream, paths):
+                for block in self.logged_blocks(stream):
+                    if block[3][0] in paths:
+                        block[3] = None
             case BatchBegun():
                 self._begin(entry)
             case BatchesAmended(inputs, memory):
@@ -218,6 +229,11 @@ class Ledger:
         """The batches to run before going on at `until_ms`: pending ones, and those since the last that began."""
         down = range(self.generated_ms + self.batch_ms, until_ms, self.batch_ms)
         return sorted({*(t for t in self.pending if t < until_ms), *down})
+
+    def logged_blocks(self, stream: str) -> list[list[Any]]:
+        """The blocks of a receiver's stream that are in its log, and that a batch is made of, or will be."""
+        held = (self.waiting.get(stream, []), *self.inputs.get(stream, {}).values())
+        return [block for blocks in held for block in blocks if is_logged(block)]
 
     def check(self) -> None:
         """Assert what is always true."""

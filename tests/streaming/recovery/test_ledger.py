@@ -18,6 +18,7 @@ from headwater.streaming.recovery.ledger import (
     BlockAdded,
     Forgotten,
     Ledger,
+    LogsLost,
     Started,
     VersionsStored,
     decode_entry,
@@ -130,6 +131,14 @@ def test_skipped_batches_are_known_as_long_as_inputs_of_before_are_needed() -> N
     assert ledger.skipped == [(11_000, 15_000)]
     ledger.apply(Forgotten({"files": 15_000}, {}, -1))
     assert ledger.skipped == []
+
+
+def test_blocks_of_lost_logs_are_in_no_log_any_more() -> None:
+    lost, kept = block(1), block(2)
+    ledger = ledger_of(BlockAdded("receiver", lost), BlockAdded("receiver", kept), begun(11_000, blocks=["input-0-1"]))
+    ledger.apply(LogsLost("receiver", ["/dir/receivedData/0/log-1"]))
+    assert ledger.inputs["receiver"] == {11_000: [block(1, logged=False)]}
+    assert ledger.waiting["receiver"] == [block(2)]
 
 
 def test_amended_batch_brings_less_and_one_that_is_forgotten_stays_so() -> None:
