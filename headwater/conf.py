@@ -464,7 +464,7 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
         _bool("spark.streaming.unpersist", "true", "Unpersist RDDs that no stream needs any more. What receivers "
             "stored is always forgotten then."),
         _bool("spark.streaming.stopGracefullyOnShutdown", "false", "When the program ends and the context still runs, "
-            "by itself, by Ctrl-C or by SIGTERM, first finish what was received."),
+            "by itself, by Ctrl-C, SIGTERM or SIGHUP, first finish what was received."),
         _duration("spark.streaming.gracefulStopTimeout", "", "How long a graceful stop waits until receivers have "
             "stopped and a batch has taken what they received; later that is dropped. Batches that were generated are "
             "finished whatever it says.",

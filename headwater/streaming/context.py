@@ -205,9 +205,10 @@ class StreamingContext:
     def start(self) -> None:
         """Begin to receive and to process. Starting a started context only warns.
 
-        Called on the main thread of a program without a handler for SIGTERM, it installs one until the context has
-        stopped: the signal raises `SystemExit(143)` in the main thread, and the context is stopped as the program
-        ends, gracefully if `spark.streaming.stopGracefullyOnShutdown` says so. A second signal doesn't wait for that.
+        Called on the main thread of a program without handlers for SIGTERM and SIGHUP, it installs them until the
+        context has stopped: a signal raises `SystemExit` (143 or 129) in the main thread, and the context is stopped as
+        the program ends, gracefully if `spark.streaming.stopGracefullyOnShutdown` says so. A second signal doesn't wait
+        for that.
 
         Raises:
             IllegalStateException: it was stopped, or another context is active in this process.
@@ -366,7 +367,7 @@ class StreamingContext:
     def _at_exit(self) -> None:
         gracefully: bool = self._sc._conf.read("spark.streaming.stopGracefullyOnShutdown")
         if self._state is StreamingContextState.ACTIVE:
-            with contextlib.suppress(SystemExit):  # of a SIGTERM that comes now: the program ends anyway
+            with contextlib.suppress(SystemExit):  # of a signal that comes now: the program ends anyway
                 self.stop(stopSparkContext=False, stopGraceFully=gracefully)
 
     def _course(self) -> Course:

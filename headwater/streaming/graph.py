@@ -127,9 +127,12 @@ class InputNode(Node):
     def completed(self, time_ms: int) -> None:
         """All outputs of a batch have succeeded. Called on the generator's thread, so it must not wait."""
 
-    def drain(self) -> bool:
-        """A graceful stop has begun: bring in nothing more; returns whether something waits for a last batch."""
-        return False
+    def drain(self) -> int:
+        """A graceful stop has begun: returns how many more batches it is to wait for, as something waits for them.
+
+        What comes after this call need not be in them.
+        """
+        return 0
 
     def stop(self) -> None:
         """The application ends: close what is open. Called once."""
@@ -289,7 +292,7 @@ class Graph:
             for output_id, output in enumerate(self.outputs):
                 try:
                     run = output.job(time_ms)
-                except Exception as error:
+                except (Exception, SystemExit) as error:  # sys.exit in a function of transform: the output's failure
                     logger.error("Error generating jobs for time %d ms: output %s", time_ms, output.name)
                     run = self._failed_job(output, time_ms, error)
                 if run is not None:
@@ -319,7 +322,7 @@ class Graph:
 
         return run_and_store
 
-    def _failed_job(self, output: Output, time_ms: int, error: Exception) -> Callable[[], None]:
+    def _failed_job(self, output: Output, time_ms: int, error: BaseException) -> Callable[[], None]:
         """What to run for an output whose generation failed: it fails with that; run again, it generates again."""
         errors = [error]
 
@@ -506,10 +509,10 @@ class Graph:
             self._states[output] = [node for node in reversed(nodes) if type(node).materialise is not Node.materialise]
         return self._states[output]
 
-    def drain(self) -> bool:
-        """Have all inputs bring in nothing more; returns whether something waits for a last batch."""
+    def drain(self) -> int:
+        """Have inputs come to an end; returns how many more batches are to take what waits."""
         with self._lock:
-            return any([node.drain() for node in self.inputs])
+            return max([node.drain() for node in self.inputs], default=0)
 
     def _reachable(self) -> Iterator[Node]:
         return _ancestors([*(output.parent for output in self.outputs), *self.inputs])

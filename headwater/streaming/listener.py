@@ -441,5 +441,5 @@ class StreamingListenerBus:
                     continue
                 try:
                     method(event)
-                except Exception:
+                except (Exception, SystemExit):  # sys.exit of one listener isn't to leave the others without events
                     logger.exception("Listener %s threw an exception in %s", type(listener).__name__, name)

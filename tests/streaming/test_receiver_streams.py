@@ -347,7 +347,7 @@ def test_graceful_stop_takes_one_batch_when_receivers_have_something(no_context,
             Crowd.stored.get(timeout=patience)
         stopping = threading.Thread(target=harness.ssc.stop, args=(True, True), daemon=True)
         stopping.start()
-        while harness.ssc._running.generator.phase is not Phase.LAST_TICK:
+        while harness.ssc._running.generator.phase is not Phase.LAST_TICKS:
             stopping.join(0.001)
             assert stopping.is_alive()
         harness.clock.advance(1000)

@@ -10,13 +10,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
 from functools import partial
 from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 from headwater.clock import SystemClock
+from headwater.daemonpool import DaemonPool
 from headwater.errors import SparkException
 from headwater.streaming.kafka.offsets import Positions, TopicAndPartition
 from headwater.streaming.kafka.params import KafkaParams
@@ -186,7 +187,7 @@ class Watch:
         self._wait_seconds = wait_ms / 1000
         self._name = name
         self._wants_leaders = leaders
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="kafka-watch")
+        self._thread = DaemonPool(1, "kafka-watch")
         self._partitions: list[TopicAndPartition] = []  # of the thread's, as are the next three: what was listed last
         self._earliest: Positions = {}
         self._leaders: Mapping[TopicAndPartition, str] = {}
@@ -253,7 +254,7 @@ class Watch:
         """End the thread, when what was to be committed is, and close the connections."""
         if self._under_way is not None:
             self._under_way.cancel()
-        self._thread.shutdown(wait=True)
+        self._thread.shutdown()
         self._brokers.close()
 
     # -------------------------------------------------------------------------------------------- on the thread
@@ -284,7 +285,7 @@ class Watch:
         if callback is not None:
             try:
                 callback(offsets, failure)
-            except Exception:
+            except (Exception, SystemExit):
                 logger.error("%s: the callback of commitAsync raised", self._name, exc_info=True)
 
     # -------------------------------------------------------------------------------------------- on the caller's

@@ -229,6 +229,12 @@ class KafkaInput(InputNode):
         positions.update((each.topicPartition(), each.untilOffset) for each in ranges)
         return tuple(ranges)
 
+    def drain(self) -> int:
+        if self._watch is None:
+            return 0
+        latest = self._watch.latest().latest
+        return int(any(end > self._positions.get(each, 0) for each, end in latest.items()))
+
     def _check_not_behind(self, latest: Positions) -> None:
         """A partition that ends before where we are was made anew, or has lost records.
 

@@ -10,10 +10,10 @@ import logging
 import queue
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from headwater.clock import SystemClock
+from headwater.daemonpool import DaemonPool
 from headwater.engine.loop import Loop
 from headwater.streaming.kinesis import coordinator as core
 from headwater.streaming.kinesis.leases import Shard
@@ -67,7 +67,7 @@ class Worker:
         self._fetched: queue.Queue[Fetched] = queue.Queue(FETCHED_MAX)
         self._stopping = threading.Event()
         self._left = threading.Event()
-        self._pool = ThreadPoolExecutor(CALLS_MAX, thread_name_prefix=f"kinesis-leases-{settings.stream}")
+        self._pool = DaemonPool(CALLS_MAX, f"kinesis-leases-{settings.stream}")
         self._loop = Loop(f"kinesis-{settings.stream}", coordinator, self._perform, SystemClock(), self._crashed)
         self._storer = threading.Thread(target=self._run_storer, name=f"kinesis-store-{settings.stream}", daemon=True)
 
@@ -85,7 +85,7 @@ class Worker:
         if not self._left.wait(LAST_STORE_SECONDS_MAX):
             logger.info("Stream %s: leases were not all given back; others wait until they run out", self._stream)
         self._loop.stop()
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._pool.shutdown(wait=False)
         for reader in self._readers.values():
             reader.stop()
 

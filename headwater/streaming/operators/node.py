@@ -50,7 +50,7 @@ class Node:
         self.zero_ms: int | None = None  # None before the start
         self.skipped: Sequence[tuple[int, int]] = ()  # (after, before): between them there was no batch
         self._rdds: dict[int, RDD[Any] | None] = {}  # by batch time; None: it has no RDD in that batch
-        self._failure: tuple[int, Exception] | None = None  # the latest batch that failed, so that it fails only once
+        self._failure: tuple[int, BaseException] | None = None  # the latest batch that failed: it fails once only
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name not in self.not_kept}
@@ -137,7 +137,7 @@ class Node:
             return None
         try:
             rdd = self.compute(time_ms)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self._failure = (time_ms, error)
             raise
         if rdd is not None:

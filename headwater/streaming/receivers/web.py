@@ -6,7 +6,6 @@ server-sent events have ids for that, and the receiver names the last one it has
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -132,9 +131,9 @@ class HTTPLinesReceiver(_WebReceiver):
         async with session.get(self._url, raise_for_status=True) as answer:
             async for data in answer.content.iter_any():
                 if lines := framer.feed(data):
-                    await asyncio.to_thread(store_text, lines)
+                    await self._in_thread(store_text, lines)
         if last := framer.close():
-            await asyncio.to_thread(store_text, last)
+            await self._in_thread(store_text, last)
 
 
 class ServerSentEvent(NamedTuple):

@@ -357,7 +357,7 @@ class Running:
 
     def _drained(self, action: batches.Drained) -> None:
         self._receivers_ended.set()
-        self._batch_loop.post(action._replace(unallocated=self._graph.drain() or action.unallocated))
+        self._batch_loop.post(action._replace(ticks=max(self._graph.drain(), action.ticks)))
 
     def _launch(self, action: receivers.Launch) -> None:
         node = self._inputs[action.stream_id]

@@ -102,6 +102,7 @@ class FileInput(InputNode):
 
     not_kept = InputNode.not_kept | {
         "_files",
+        "_gone",
         "_trouble",
         "_begins_ms",
         "_budget",
@@ -116,6 +117,7 @@ class FileInput(InputNode):
     def _begin(self) -> None:
         super()._begin()
         self._files: dict[int, tuple[FileStatus, ...]] = {}  # batch time -> files, as long as remembered
+        self._gone: list[str] = []  # paths that had vanished when a graceful stop looked
         self._trouble = ""  # why the latest listing failed; it's logged once
         self._begins_ms = 0  # batches before this are restored, or have brought nothing
         self._budget = math.inf  # records that a batch may bring
@@ -169,6 +171,8 @@ class FileInput(InputNode):
             return self._sc.emptyRDD()
         self._trouble = ""
         self._latest_ms = time_ms
+        listing = listing._replace(gone=[*self._gone, *listing.gone])
+        self._gone = []
         self._unreadable.forget(listing.gone)
         opened, put_off = self._open(self._selection.find(listing, time_ms), time_ms)
         taken = [file for file, _ in opened]
@@ -182,6 +186,14 @@ class FileInput(InputNode):
             paths = "\n".join(file.path for file in taken)
             logger.info("%s: new files at time %d ms:\n%s", self.describe(), time_ms, paths)
         return rdd
+
+    def drain(self) -> int:
+        try:
+            listing = self._lister.list()
+        except Exception:  # the next tick would say so; it isn't waited for
+            return 0
+        self._gone += listing.gone
+        return int(not all(map(self._selection.is_settled, listing.files)))
 
     def _united(self, time_ms: int, opened: Sequence[Any]) -> RDD[Any]:
         if not opened:

@@ -44,7 +44,7 @@ class Puller:
         failed: is told what the source raised, on the thread.
     """
 
-    def __init__(self, source: Any, *, records_max: int, name: str, failed: Callable[[Exception], None]) -> None:
+    def __init__(self, source: Any, *, records_max: int, name: str, failed: Callable[[BaseException], None]) -> None:
         self._source = source
         self._records_max = self._most = records_max  # as it is now, and at most
         self._name = name
@@ -131,7 +131,7 @@ class Puller:
                 self._pull(source)
             else:
                 raise TypeError(f"the function must return an iterable or an asynchronous one, not {source!r}")
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self._failed(error)
         else:
             logger.info("%s has ended", self._name)
@@ -261,8 +261,8 @@ class IteratorInput(InputNode):
     def limit(self, records_per_second: float) -> None:
         self.puller.limit(int(records_per_second * self.slide_ms / 1000))
 
-    def drain(self) -> bool:
-        return self.puller.close()
+    def drain(self) -> int:
+        return int(self.puller.close())
 
     def stop(self) -> None:
         if self._started:
@@ -271,7 +271,7 @@ class IteratorInput(InputNode):
     def describe(self) -> str:
         return f"iterator stream {self.stream_id} of {self._label}"
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: BaseException) -> None:
         wrapped = SparkException(
             f"{self.describe()}: the source raised {type(error).__name__}: {error}. The stream has ended; what came "
             "before is processed."

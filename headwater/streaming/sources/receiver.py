@@ -396,13 +396,13 @@ class Supervisor:
         self._has_stored = False
         try:
             self._receiver.onStart()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self.restart(f"Error starting receiver {settings.stream_id}", error, None)
 
     def _call_stop(self) -> None:
         try:
             self._receiver.onStop()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self.report_error(f"Error stopping receiver {self.settings.stream_id}", error)
 
     def _store(self, block_id: str, data: bytes | list[bytes], records: int, undecodable: int) -> None:

@@ -110,12 +110,13 @@ class SocketReceiver(Receiver):
         except OSError as error:
             self._again(run, f"Error connecting to {self._host}:{self._port}", error)
             return
-        message, failure = "Socket data stream had no more data", None
+        message = "Socket data stream had no more data"
+        failure: BaseException | None = None
         try:
             connection.settimeout(None)
             if run.connected(connection):
                 self._read(run, connection)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # also sys.exit of a converter: nobody would hear of it
             message, failure = "Error receiving data", error
         finally:
             run.stop()
@@ -135,7 +136,7 @@ class SocketReceiver(Receiver):
         if not run.stopped and (last := framer.close()):
             store_text(last)  # the server ended; had we, it might be half a line
 
-    def _again(self, run: _Run, message: str, error: Exception | None) -> None:
+    def _again(self, run: _Run, message: str, error: BaseException | None) -> None:
         if run is self._run and not self.isStopped():
             self.restart(message, error)
 
