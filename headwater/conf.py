@@ -526,6 +526,8 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
         _duration("spark.streaming.receiverRestartDelay", "2000",
             "Pause between a receiver's failure and its restart; as long as it stores nothing in between it doubles "
             "with each, up to eight times this."),
+        _bytes("headwater.streaming.receiver.maxLineSize", "128m", "How long a line from a socket, or of an HTTP "
+            "answer, may be; a longer one is an error of the receiver, which connects again.", least=1),
         _int("headwater.streaming.receiver.maxRestarts", "", "How often in a row a receiver is started again without "
             "storing anything in between. After that `awaitTermination` raises its failure, and its stream stays "
             "empty.", absent="no limit"),
@@ -631,6 +633,8 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
             "before they were read, or its topic was made anew: `fail` the batch, or go on with the `earliest` that "
             "are there.",
             choices=("fail", "earliest")),
+        _duration("headwater.streaming.kafka.startTimeout", "30s", "How long the start of a direct stream waits for "
+            "brokers that don't answer."),
         _duration("headwater.streaming.kafka.metadataInterval", "5s",
             "How often a direct stream looks for new topics and partitions.", least=1),
         _string("headwater.streaming.kafka.brokers", "", "The brokers of programs whose `KafkaUtils.createStream` "

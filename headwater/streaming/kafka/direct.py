@@ -156,7 +156,7 @@ class KafkaInput(InputNode):
             leaders=settings.locations.brokers,
         )
         try:
-            begun = self._watch.begin(self._first_positions)
+            begun = self._watch.begin(self._first_positions, conf.read("headwater.streaming.kafka.startTimeout"))
         except BaseException:
             self._watch.close()
             self._watch = None

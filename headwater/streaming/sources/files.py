@@ -411,7 +411,7 @@ def file_input(
         reader=make_reader(sc, reports),
         reports=reports,
         window_ms=window_ms,
-        retry_ms=conf.read(_RETRY),
+        retry_ms=conf.read("headwater.streaming.fileStream.retryTimeout"),
         report=report,
     )
 
