@@ -366,6 +366,10 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
             "to true unless it is set, as PySpark's does."),
         _bytes("headwater.shuffle.inlineLimit", "64k", "Shuffle output of one task up to this travels in its reply, "
             "not in a block of its own."),
+        _bool("spark.files.ignoreMissingFiles", "false", "RDDs of files: one that has vanished since it was listed "
+            "is left out, with a warning. Streams of files leave it out in any case."),
+        _bool("spark.files.ignoreCorruptFiles", "false", "RDDs of files: of a partition whose file is damaged, what "
+            "comes after the damage is left out, with a warning. Streams of files leave the file out in any case."),
         *_planned(
             _bool("spark.shuffle.compress", "true", "Compress shuffle outputs that go to disk."),
             _bool("spark.shuffle.spill.compress", "true", "Compress what a shuffle or a sort spills."),
@@ -377,8 +381,6 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
                 least=1),
             _bytes("spark.files.maxPartitionBytes", "128m", "Largest partition when reading files.", least=1),
             _bool("spark.files.overwrite", "false", "`addFile` may replace a file of the same name and other content."),
-            _bool("spark.files.ignoreMissingFiles", "false", "A file that vanished after listing counts as empty."),
-            _bool("spark.files.ignoreCorruptFiles", "false", "What can't be read of a damaged file is left out."),
         ),
         *_accepted(
             _string("spark.io.compression.codec", "zstd", "What is compressed is compressed by zstd.",

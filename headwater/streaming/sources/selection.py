@@ -28,6 +28,8 @@ FUTURE_MS_MIN = 10_000
 
 # The key under which what is ignored from the beginning stands in the memory of `ByModificationTime`.
 _IGNORED = "ignoreUntil"
+# The key that stands in the memory of `ByIdentity` as soon as a batch has begun, even if nothing is known.
+_BEGUN = "begun"
 
 
 class Listing(NamedTuple):
@@ -243,6 +245,7 @@ class ByIdentity:
         self._accept = accept
         self._known = {file.path: _Known(file, False) for file in ignore if _is_candidate(file)}
         self._ignored_before = len(self._known)  # that wasn't told yet
+        self._told_begun = False  # whether `changes` was asked
         self._changed = dict.fromkeys(self._known)  # paths of which a restart must hear; none is new if it's forgotten
         self._restored: set[str] = set()  # known paths that no listing has shown since a restart; until the first one
         self._pending: dict[str, _Pending] = {}  # by path; none of them is known
@@ -289,7 +292,8 @@ class ByIdentity:
         away = {away.known.file.path for away in self._away.values()}
         changed = [path for path in self._changed if path in self._known or path not in away]
         self._changed = {path: None for path in self._changed if path in away and path not in self._known}
-        return {path: self._data(path) for path in changed}
+        begun, self._told_begun = {} if self._told_begun else {_BEGUN: True}, True
+        return begun | {path: self._data(path) for path in changed}
 
     def _data(self, path: str) -> list[Any] | None:
         known = self._known.get(path)
@@ -297,7 +301,9 @@ class ByIdentity:
 
     def go_on(self, next_ms: int, memory: Mapping[str, Any]) -> None:
         if memory:  # else no batch has begun, and what is known from the beginning holds
-            known = (_Known(FileStatus(*fields), taken) for *fields, taken in memory.values())
+            self._told_begun = _BEGUN in memory
+            data = [data for key, data in memory.items() if key != _BEGUN]
+            known = (_Known(FileStatus(*fields), taken) for *fields, taken in data)
             self._known = {each.file.path: each for each in known}
             self._restored = set(self._known)
             self._pending.clear()

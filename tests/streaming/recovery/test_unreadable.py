@@ -101,3 +101,23 @@ def test_restarted_driver_tries_a_file_again_and_its_windows_lack_it(
     driver.stop()
     assert results.read("lines") == [[0, ["good"]], [1, []], [2, ["late"]]]
     assert results.read("windows") == [[0, ["good"]], [1, ["good"]], [2, ["good", "late"]]]
+
+
+def test_upgraded_driver_reads_by_identity_what_came_while_none_ran(
+    sc: SparkContext, tmp_path: Path, results: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sc._conf._pairs, "headwater.streaming.fileStream.selection", "identity")
+    monkeypatch.setitem(sc._conf._pairs, "headwater.streaming.fileStream.stabilityDuration", "0s")
+
+    def define(ssc: StreamingContext) -> None:
+        ssc.textFileStream(str(tmp_path / "in")).foreachRDD(results.of("lines"))
+
+    (tmp_path / "in").mkdir()
+    driver = Driver(tmp_path / "checkpoints", define).start()
+    driver.tick(2)  # nothing is there, so nothing is known
+    driver.stop()
+    put(tmp_path / "in", "a", "one\n", 1200)
+    driver = Driver(tmp_path / "checkpoints", define, upgrade=True).start(1500)
+    driver.tick(1)
+    driver.stop()
+    assert results.records("lines") == ["one"]
