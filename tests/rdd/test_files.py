@@ -106,7 +106,8 @@ def test_files_that_cannot_be_read_are_skipped_only_if_that_is_set(
 ) -> None:
     (tmp_path / "a").write_text("a\n")
     (tmp_path / "b").write_text("b\n")
-    (tmp_path / "c.gz").write_bytes(gzip.compress("".join(f"c{number * 7919}\n" for number in range(100_000)).encode())[:-20])
+    lines = "".join(f"c{number * 7919}\n" for number in range(100_000))
+    (tmp_path / "c.gz").write_bytes(gzip.compress(lines.encode())[:-20])
     missing = setting.endswith("MissingFiles")
 
     def read() -> list[str]:
