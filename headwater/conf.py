@@ -366,6 +366,10 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
             "to true unless it is set, as PySpark's does."),
         _bytes("headwater.shuffle.inlineLimit", "64k", "Shuffle output of one task up to this travels in its reply, "
             "not in a block of its own."),
+        _bool("spark.files.ignoreMissingFiles", "false", "RDDs of files: one that has vanished since it was listed "
+            "is left out, with a warning. Streams of files leave it out in any case."),
+        _bool("spark.files.ignoreCorruptFiles", "false", "RDDs of files: of a partition whose file is damaged, what "
+            "comes after the damage is left out, with a warning. Streams of files leave the file out in any case."),
         *_planned(
             _bool("spark.shuffle.compress", "true", "Compress shuffle outputs that go to disk."),
             _bool("spark.shuffle.spill.compress", "true", "Compress what a shuffle or a sort spills."),
@@ -377,8 +381,6 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
                 least=1),
             _bytes("spark.files.maxPartitionBytes", "128m", "Largest partition when reading files.", least=1),
             _bool("spark.files.overwrite", "false", "`addFile` may replace a file of the same name and other content."),
-            _bool("spark.files.ignoreMissingFiles", "false", "A file that vanished after listing counts as empty."),
-            _bool("spark.files.ignoreCorruptFiles", "false", "What can't be read of a damaged file is left out."),
         ),
         *_accepted(
             _string("spark.io.compression.codec", "zstd", "What is compressed is compressed by zstd.",
@@ -464,7 +466,7 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
         _bool("spark.streaming.unpersist", "true", "Unpersist RDDs that no stream needs any more. What receivers "
             "stored is always forgotten then."),
         _bool("spark.streaming.stopGracefullyOnShutdown", "false", "When the program ends and the context still runs, "
-            "by itself, by Ctrl-C or by SIGTERM, first finish what was received."),
+            "by itself, by Ctrl-C, SIGTERM or SIGHUP, first finish what was received."),
         _duration("spark.streaming.gracefulStopTimeout", "", "How long a graceful stop waits until receivers have "
             "stopped and a batch has taken what they received; later that is dropped. Batches that were generated are "
             "finished whatever it says.",
@@ -478,6 +480,9 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
             "left out.", choices=("modificationTime", "identity")),
         _duration("headwater.streaming.fileStream.stabilityDuration", "2s", "By identity, a file is complete once it "
             "has not changed for so long: between two batches, or by its modification time.", "s"),
+        _duration("headwater.streaming.fileStream.retryTimeout", "10m", "How long a file stream tries a file again "
+            "that can't be read and doesn't change, with growing pauses; then it's given up, with an error in the "
+            "log.", "s"),
         _string("headwater.streaming.failure.policy", "continue", "What follows when an output of a batch fails, in "
             "its function or in a transformation. `continue`: the other outputs and later batches go on. `retry`: it "
             "is tried again, and its later batches wait; then as `continue`. `stop`: the context stops at once, and "
@@ -523,6 +528,8 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
         _duration("spark.streaming.receiverRestartDelay", "2000",
             "Pause between a receiver's failure and its restart; as long as it stores nothing in between it doubles "
             "with each, up to eight times this."),
+        _bytes("headwater.streaming.receiver.maxLineSize", "128m", "How long a line from a socket, or of an HTTP "
+            "answer, may be; a longer one is an error of the receiver, which connects again.", least=1),
         _int("headwater.streaming.receiver.maxRestarts", "", "How often in a row a receiver is started again without "
             "storing anything in between. After that `awaitTermination` raises its failure, and its stream stays "
             "empty.", absent="no limit"),
@@ -628,6 +635,8 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
             "before they were read, or its topic was made anew: `fail` the batch, or go on with the `earliest` that "
             "are there.",
             choices=("fail", "earliest")),
+        _duration("headwater.streaming.kafka.startTimeout", "30s", "How long the start of a direct stream waits for "
+            "brokers that don't answer."),
         _duration("headwater.streaming.kafka.metadataInterval", "5s",
             "How often a direct stream looks for new topics and partitions.", least=1),
         _string("headwater.streaming.kafka.brokers", "", "The brokers of programs whose `KafkaUtils.createStream` "

@@ -25,6 +25,7 @@ from headwater.filesystem import (
     CODEC_EXTENSIONS,
     FileStatus,
     codec_name,
+    decompressed,
     is_compressed,
     list_files,
     open_raw,
@@ -37,6 +38,7 @@ from headwater.filesystem import (
 SPLIT_BYTES = 32 * 1024 * 1024
 _SLOP = 1.1  # a last split may be this much larger, rather than one more be tiny
 _PIECE_BYTES = 64 * 1024  # read, decoded and split at once; a MiB is half as fast, its lines outgrow the cache
+_HELD_BYTES_MAX = 16 << 20  # of a decompressed file that is read to its end before its first line is given
 _SEEK_BYTES = 4096  # looked through for the end of the line that a split begins within
 _WRITE_RECORDS = 1000
 _LINE_END = re.compile(rb"\n|\r\n?")
@@ -149,6 +151,61 @@ def _placed_pieces(split: TextSplit, opened: BinaryIO | None = None) -> Iterator
 def open_split(split: TextSplit) -> BinaryIO:
     """The file of a split, decompressed."""
     return open_read(split.path, split.file_size)
+
+
+def open_sound(split: TextSplit | RecordSplit, identity: int | str | None) -> BinaryIO:
+    """The file of a split, if it's the one that was listed and its bytes can be had.
+
+    A compressed text file is decompressed to its end first. What is small is decompressed once and held; of a larger
+    file nothing is held, and it is decompressed again.
+
+    Args:
+        split: of the file.
+        identity: of the file, as listed.
+
+    Raises:
+        Exception: it can't be opened or decompressed, has been replaced, or become shorter; or, if it's compressed,
+            longer; whatever the file system raises.
+    """
+    compressed = isinstance(split, TextSplit) and is_compressed(split.path)
+    file = open_raw(split.path, split.file_size)
+    try:
+        _check_listed(file, split, identity, whole=compressed)
+        return _decompress(file, split.path) if compressed else file
+    except BaseException:
+        file.close()
+        raise
+
+
+def _check_listed(file: BinaryIO, split: TextSplit | RecordSplit, identity: int | str | None, *, whole: bool) -> None:
+    if isinstance(identity, int) and os.fstat(file.fileno()).st_ino != identity:
+        raise SparkException(f"{qualify(split.path)} was replaced by another file after it had been listed")
+    size = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    if size < split.start + split.length or (whole and size != split.file_size):
+        raise SparkException(
+            f"{qualify(split.path)} has {size} bytes, and had {split.file_size} when it was listed. Was it listed "
+            "while it was written?"
+        )
+
+
+def _decompress(file: BinaryIO, path: str) -> BinaryIO:
+    """The decompressed file, at its beginning, after it was read to its end."""
+    held: list[bytes] = []
+    size = 0
+    with decompressing(path):
+        sound = decompressed(file, path)
+        while data := sound.read(_PIECE_BYTES):
+            size += len(data)
+            if size <= _HELD_BYTES_MAX:
+                held.append(data)
+            else:
+                held.clear()
+        if size <= _HELD_BYTES_MAX:
+            sound.close()
+            return io.BytesIO(b"".join(held))
+        sound.seek(0)
+        return sound
 
 
 @contextmanager
@@ -279,11 +336,11 @@ def read_binary_records(split: RecordSplit) -> Iterator[bytes]:
     return chain.from_iterable(record_pieces(split))
 
 
-def record_pieces(split: RecordSplit) -> Iterator[list[bytes]]:
-    """The split's records, some at a time."""
+def record_pieces(split: RecordSplit, opened: BinaryIO | None = None) -> Iterator[list[bytes]]:
+    """The split's records, some at a time; `opened` is its file, if it has been opened."""
     length = split.record_length
     batch_bytes = max(1, _PIECE_BYTES // length) * length
-    with open_raw(split.path, split.file_size) as file:
+    with opened or open_raw(split.path, split.file_size) as file:
         file.seek(split.start)
         for start in range(split.start, split.start + split.length, batch_bytes):
             wanted = min(batch_bytes, split.start + split.length - start)

@@ -267,11 +267,15 @@ class StatePartition:
     def store(self, directory: str, name: str, cipher: Cipher | None = None) -> tuple[str, ...]:
         """Store the latest version as a new segment called `name`; returns the names of all that it stands on.
 
+        It stands alone if others have been removed; where a look takes a network, that isn't noticed.
+
         Raises:
             OSError: it can't be written; what was changed goes into the next segment.
         """
         keys: set[Any] | None = set(self._unstored)
         below, level = list(self.segments), 0
+        if not _are_there(directory, below):  # somebody has removed them
+            below, keys = [], None
         while sum(segment.level == level for segment in below) >= FANOUT - 1:
             while below and below[-1].level == level:
                 more = below.pop().keys
@@ -436,12 +440,35 @@ def _write_file(path: str, data: bytes) -> None:
     from headwater.filesystem import create_private, remove
 
     try:
-        with create_private(path) as file:
+        try:
+            file = create_private(path)
+        except FileNotFoundError:  # the directory was removed
+            _make_parent(path)
+            file = create_private(path)
+        with file:
             file.write(data)
     except OSError:
         with contextlib.suppress(OSError):  # on a full disk others need the room
             remove(path)
         raise
+
+
+def _make_parent(path: str) -> None:
+    from headwater.filesystem import resolve_private
+
+    system, resolved = resolve_private(path.rpartition("/")[0])
+    with contextlib.suppress(FileExistsError):  # another partition's task was faster
+        system.make_directory(resolved)
+
+
+def _are_there(directory: str, segments: Iterable[Segment]) -> bool:
+    """Whether these can be read, as far as that costs a call of the system's each and no more."""
+    from headwater.filesystem import is_local, resolve
+
+    if not is_local(directory):
+        return True
+    below = resolve(directory)[1]
+    return all(os.path.exists(os.path.join(below, segment.name)) for segment in segments)
 
 
 def _file_bytes(path: str) -> int:

@@ -20,10 +20,11 @@ from headwater.filesystem.compression import (
     CODEC_PACKAGE,
     CODECS,
     codec_name,
+    decompressed,
     is_compressed,
     zstandard,
 )
-from headwater.filesystem.local import LocalFileSystem
+from headwater.filesystem.local import LocalFileSystem, is_at
 from headwater.filesystem.options import configure, relevant
 from headwater.filesystem.output import OutputDirectory
 from headwater.filesystem.paths import (
@@ -67,8 +68,10 @@ __all__ = [
     "codec_name",
     "configure",
     "create_private",
+    "decompressed",
     "exists",
     "expand",
+    "is_at",
     "is_compressed",
     "is_local",
     "list_files",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import BinaryIO, NamedTuple, Protocol
 
 from headwater.errors import SparkException
@@ -39,10 +40,14 @@ class Entry(NamedTuple):
 
 
 class Scan(NamedTuple):
-    """A directory as it was found: the names of all its entries, and those of its files that were looked at."""
+    """A directory as it was found: the names of all its entries, and those of its files that were looked at.
+
+    `troubles`: why names can't be looked at.
+    """
 
     names: Set[str]
     files: list[FileStatus]
+    troubles: Mapping[str, OSError] = MappingProxyType({})
 
 
 class FileSystem(Protocol):

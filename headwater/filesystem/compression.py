@@ -69,9 +69,22 @@ class _Inflating(io.RawIOBase):
         self._current: Any = None  # None between two streams
         self._input = b""  # what a stream left for the next
         self._output = memoryview(b"")  # decompressed, not handed out yet
+        self._position = 0  # of what was handed out
 
     def readable(self) -> bool:
         return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Only to the beginning, or to where it is."""
+        if offset or whence == io.SEEK_END:
+            raise io.UnsupportedOperation(f"seek({offset}, {whence}) in a compressed file")
+        if whence == io.SEEK_SET:
+            self._below.seek(0)
+            self._current, self._input, self._output, self._position = None, b"", memoryview(b""), 0
+        return self._position
 
     def readinto(self, buffer: Any) -> int:
         while not self._output:
@@ -89,6 +102,7 @@ class _Inflating(io.RawIOBase):
         count = min(len(buffer), len(self._output))
         buffer[:count] = self._output[:count]
         self._output = self._output[count:]
+        self._position += count
         return count
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import shutil
@@ -45,8 +46,17 @@ class LocalFileSystem:
         turn %= turns
         # A link's inode isn't its target's, which is the identity: links are looked at each time.
         due = [name for name, inode in inodes.items() if settled.get(name) != inode or inode % turns == turn]
-        found = _entries([os.path.join(path, name) for name in due if not is_hidden(name)], files_only=True)
-        return Scan(inodes.keys(), [entry.file for entry in found])
+        files, troubles = [], {}
+        for name in due:
+            if not is_hidden(name):
+                try:
+                    entry = _entry(os.path.join(path, name), files_only=True)
+                except OSError as error:  # the directory's other files are none the worse for it
+                    troubles[name] = error
+                else:
+                    if entry is not None:
+                        files.append(entry.file)
+        return Scan(inodes.keys(), files, troubles)
 
     def glob(self, pattern: str) -> list[Entry]:
         return _entries(glob.glob(pattern))
@@ -69,14 +79,31 @@ class LocalFileSystem:
                 os.unlink(path)
 
 
-def _entries(paths: list[str], *, files_only: bool = False) -> list[Entry]:
-    entries = []
-    for path in paths:
-        with suppress(FileNotFoundError):  # renamed or removed while we looked, or a link to nowhere
-            found = os.stat(path)
-            if not files_only or stat.S_ISREG(found.st_mode):
-                entries.append(Entry(_status(path, found), stat.S_ISDIR(found.st_mode)))
-    return entries
+def is_at(descriptor: int, path: str) -> bool:
+    """Whether an open local file is the one at a path: it may have been removed, or moved away."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+def _entries(paths: list[str]) -> list[Entry]:
+    return [entry for entry in map(_entry, paths) if entry is not None]
+
+
+def _entry(path: str, *, files_only: bool = False) -> Entry | None:
+    """None: it was renamed or removed while we looked, or is a link to nowhere or to itself."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return None
+        raise
+    if files_only and not stat.S_ISREG(found.st_mode):
+        return None
+    return Entry(_status(path, found), stat.S_ISDIR(found.st_mode))
 
 
 def _status(path: str, found: os.stat_result) -> FileStatus:

@@ -192,16 +192,22 @@ def open_read(path: str, size: int | None = None) -> BinaryIO:
     return decompressed(open_raw(path, size), path)
 
 
-def open_ahead(files: Iterable[T], open_file: Callable[[T], BinaryIO]) -> Iterator[tuple[T, BinaryIO]]:
+def open_ahead(
+    files: Iterable[T], open_file: Callable[[T], BinaryIO]
+) -> Iterator[tuple[T, BinaryIO | Exception]]:
     """The files opened one after the other, those over a network some ahead, and with their first bytes there.
 
-    Whoever takes a file closes it; the iterator closes those that nobody takes.
+    One that can't be opened comes with the exception, so that others don't suffer from it. Whoever takes a file closes
+    it; the iterator closes those that nobody takes.
     """
-    coming: deque[tuple[T, BinaryIO, Callable[[], object]]] = deque()
+    coming: deque[tuple[T, BinaryIO | Exception, Callable[[], object]]] = deque()
     try:
         for file in files:
-            opened = open_file(file)
             ready: Callable[[], object] = _nothing
+            try:
+                opened: BinaryIO | Exception = open_file(file)
+            except Exception as error:
+                opened = error
             if isinstance(opened, RangedReader):
                 ready = pool().submit(opened.prime).result
             coming.append((file, opened, ready))
@@ -211,12 +217,20 @@ def open_ahead(files: Iterable[T], open_file: Callable[[T], BinaryIO]) -> Iterat
             yield _next(coming)
     finally:
         for _, opened, _ in coming:
-            opened.close()
+            if not isinstance(opened, Exception):
+                opened.close()
 
 
-def _next(coming: deque[tuple[T, BinaryIO, Callable[[], object]]]) -> tuple[T, BinaryIO]:
-    coming[0][2]()
-    file, opened, _ = coming.popleft()
+def _next(
+    coming: deque[tuple[T, BinaryIO | Exception, Callable[[], object]]],
+) -> tuple[T, BinaryIO | Exception]:
+    file, opened, ready = coming.popleft()
+    try:
+        ready()
+    except Exception as error:
+        assert isinstance(opened, RangedReader)
+        opened.close()
+        return file, error
     return file, opened
 
 

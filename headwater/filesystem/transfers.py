@@ -6,10 +6,11 @@ import io
 import sys
 import tempfile
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from functools import cache
 from typing import IO, Any
 
+from headwater.daemonpool import DaemonPool
 from headwater.filesystem.retries import TruncatedReadError
 
 RANGE_BYTES = 1 << 20  # of one request: connections are reused, and a small read doesn't cost much more
@@ -19,9 +20,9 @@ _IN_MEMORY_BYTES = 8 << 20  # of a file that is written; larger ones wait on dis
 
 
 @cache
-def pool() -> ThreadPoolExecutor:
+def pool() -> DaemonPool:
     """The threads that read ahead, shared by all readers of the process."""
-    return ThreadPoolExecutor(REQUESTS_MAX, thread_name_prefix="filesystem")
+    return DaemonPool(REQUESTS_MAX, "filesystem")
 
 
 class RangedReader(io.BufferedIOBase):

@@ -6,6 +6,7 @@ reads it; only then is it an error.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from headwater import filesystem, textfiles
 from headwater.engine.lineage import Leaf, Records, Slice
+from headwater.errors import SparkException
 from headwater.picklefile import read_pickle_file
 from headwater.rdd import RDD
 from headwater.serializers import dump_records
@@ -21,6 +23,8 @@ from headwater.serializers import dump_records
 if TYPE_CHECKING:
     from headwater.context import SparkContext
     from headwater.engine.task import Task
+
+logger = logging.getLogger("headwater.rdd.sources")
 
 
 @dataclass(frozen=True)
@@ -100,11 +104,29 @@ def of_splits(
 def _of_files(
     ctx: SparkContext, reader: Callable[[Any], Records], list_splits: Callable[[], Sequence[Any]]
 ) -> RDD[Any]:
+    missing = ctx._conf.read("spark.files.ignoreMissingFiles")
+    corrupt = ctx._conf.read("spark.files.ignoreCorruptFiles")
+    if missing or corrupt:
+        reader = partial(_forgiving, reader, missing, corrupt)
     try:
         payloads: Sequence[Any] = list_splits()
     except filesystem.InvalidInputException:
         payloads = [Unlisted(list_splits)]
     return RDD(ctx, Reading(reader), (), len(payloads), payloads=payloads)
+
+
+def _forgiving(reader: Callable[[Any], Records], missing: bool, corrupt: bool, payload: Any) -> Records:
+    """What can be read of a partition: after a file that can't be, or is missing, comes nothing more of it."""
+    try:
+        yield from reader(payload)
+    except filesystem.InvalidInputException as error:
+        if not missing:
+            raise
+        logger.warning("%s: skipped, as spark.files.ignoreMissingFiles says", error)
+    except (OSError, EOFError, SparkException) as error:
+        if not corrupt:
+            raise
+        logger.warning("%s: the rest is skipped, as spark.files.ignoreCorruptFiles says", error)
 
 
 def _absolute(path: str) -> str:

@@ -41,7 +41,8 @@ from headwater.streaming.recovery.safekeeping import Found, Safekeeping
 from headwater.streaming.runtime.running import Running
 from headwater.streaming.runtime.termination import Course, Termination
 from headwater.streaming.runtime.waiter import Waiter
-from headwater.streaming.sources.files import FileReader, ProgramReader, file_input, records_reader, text_reader
+from headwater.streaming.sources.filereaders import FileReader, ProgramReader, Reports, records_reader, text_reader
+from headwater.streaming.sources.files import file_input
 from headwater.streaming.sources.iterator import IteratorInput
 from headwater.streaming.sources.queue import QueueInput
 from headwater.streaming.sources.raw import RawSocketReceiver
@@ -51,7 +52,6 @@ from headwater.streaming.sources.socket import SocketReceiver
 from headwater.threads import WatchedThread
 
 if TYPE_CHECKING:
-    from headwater.accumulators import Accumulator
     from headwater.streaming.operators.node import Node
 
 logger = logging.getLogger("headwater.streaming.context")
@@ -206,9 +206,10 @@ class StreamingContext:
     def start(self) -> None:
         """Begin to receive and to process. Starting a started context only warns.
 
-        Called on the main thread of a program without a handler for SIGTERM, it installs one until the context has
-        stopped: the signal raises `SystemExit(143)` in the main thread, and the context is stopped as the program
-        ends, gracefully if `spark.streaming.stopGracefullyOnShutdown` says so. A second signal doesn't wait for that.
+        Called on the main thread of a program without handlers for SIGTERM and SIGHUP, it installs them until the
+        context has stopped: a signal raises `SystemExit` (143 or 129) in the main thread, and the context is stopped as
+        the program ends, gracefully if `spark.streaming.stopGracefullyOnShutdown` says so. A second signal doesn't wait
+        for that.
 
         Raises:
             IllegalStateException: it was stopped, or another context is active in this process.
@@ -367,7 +368,7 @@ class StreamingContext:
     def _at_exit(self) -> None:
         gracefully: bool = self._sc._conf.read("spark.streaming.stopGracefullyOnShutdown")
         if self._state is StreamingContextState.ACTIVE:
-            with contextlib.suppress(SystemExit):  # of a SIGTERM that comes now: the program ends anyway
+            with contextlib.suppress(SystemExit):  # of a signal that comes now: the program ends anyway
                 self.stop(stopSparkContext=False, stopGraceFully=gracefully)
 
     def _course(self) -> Course:
@@ -570,7 +571,9 @@ class StreamingContext:
 
         Which files belong to a batch is said by `headwater.streaming.fileStream.selection`. Names that begin with `.`
         or `_` are hidden, directories below are not entered. Large files are split among tasks; compressed ones
-        (.gz, .bz2, .zst, .deflate) are not.
+        (.gz, .bz2, .zst, .deflate) are not. A file that can't be read is left out of its batch, and tried again for
+        `headwater.streaming.fileStream.retryTimeout`. Files that are there already aren't read: for those there is
+        `fileStream(directory, newFilesOnly=False)`.
 
         Args:
             directory: a path or a glob of directories, local or a URL that fsspec knows. It need not exist yet.
@@ -637,7 +640,7 @@ class StreamingContext:
         if reader is None:
             return self._file_stream(directory, filter, newFilesOnly, text_reader)
         make = reader
-        return self._file_stream(directory, filter, newFilesOnly, lambda sc, counts: ProgramReader(sc, make, counts))
+        return self._file_stream(directory, filter, newFilesOnly, lambda sc, reports: ProgramReader(sc, make, reports))
 
     def binaryRecordsStream(self, directory: str, recordLength: int) -> DStream[bytes]:
         """Records of a fixed length, as bytes, of the files that appear in a directory, see `textFileStream`.
@@ -654,14 +657,14 @@ class StreamingContext:
         """
         if type(recordLength) is not int or recordLength < 1:
             raise ValueError(f"recordLength must be an int of at least 1 byte, not {recordLength!r}")
-        return self._file_stream(directory, None, True, lambda sc, counts: records_reader(sc, counts, recordLength))
+        return self._file_stream(directory, None, True, lambda sc, reports: records_reader(sc, reports, recordLength))
 
     def _file_stream(
         self,
         directory: str,
         accept: Callable[[str], bool] | None,
         new_files_only: bool,
-        make_reader: Callable[[SparkContext, Accumulator[Any]], FileReader],
+        make_reader: Callable[[SparkContext, Reports], FileReader],
     ) -> DStream[Any]:
         if not isinstance(directory, str):
             raise TypeError(f"directory must be a str, not {directory!r}")

@@ -85,6 +85,10 @@ class InputNode(Node):
         """
         return {}
 
+    def amended(self) -> Sequence[int]:
+        """Times of the batches whose `batch_data` has changed since it was asked last; so has `memory`, it may be."""
+        return ()
+
     def go_on(self, first_ms: int, after_ms: int, memory: Mapping[str, Any]) -> None:
         """The program goes on from a checkpoint; called after `start` and before `restore_batch`.
 
@@ -123,9 +127,12 @@ class InputNode(Node):
     def completed(self, time_ms: int) -> None:
         """All outputs of a batch have succeeded. Called on the generator's thread, so it must not wait."""
 
-    def drain(self) -> bool:
-        """A graceful stop has begun: bring in nothing more; returns whether something waits for a last batch."""
-        return False
+    def drain(self) -> int:
+        """A graceful stop has begun: returns how many more batches it is to wait for, as something waits for them.
+
+        What comes after this call need not be in them.
+        """
+        return 0
 
     def stop(self) -> None:
         """The application ends: close what is open. Called once."""
@@ -375,6 +382,16 @@ class Graph:
             memory = {node.uid: node.memory() for node in self.inputs}
         return {k: v for k, v in data.items() if v is not None}, {k: v for k, v in memory.items() if v}
 
+    def amended(self) -> tuple[list[tuple[str, int, Any]], dict[str, Mapping[str, Any]]]:
+        """What has changed of what batches have brought, (uid, batch time, data), and of what must be known besides."""
+        with self._lock:
+            data, memory = [], {}
+            for node in self.inputs:
+                if times := node.amended():
+                    data += [(node.uid, time_ms, node.batch_data(time_ms)) for time_ms in times]
+                    memory[node.uid] = node.memory()
+        return data, memory
+
     def states(self) -> list[Versioned]:
         """The states that outputs follow from."""
         return [node for node in self.nodes() if isinstance(node, Versioned)]
@@ -492,10 +509,10 @@ class Graph:
             self._states[output] = [node for node in reversed(nodes) if type(node).materialise is not Node.materialise]
         return self._states[output]
 
-    def drain(self) -> bool:
-        """Have all inputs bring in nothing more; returns whether something waits for a last batch."""
+    def drain(self) -> int:
+        """Have inputs come to an end; returns how many more batches are to take what waits."""
         with self._lock:
-            return any([node.drain() for node in self.inputs])
+            return max([node.drain() for node in self.inputs], default=0)
 
     def _reachable(self) -> Iterator[Node]:
         return _ancestors([*(output.parent for output in self.outputs), *self.inputs])

@@ -98,3 +98,26 @@ def test_pickle_files_keep_types(sc: SparkContext, tmp_path: pathlib.Path) -> No
     read = sc.pickleFile(f"{tmp_path}/out")
     assert read.collect() == records
     assert read.getNumPartitions() == 2
+
+
+@pytest.mark.parametrize("setting", ["spark.files.ignoreMissingFiles", "spark.files.ignoreCorruptFiles"])
+def test_files_that_cannot_be_read_are_skipped_only_if_that_is_set(
+    sc: SparkContext, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, setting: str
+) -> None:
+    (tmp_path / "a").write_text("a\n")
+    (tmp_path / "b").write_text("b\n")
+    lines = "".join(f"c{number * 7919}\n" for number in range(100_000))
+    (tmp_path / "c.gz").write_bytes(gzip.compress(lines.encode())[:-20])
+    missing = setting.endswith("MissingFiles")
+
+    def read() -> list[str]:
+        lines = sc.textFile(f"{tmp_path}/[ab]" if missing else str(tmp_path))
+        if missing:
+            (tmp_path / "b").unlink()
+        return sorted({line[0] for line in lines.collect()})
+
+    with pytest.raises(SparkException, match="Input path does not exist" if missing else "can't be decompressed"):
+        read()
+    (tmp_path / "b").write_text("b\n")
+    monkeypatch.setitem(sc._conf._pairs, setting, "true")
+    assert read() == (["a"] if missing else ["a", "b", "c"])

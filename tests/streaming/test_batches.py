@@ -290,6 +290,27 @@ def test_graceful_stop_gives_up_on_receivers_after_its_deadline():
     assert driven(Woken(), 1700) == [timed_out, Finished()]
 
 
+def test_graceful_stop_makes_as_many_ticks_as_sources_ask_for() -> None:
+    driven = begun()
+    driven(StopGracefully(10_000), 1500)
+    assert driven(Drained(2), 1501) == [Wake(2000)]
+    assert driven.tick(2000)[-1] == Wake(3000)
+    driven.run_job(2000)
+    assert isinstance(driven.tick(3000)[-1], Submit)
+    assert driven.run_job(3000)[-1] == Finished()
+
+
+def test_graceful_stop_counts_no_tick_that_had_begun_before() -> None:
+    driven = begun()
+    driven(Woken(), 2000)
+    driven(StopGracefully(10_000), 2001)
+    driven(Drained(1), 2002)
+    driven(Allocated(2000, {}), 2003)
+    assert driven(Generated(2000, (), {}, 2003), 2003)[-1] == Wake(3000)
+    driven.tick(3000)
+    assert driven.run_job(3000)[-1] == Finished()
+
+
 def test_ticks_go_on_while_receivers_drain():
     driven = begun()
     driven(StopGracefully(10_000), 1500)

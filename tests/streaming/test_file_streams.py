@@ -186,6 +186,54 @@ def test_taken_files_are_known_by_batch_time_as_long_as_batches_are_remembered(h
     assert len(node.taken()) <= 61
 
 
+def said(caplog, text):
+    return [(record.levelname, record.getMessage()) for record in caplog.records if text in record.getMessage()]
+
+
+def test_files_that_come_too_old_or_from_the_future_are_named_once_with_a_remedy(harness, tmp_path, caplog):
+    put(tmp_path, "before", "before\n", FIRST_MS - 5000)
+    out = harness.collected(harness.ssc.textFileStream(str(tmp_path)))
+    harness.ssc.start()
+    harness.run(1)
+    old = [put(tmp_path, f"old-{number}", "old\n", FIRST_MS - 1000) for number in range(7)]
+    future = put(tmp_path, "future", "future\n", FIRST_MS + 60_000)
+    harness.run(3)
+    assert out == [[]] * 4
+    ((level, message),) = said(caplog, "modified before the stream began")
+    assert level == "WARNING"
+    assert message.startswith(f"file stream 0 of file:{tmp_path}: not read at time {BATCH_MS[1]} ms")
+    assert f"{old[0]} (modified at {FIRST_MS - 1000} ms)" in message
+    assert "and 2 more" in message
+    assert "headwater.streaming.fileStream.selection=identity" in message
+    ((level, message),) = said(caplog, "in the future")
+    assert (level, f"{future} (modified at {FIRST_MS + 60_000} ms)" in message) == ("WARNING", True)
+    assert not said(caplog, f"{tmp_path}/before")
+
+
+@pytest.mark.parametrize("selection", ["modificationTime", "identity"])
+def test_files_that_were_there_before_are_counted_once(harness, tmp_path, caplog, monkeypatch, selection):
+    caplog.set_level("INFO")
+    monkeypatch.setitem(harness.ssc.sparkContext._conf._pairs, "headwater.streaming.fileStream.selection", selection)
+    for name in ("a", "b"):
+        put(tmp_path, name, "old\n", FIRST_MS - 5000)
+    harness.collected(harness.ssc.textFileStream(str(tmp_path)))
+    harness.ssc.start()
+    harness.run(2)
+    ((level, message),) = said(caplog, "there before the stream")
+    assert level == "INFO"
+    assert message.startswith(f"file stream 0 of file:{tmp_path}: 2 files that were there before the stream are not")
+    assert "newFilesOnly=False" in message
+
+
+def test_file_that_was_read_is_not_called_too_old_when_its_time_is_over(harness, tmp_path, caplog):
+    out = harness.collected(harness.ssc.textFileStream(str(tmp_path)))
+    harness.ssc.start()
+    put(tmp_path, "a", "one\n", BATCH_MS[0])
+    harness.run(65)
+    assert [records for records in out if records] == [["one"]]
+    assert not said(caplog, "not read at time")
+
+
 # ------------------------------------------------------------------------------------------------ what goes wrong
 def test_directory_that_is_made_later_is_picked_up(harness, tmp_path, caplog):
     out = harness.collected(harness.ssc.textFileStream(str(tmp_path / "later")))
@@ -295,21 +343,3 @@ def test_arguments_that_make_no_sense_are_refused_at_once(harness, tmp_path, arg
 def test_record_length_is_at_least_a_byte(harness, tmp_path, length):
     with pytest.raises(ValueError, match="recordLength must be an int of at least 1 byte"):
         harness.ssc.binaryRecordsStream(str(tmp_path), length)
-
-
-def test_file_that_vanishes_before_it_is_read_fails_its_streams_batch_alone(harness, tmp_path):
-    (tmp_path / "one").mkdir()
-    (tmp_path / "two").mkdir()
-    failing = harness.ssc.textFileStream(str(tmp_path / "one"))
-    failing.foreachRDD(lambda rdd: os.unlink(bad) if rdd.getNumPartitions() else None)
-    out = harness.collected(failing)
-    other = harness.collected(harness.ssc.textFileStream(str(tmp_path / "two")))
-    harness.start()
-    bad = put(tmp_path / "one", "a", "one\n", BATCH_MS[0])
-    put(tmp_path / "two", "b", "two\n", BATCH_MS[0])
-    infos = harness.run(2)
-    assert (out, other) == ([[]], [["two"], []])
-    with pytest.raises(SparkException, match=f"Input path does not exist: file:{bad}"):
-        harness.ssc.awaitTermination(0)
-    failures = [output.failureReason() is None for output in infos[0].outputOperationInfos().values()]
-    assert failures[:3] == [True, False, True]

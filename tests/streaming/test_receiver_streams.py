@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import re
 import signal
 import socket
 import threading
@@ -113,6 +114,34 @@ def test_undecodable_bytes_are_replaced_counted_and_warned_of_once(ssc, patience
     ssc.stop(stopSparkContext=False)
     assert sum(counts) == 2
     assert caplog.text.count("is not valid UTF-8") == 1
+
+
+def test_socket_lines_end_by_returns_too(ssc, patience):
+    got = Gathered()
+    with server([b"one\rtwo\r", b"\nthree\r\nfour\r"]) as port:
+        ssc.socketTextStream("127.0.0.1", port).foreachRDD(got.add)
+        ssc.start()
+        got.wait(lambda records: len(records) == 4, patience)
+    assert got.records == ["one", "two", "three", "four"]
+
+
+def test_socket_line_that_is_too_long_is_an_error_that_names_the_setting(no_context, patience):
+    errors = queue.SimpleQueue()
+
+    class Hearing(StreamingListener):
+        def onReceiverError(self, receiverError):
+            errors.put(receiverError.receiverInfo().lastError())
+
+    conf = SparkConf(loadDefaults=False).setMaster("local").setAppName("tests")
+    conf.set("headwater.streaming.receiver.maxLineSize", "1000b")
+    with server([b"x" * 2000]) as port, SparkContext(conf=conf) as sc:
+        ssc = StreamingContext(sc, BATCH_SECONDS)
+        ssc.addStreamingListener(Hearing())
+        ssc.socketTextStream("127.0.0.1", port).foreachRDD(lambda rdd: None)
+        ssc.start()
+        error = errors.get(timeout=patience)
+        ssc.stop(stopSparkContext=False)
+    assert re.search("a line is longer than 1000 bytes.*headwater.streaming.receiver.maxLineSize", error)
 
 
 def test_socket_stream_makes_records_with_the_converter(ssc, patience):
@@ -347,7 +376,7 @@ def test_graceful_stop_takes_one_batch_when_receivers_have_something(no_context,
             Crowd.stored.get(timeout=patience)
         stopping = threading.Thread(target=harness.ssc.stop, args=(True, True), daemon=True)
         stopping.start()
-        while harness.ssc._running.generator.phase is not Phase.LAST_TICK:
+        while harness.ssc._running.generator.phase is not Phase.LAST_TICKS:
             stopping.join(0.001)
             assert stopping.is_alive()
         harness.clock.advance(1000)

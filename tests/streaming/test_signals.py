@@ -15,10 +15,12 @@ import pytest
 
 from headwater import SparkContext
 from headwater.streaming import StreamingContext
-from headwater.streaming.runtime.termination import EXIT_CODE, Course, Termination
+from headwater.streaming.runtime.termination import Course, Termination
 from tests.engine.processes import alive, await_true, descendants
 
 PATIENCE_SECONDS = 60.0
+#: What a shell says of a program that SIGTERM has ended.
+EXIT_CODE = 143
 
 #: Arguments: master, directory, whether to stop gracefully, what the main thread and the outputs do.
 PROGRAM = '''
@@ -56,6 +58,7 @@ def keep(rdd):
         time.sleep(1000)
 
 
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs the tests may have it ignored
 if way == "own handler":
     signal.signal(signal.SIGTERM, lambda *_: (print("mine", flush=True), os._exit(7)))
 conf = SparkConf().setMaster(master).setAppName("signals").set("spark.local.dir", f"{directory}/scratch")
@@ -145,6 +148,17 @@ def test_sigterm_processes_all_that_was_stored_when_it_is_to_be_graceful(
     assert set(stored) <= set(processed)
 
 
+@pytest.mark.parametrize("master", ["local[2]", "local-cluster[2,1,512]"])
+def test_sighup_processes_all_that_was_stored_when_it_is_to_be_graceful(
+    start: Callable[..., Driver], master: str
+) -> None:
+    driver = start(master, gracefully=True)
+    driver.send(signal.SIGHUP)
+    assert driver.end() == (129, "cleaned up\n")
+    stored, processed = driver.numbers("stored"), driver.numbers("processed")
+    assert set(stored) <= set(processed)
+
+
 @pytest.mark.parametrize("master", ["local[2]", "local-cluster[1,1,512]"])
 def test_sigterm_ends_the_program_in_order_when_it_need_not_be_graceful(
     start: Callable[..., Driver], master: str
@@ -198,6 +212,18 @@ def default_handler() -> Iterator[None]:
     before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGTERM, before)
+
+
+def test_signal_that_is_ignored_stays_so(default_handler: None) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        made = Termination(lambda: Course.RUNS, lambda: None, gracefully=True)
+        made.install()
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        made.restore()
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_handler_is_there_while_a_context_runs(sc: SparkContext, default_handler: None) -> None:

@@ -143,20 +143,33 @@ def test_waiter_raises_the_latest_error_each_time():
 
 
 # ------------------------------------------------------------------------------------------------ lines
-@given(st.lists(st.binary(max_size=20), max_size=20))
-def test_framed_lines_are_the_bytes_that_came_wherever_they_were_cut(pieces):
+@given(st.lists(st.binary(max_size=20) | st.text("a\r\n", max_size=5).map(str.encode), max_size=20))
+def test_framed_lines_are_those_that_came_wherever_they_were_cut_and_end_by_newlines(pieces):
     framer = LineFramer()
     lines = [framer.feed(piece) for piece in pieces]
     assert all(not line or line.endswith(b"\n") for line in lines)
-    data = b"".join(pieces)
+    data = b"".join(pieces).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     expected = data if not data or data.endswith(b"\n") else data + b"\n"
     assert b"".join([*lines, framer.close()]) == expected
+
+
+def test_line_that_ends_by_a_lone_return_is_there_at_once_and_a_newline_after_it_belongs_to_it():
+    framer = LineFramer()
+    assert [framer.feed(piece) for piece in (b"a\rb\r", b"\nc", b"\r", b"", b"\n", b"\n")] == [
+        b"a\nb\n",
+        b"",
+        b"c\n",
+        b"",
+        b"",
+        b"\n",
+    ]
 
 
 def test_a_line_that_never_ends_is_refused():
     framer = LineFramer(line_bytes_max=10)
     framer.feed(b"12345678")
-    with pytest.raises(SparkException, match="longer than 10 bytes"):
+    text = "longer than 10 bytes.*headwater.streaming.receiver.maxLineSize is the limit"
+    with pytest.raises(SparkException, match=text):
         framer.feed(b"90123")
 
 

@@ -123,9 +123,21 @@ class Stored:
 
 
 def make(clock: ManualClock, stored: Any, after_ms: int = -1, on_error: Any = None) -> BlockGenerator:
-    made = BlockGenerator(7, interval_ms=200, after_ms=after_ms, store=stored, clock=clock, on_error=on_error or fail)
+    made = inactive(clock, stored, after_ms, on_error)
     made.start()
     return made
+
+
+def inactive(clock: ManualClock, stored: Any, after_ms: int = -1, on_error: Any = None) -> BlockGenerator:
+    return BlockGenerator(
+        7,
+        interval_ms=200,
+        after_ms=after_ms,
+        store=stored,
+        clock=clock,
+        on_error=on_error or fail,
+        on_refused=lambda refused, error: fail(error),
+    )
 
 
 def test_each_interval_makes_a_block_named_after_its_begin():
@@ -198,7 +210,7 @@ def test_bulk_store_raises_what_storing_raised_and_interval_blocks_report_it():
 
 
 def test_adding_to_a_generator_that_is_not_active_is_refused():
-    blocks = BlockGenerator(7, interval_ms=200, after_ms=-1, store=Stored(), clock=ManualClock(), on_error=fail)
+    blocks = inactive(ManualClock(), Stored())
     with pytest.raises(SparkException, match="BlockGenerator has not been started or has been stopped"):
         blocks.add("a")
     blocks.stop()
@@ -209,7 +221,7 @@ def test_adding_to_a_generator_that_is_not_active_is_refused():
 @pytest.mark.parametrize("state", list(GeneratorState))
 @pytest.mark.parametrize("step", ["start", "stop", "drained"])
 def test_generator_step_that_is_not_in_the_table_raises_and_changes_nothing(state, step):
-    blocks = BlockGenerator(7, interval_ms=200, after_ms=-1, store=Stored(), clock=ManualClock(), on_error=fail)
+    blocks = inactive(ManualClock(), Stored())
     blocks._state = state
     if (state, step) in generator.TRANSITIONS:
         blocks._move(step)

@@ -10,13 +10,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
 from functools import partial
 from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 from headwater.clock import SystemClock
+from headwater.daemonpool import DaemonPool
 from headwater.errors import SparkException
 from headwater.streaming.kafka.offsets import Positions, TopicAndPartition
 from headwater.streaming.kafka.params import KafkaParams
@@ -25,9 +26,10 @@ from headwater.streaming.kafka.strategies import ConsumerStrategy
 logger = logging.getLogger("headwater.streaming.kafka")
 
 ANSWER_SECONDS_MAX = 10.0
-# How long a start waits for brokers that don't answer yet.
-START_MS_MAX = 30_000
+# A start that waits longer for brokers says so.
+START_SAID_SECONDS = 1.0
 START_PAUSE_MS = 500
+START_TIMEOUT = "headwater.streaming.kafka.startTimeout"
 # As Java's clients do unless a program says otherwise.
 READING = {"isolation.level": "read_uncommitted"}
 # Timestamps by which Kafka's protocol asks for the ends of a partition.
@@ -53,6 +55,11 @@ class Brokers:
                 {"group.id": params.group or "headwater", "enable.auto.commit": False, "error_cb": self._hear}, READING
             )
         )
+
+    @property
+    def addresses(self) -> str:
+        """Where the brokers are to be, for texts."""
+        return self._params.brokers
 
     def partitions(self, strategy: ConsumerStrategy) -> list[TopicAndPartition]:
         """The partitions that a strategy selects, of those that there are, sorted.
@@ -186,7 +193,7 @@ class Watch:
         self._wait_seconds = wait_ms / 1000
         self._name = name
         self._wants_leaders = leaders
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="kafka-watch")
+        self._thread = DaemonPool(1, "kafka-watch")
         self._partitions: list[TopicAndPartition] = []  # of the thread's, as are the next three: what was listed last
         self._earliest: Positions = {}
         self._leaders: Mapping[TopicAndPartition, str] = {}
@@ -195,22 +202,44 @@ class Watch:
         self._under_way: Future[Look] | None = None
         self._trouble = ""  # why looks fail now; said once
 
-    def begin(self, positions: Callable[[Brokers, Sequence[TopicAndPartition]], Positions]) -> Positions:
+    def begin(
+        self, positions: Callable[[Brokers, Sequence[TopicAndPartition]], Positions], timeout_ms: int
+    ) -> Positions:
         """Find out where to begin: `positions(brokers, partitions)`, tried again while brokers don't answer.
 
+        Args:
+            positions: is called on the watch's thread.
+            timeout_ms: how long brokers may not answer.
+
         Raises:
-            SparkException: they haven't for `START_MS_MAX`, or what `positions` raises.
+            SparkException: they haven't, or what `positions` raises.
         """
         clock = SystemClock()
-        until_ms = clock.now_ms() + START_MS_MAX
+        until_ms = clock.now_ms() + timeout_ms
+        said = False
+        looking = self._thread.submit(self._find)
         while True:
             try:
-                self._look = look = self._thread.submit(self._find).result()
+                self._look = look = looking.result(None if said else START_SAID_SECONDS)
                 break
-            except SparkException:
+            except NotYet:
+                why = "no answer yet"
+            except SparkException as error:
                 if clock.now_ms() >= until_ms:
-                    raise
-            clock.get(SimpleQueue[Any](), clock.now_ms() + START_PAUSE_MS)
+                    raise SparkException(
+                        f"{self._name}: {error}. The start has waited {timeout_ms / 1000:g} s for the brokers, as "
+                        f"{START_TIMEOUT} says. Are they at {self._brokers.addresses}, and can this machine reach them?"
+                    ) from error
+                why = str(error)
+            if not said:
+                said = True
+                logger.warning(
+                    "%s: waiting for the brokers at %s, for about %g s at most (%s): %s",
+                    self._name, self._brokers.addresses, timeout_ms / 1000, START_TIMEOUT, why,
+                )
+            if looking.done():
+                clock.get(SimpleQueue[Any](), clock.now_ms() + START_PAUSE_MS)
+                looking = self._thread.submit(self._find)
         return self._thread.submit(positions, self._brokers, look.partitions).result()
 
     @property
@@ -253,7 +282,7 @@ class Watch:
         """End the thread, when what was to be committed is, and close the connections."""
         if self._under_way is not None:
             self._under_way.cancel()
-        self._thread.shutdown(wait=True)
+        self._thread.shutdown()
         self._brokers.close()
 
     # -------------------------------------------------------------------------------------------- on the thread

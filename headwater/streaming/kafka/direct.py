@@ -156,7 +156,7 @@ class KafkaInput(InputNode):
             leaders=settings.locations.brokers,
         )
         try:
-            begun = self._watch.begin(self._first_positions)
+            begun = self._watch.begin(self._first_positions, conf.read("headwater.streaming.kafka.startTimeout"))
         except BaseException:
             self._watch.close()
             self._watch = None
@@ -228,6 +228,12 @@ class KafkaInput(InputNode):
         ranges = offsets.next_ranges(positions, look.latest, limits)
         positions.update((each.topicPartition(), each.untilOffset) for each in ranges)
         return tuple(ranges)
+
+    def drain(self) -> int:
+        if self._watch is None:
+            return 0
+        latest = self._watch.latest().latest
+        return int(any(end > self._positions.get(each, 0) for each, end in latest.items()))
 
     def _check_not_behind(self, latest: Positions) -> None:
         """A partition that ends before where we are was made anew, or has lost records.

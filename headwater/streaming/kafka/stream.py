@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
+import logging
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, overload
 
 from headwater.errors import IllegalArgumentException, SparkException
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from headwater.rdd import RDD
     from headwater.streaming.context import StreamingContext
     from headwater.streaming.dstream import DStream
+
+logger = logging.getLogger("headwater.streaming.kafka")
 
 MessageHandler = Callable[[KafkaMessageAndMetadata], Any]
 
@@ -384,8 +386,19 @@ def _brokers_for(zk_quorum: str, conf: SparkConf) -> str:
             "kafkaParams={'bootstrap.servers': 'host:9092'}, or, to leave the program as it is, the setting "
             "headwater.streaming.kafka.brokers=host:9092."
         )
-    warnings.warn(f"createStream: zkQuorum {zk_quorum!r} is not asked; the brokers are {brokers}", stacklevel=3)
+    _say_brokers(zk_quorum, brokers)
     return brokers
+
+
+@cache
+def _say_brokers(zk_quorum: str, brokers: str) -> None:
+    """Once, however many streams there are."""
+    logger.warning(
+        "createStream: Kafka no longer needs ZooKeeper, so zkQuorum=%r is ignored. Records come from the brokers at "
+        "%s, as headwater.streaming.kafka.brokers says.",
+        zk_quorum,
+        brokers,
+    )
 
 
 def _decoded(key: Decoder, value: Decoder, pair: tuple[Any, Any]) -> tuple[Any, Any]:

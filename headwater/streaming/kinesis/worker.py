@@ -10,11 +10,11 @@ import logging
 import queue
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
 from headwater.clock import SystemClock
+from headwater.daemonpool import DaemonPool
 from headwater.engine.loop import Loop
 from headwater.streaming.kinesis import coordinator as core
 from headwater.streaming.kinesis.leases import Shard
@@ -69,7 +69,7 @@ class Worker:
         self._fetched: queue.Queue[Fetched] = queue.Queue(FETCHED_MAX)
         self._stopping = threading.Event()
         self._left = threading.Event()
-        self._pool = ThreadPoolExecutor(CALLS_MAX, thread_name_prefix=f"kinesis-leases-{settings.stream}")
+        self._pool = DaemonPool(CALLS_MAX, f"kinesis-leases-{settings.stream}")
         self._loop = Loop(f"kinesis-{settings.stream}", coordinator, self._perform, SystemClock(), self._crashed)
         store_failed = partial(failed, f"Stream {settings.stream}: the thread that stores has failed")
         name = f"kinesis-store-{settings.stream}"
@@ -89,7 +89,7 @@ class Worker:
         if not self._left.wait(LAST_STORE_SECONDS_MAX):
             logger.info("Stream %s: leases were not all given back; others wait until they run out", self._stream)
         self._loop.stop()
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._pool.shutdown(wait=False)
         for reader in self._readers.values():
             reader.stop()
 

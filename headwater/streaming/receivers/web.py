@@ -6,7 +6,6 @@ server-sent events have ids for that, and the receiver names the last one it has
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -15,7 +14,7 @@ from headwater.extras import require
 from headwater.storagelevel import StorageLevel
 from headwater.streaming.receivers.secrets import secret
 from headwater.streaming.sources.asynchronous import AsyncReceiver
-from headwater.streaming.sources.socket import LineFramer
+from headwater.streaming.sources.socket import LINE_BYTES_MAX, LineFramer
 
 CONNECT_SECONDS_MAX = 30.0
 # Silent WebSocket peers are asked so often whether they still live.
@@ -128,13 +127,14 @@ class HTTPLinesReceiver(_WebReceiver):
     """
 
     async def _converse(self, session: Any) -> None:
-        framer, store_text = LineFramer(), self._supervisor.store_text
+        framer = LineFramer(self._supervisor.conf.read("headwater.streaming.receiver.maxLineSize"))
+        store_text = self._supervisor.store_text
         async with session.get(self._url, raise_for_status=True) as answer:
             async for data in answer.content.iter_any():
                 if lines := framer.feed(data):
-                    await asyncio.to_thread(store_text, lines)
+                    await self._in_thread(store_text, lines)
         if last := framer.close():
-            await asyncio.to_thread(store_text, last)
+            await self._in_thread(store_text, last)
 
 
 class ServerSentEvent(NamedTuple):
@@ -168,7 +168,7 @@ class EventSourceReceiver(_WebReceiver):
         headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
         if self._last_id:
             headers["Last-Event-ID"] = self._last_id
-        parser = EventParser(self._last_id)
+        parser = EventParser(self._last_id, self._supervisor.conf.read("headwater.streaming.receiver.maxLineSize"))
         async with session.get(self._url, headers=headers, raise_for_status=True) as answer:
             async for data in answer.content.iter_any():
                 if events := list(parser.feed(data)):
@@ -185,11 +185,11 @@ class EventParser:
 
     Args:
         last_id: the id that events have until one brings its own.
+        line_bytes_max: of a line.
     """
 
-    def __init__(self, last_id: str = "") -> None:
-        self._framer = LineFramer()
-        self._ends_with_return = False  # whether the last byte was one: a newline after it belongs to it
+    def __init__(self, last_id: str = "", line_bytes_max: int = LINE_BYTES_MAX) -> None:
+        self._framer = LineFramer(line_bytes_max)
         self._is_first = True  # whether no line has come yet
         self._id = last_id
         self._event = ""
@@ -201,13 +201,7 @@ class EventParser:
         Raises:
             SparkException: a line is longer than the bound of `LineFramer`.
         """
-        if data and self._ends_with_return and data[:1] == b"\n":
-            data, self._ends_with_return = data[1:], False
-        if not data:
-            return
-        self._ends_with_return = data.endswith(b"\r")
-        lines = self._framer.feed(data.replace(b"\r\n", b"\n").replace(b"\r", b"\n"))
-        for line in lines.decode(errors="replace").split("\n")[:-1]:
+        for line in self._framer.feed(data).decode(errors="replace").split("\n")[:-1]:
             if self._is_first:
                 line, self._is_first = line.removeprefix("\ufeff"), False
             if line:

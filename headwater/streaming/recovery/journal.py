@@ -5,6 +5,7 @@
 - Should the thread fail, whoever waits for it is told, and the owner: nothing is durable from there on.
 - A log that can't be written stops nobody: a block is refused, everything else takes effect in memory, and the next
   entries wait for an image that has it all. Nothing that was promised before depends on what failed.
+- If what a restart needs of the directory was removed, all of it is written anew.
 - Image n stands before the entries in log directory n, and in all later ones.
 """
 
@@ -41,6 +42,8 @@ class Log(Protocol):
 
     def append(self, records: Iterable[bytes]) -> Any: ...
 
+    def is_whole(self) -> bool: ...
+
     def close(self) -> None: ...
 
 
@@ -52,6 +55,8 @@ class Journal:
         ledger: as it is now; the journal's from here on.
         number: of the last checkpoint in the directory.
         describe: makes the checkpoint of the ledger, under a number.
+        renew: is called before each image. It sees to it that all that an image needs is in the directory, and returns
+            entries for what can't be had again.
         open_log: opens a log in a directory.
         interval_ms: between two images at least, as long as the log is short.
         failed: is told, on the journal's thread, that this has failed.
@@ -65,6 +70,7 @@ class Journal:
         number: int,
         *,
         describe: Callable[[Ledger, int], checkpoint.Checkpoint],
+        renew: Callable[[Ledger], Iterable[Any]],
         open_log: Callable[[str], Log],
         interval_ms: int,
         failed: Callable[[BaseException], None],
@@ -74,11 +80,13 @@ class Journal:
         self._ledger = ledger
         self._number = number
         self._describe = describe
+        self._renew = renew
         self._open_log = open_log
         self._interval_seconds = interval_ms / 1000
         self._cipher = cipher
         self._posted: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._log: Log | None = None
+        self._files: list[str] = []  # paths of the last image and its program
         self._log_bytes = 0  # since the last image
         self._imaged_at = 0.0  # monotonic seconds
         self._behind = False  # whether the log lacks something that the ledger has, or may
@@ -155,7 +163,7 @@ class Journal:
         self._untold.extend(posted)
         if posted:
             try:
-                if self._behind:
+                if self._behind or self._was_removed():
                     self._image()
                 assert self._log is not None
                 records = [encode_entry(entry) for entry, _ in posted if entry is not None]
@@ -177,6 +185,20 @@ class Journal:
             except Exception:  # it broke its contract; others wait behind it
                 logger.exception("The journal in %s: what was to follow %r failed", self._directory, entry)
 
+    def _was_removed(self) -> bool:
+        """Whether a restart would not find all that it needs; where a look takes a network, that's left to images."""
+        if self._log is None or not filesystem.is_local(self._directory):
+            return False
+        if self._log.is_whole() and all(map(filesystem.exists, self._files)):
+            return False
+        logger.error(
+            "The directory for checkpoints %s, or a part of it, was removed while the application runs. Program, "
+            "states and all that is known are written anew; a driver that dies before that is done can't be gone on "
+            "from. Keep the directory where nothing cleans up.",
+            self._directory,
+        )
+        return True
+
     def _image_is_due(self) -> bool:
         if not self._log_bytes:
             return False
@@ -194,7 +216,11 @@ class Journal:
         number = self._number + 1
         log = self._open_log(f"{self._directory}/{LOGS}/{number}")
         try:
-            checkpoint.write(self._directory, self._describe(self._ledger, number), self._cipher)
+            for entry in self._renew(self._ledger):
+                self._ledger.apply(entry)
+            described = self._describe(self._ledger, number)
+            name = checkpoint.write(self._directory, described, self._cipher)
+            self._files = [f"{self._directory}/{name}", f"{self._directory}/{described.program}"]
         except BaseException:
             log.close()
             raise

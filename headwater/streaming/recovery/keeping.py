@@ -81,6 +81,16 @@ class Keeping:
         """
         then(None)
 
+    def batches_amended(
+        self, inputs: Sequence[tuple[str, int, Any]], memory: Mapping[str, Mapping[str, Any]]
+    ) -> None:
+        """Batches have brought less than was told when they began.
+
+        Args:
+            inputs: what a restart needs, (uid of an input stream, batch time, data).
+            memory: see `batch_begun`.
+        """
+
     def version_stored(self, uid: str, stored: StoredVersion) -> None:
         """A task has stored a version of a state."""
 

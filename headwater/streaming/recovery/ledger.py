@@ -38,6 +38,13 @@ class BlockAdded(NamedTuple):
     block: list[Any]
 
 
+class LogsLost(NamedTuple):
+    """Segments of a receiver's log are gone: the blocks that stood there are in no log any more."""
+
+    stream: str
+    paths: list[str]
+
+
 class BatchBegun(NamedTuple):
     """What each input stream brings into a batch: JSON, by the stream's uid.
 
@@ -48,6 +55,13 @@ class BatchBegun(NamedTuple):
     time_ms: int
     inputs: Mapping[str, Any]
     blocks: Mapping[str, list[str]]
+    memory: Mapping[str, Mapping[str, Any]]
+
+
+class BatchesAmended(NamedTuple):
+    """What batches have brought is less than was said when they began: (stream, batch time, data); see `BatchBegun`."""
+
+    inputs: list[list[Any]]
     memory: Mapping[str, Mapping[str, Any]]
 
 
@@ -82,7 +96,9 @@ class Forgotten(NamedTuple):
 
 _ENTRIES = {
     entry.__name__: entry
-    for entry in (Started, BlockAdded, BatchBegun, VersionsStored, BatchDone, BatchDropped, Forgotten)
+    for entry in (
+        Started, BlockAdded, LogsLost, BatchBegun, BatchesAmended, VersionsStored, BatchDone, BatchDropped, Forgotten
+    )
 }
 
 
@@ -133,8 +149,17 @@ class Ledger:
                 self._start(entry)
             case BlockAdded(stream, block):
                 self.waiting.setdefault(stream, []).append(block)
+            case LogsLost(stream, paths):
+                for block in self.logged_blocks(stream):
+                    if block[3][0] in paths:
+                        block[3] = None
             case BatchBegun():
                 self._begin(entry)
+            case BatchesAmended(inputs, memory):
+                for stream, time_ms, data in inputs:
+                    if time_ms in self.inputs.get(stream, {}):
+                        self.inputs[stream][time_ms] = data
+                self._remember(memory)
             case VersionsStored(versions):
                 for state, version, partition, segments in versions:
                     self.versions.setdefault(state, {}).setdefault(version, {})[partition] = segments
@@ -174,7 +199,10 @@ class Ledger:
             waiting, taken = self.waiting.get(stream, []), set(ids)
             self.inputs.setdefault(stream, {})[time_ms] = [block for block in waiting if block[0] in taken]
             self.waiting[stream] = [block for block in waiting if block[0] not in taken]
-        for stream, changes in entry.memory.items():
+        self._remember(entry.memory)
+
+    def _remember(self, memory: Mapping[str, Mapping[str, Any]]) -> None:
+        for stream, changes in memory.items():
             known = self.memory.setdefault(stream, {})
             for key, data in changes.items():
                 if data is None:
@@ -201,6 +229,11 @@ class Ledger:
         """The batches to run before going on at `until_ms`: pending ones, and those since the last that began."""
         down = range(self.generated_ms + self.batch_ms, until_ms, self.batch_ms)
         return sorted({*(t for t in self.pending if t < until_ms), *down})
+
+    def logged_blocks(self, stream: str) -> list[list[Any]]:
+        """The blocks of a receiver's stream that are in its log, and that a batch is made of, or will be."""
+        held = (self.waiting.get(stream, []), *self.inputs.get(stream, {}).values())
+        return [block for blocks in held for block in blocks if is_logged(block)]
 
     def check(self) -> None:
         """Assert what is always true."""

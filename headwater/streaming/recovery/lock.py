@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import threading
 from collections.abc import Callable
 from typing import Protocol
 
@@ -106,14 +107,20 @@ class FileLock:
     """
 
     def __init__(self, directory: str, path: str) -> None:
+        self._directory = directory
+        self._path = path
         self._file: int | None = None
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        self._then: list[Callable[[BaseException], None]] = []  # who is told if it is lost; once
+        self._take()
+
+    def _take(self) -> None:
+        file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = os.read(file, 200).decode(errors="replace").strip() or "another process"
             os.close(file)
-            raise in_use(directory, holder) from None
+            raise in_use(self._directory, holder) from None
         except BaseException:
             os.close(file)
             raise
@@ -122,10 +129,26 @@ class FileLock:
         self._file = file
 
     def check(self) -> None:
-        """It can't be lost."""
+        """Take the directory again if somebody has removed the file; another driver may have been faster."""
+        before = self._file
+        if before is None or filesystem.is_at(before, self._path):
+            return
+        system, path = filesystem.resolve_private(os.path.dirname(self._path))
+        with contextlib.suppress(FileExistsError):
+            system.make_directory(path)
+        try:
+            _check_writers(self._directory, path)  # somebody else may have made it
+            self._take()
+        except IllegalStateException as loss:
+            told, self._then = self._then, []
+            for then in told:
+                threading.Thread(target=then, args=(loss,), name="streaming-lock-lost").start()
+            raise
+        os.close(before)
 
     def when_lost(self, then: Callable[[BaseException], None]) -> None:
-        """It can't be lost."""
+        """Only `check` finds that out, and only where somebody has removed the file; `then` has a thread of its own."""
+        self._then.append(then)
 
     def close(self) -> None:
         """Let others have it. Idempotent."""

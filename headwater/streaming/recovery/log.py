@@ -135,6 +135,11 @@ class _OpenSegment:
             self._system.remove(self._path)
         self.clean = True
 
+    @property
+    def is_there(self) -> bool:
+        """Whether anybody could open it; on other than local file systems that isn't looked at."""
+        return not self._local or self._file.closed or filesystem.is_at(self._file.fileno(), self._path)
+
     def close(self) -> None:
         self._file.close()
 
@@ -168,6 +173,7 @@ class LogWriter:
         self._number = max((name.number for name, _ in _segments(directory)), default=0)
         self._id = os.urandom(4).hex()
         self._segment: _OpenSegment | None = None  # the writer thread's, until that ends
+        self._has_lost = False  # whether somebody has removed a segment that was being written; the thread's too
         self._changed = threading.Condition()  # guards the three below
         self._waiting: deque[_Append] = deque()
         self._waiting_bytes = 0  # their sizes' sum
@@ -219,6 +225,10 @@ class LogWriter:
             IllegalStateException: the writer is closed.
         """
         self._post(self._entry([record], time_ms, lambda _, error: then(error)), waiting_bytes_max=WAITING_BYTES_MAX)
+
+    def is_whole(self) -> bool:
+        """Whether no segment is known to have been removed by others; asked while nothing is being appended."""
+        return not self._has_lost and (self._segment is None or self._segment.is_there)
 
     def close(self) -> None:
         """Write what waits, then end the thread and close the file. May be called again; not from `then`."""
@@ -313,13 +323,17 @@ class LogWriter:
     def _write(self, group: Sequence[_Append]) -> list[LogPosition]:
         start_ms, stop_ms = min(entry.time_ms for entry in group), max(entry.time_ms for entry in group)
         segment = self._segment
-        if segment is not None and stop_ms > segment.stop_ms:
+        if segment is not None and not segment.is_there:
+            logger.error("log %s: the segment that was being written was removed; another one begins", self.directory)
+            self._has_lost = True
+        if segment is not None and (stop_ms > segment.stop_ms or not segment.is_there):
             self._segment = None
             segment.close()
         if self._segment is None:
             self._number += 1
             stop_ms += self._settings.rolling_ms
             name = SegmentName(self._number, self._id, start_ms, stop_ms)
+            _make_directory(self._system, self._path, sync=self._settings.sync)  # it may have been removed
             self._segment = _OpenSegment(self._system, f"{self._path}/{name}", stop_ms, self._settings)
         segment = self._segment
         positions = segment.append(record for entry in group for record in entry.records)

@@ -109,6 +109,7 @@ def _write(found: Found, dropped: list[int]) -> None:
         found.checkpoint.ledger,
         last_number(found.directory),
         describe=described,
+        renew=lambda _ledger: (),
         open_log=opened,
         interval_ms=_INTERVAL_MS,
         failed=errors.append,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,12 +26,13 @@ from headwater.streaming.recovery.keeping import Keeping, Then
 from headwater.streaming.recovery.ledger import (
     BatchBegun,
     BatchDone,
+    BatchesAmended,
     BlockAdded,
     Forgotten,
     Ledger,
+    LogsLost,
     Started,
     VersionsStored,
-    is_logged,
 )
 from headwater.streaming.recovery.lock import DirectoryLock, lock_directory
 from headwater.streaming.recovery.log import LogSettings, LogWriter
@@ -105,8 +106,9 @@ class Safekeeping(Keeping):
                 self._earlier = earlier_in(directory)
             self.epoch = str(number + 1)  # no other run in this directory has it
             key = sc._application.key
-            cipher = cipher_of(key)
+            self._cipher = cipher = cipher_of(key)
             checkpoint.write_key_source(directory, key)
+            self._program_bytes = program  # to be written again, should somebody remove it
             self._program = checkpoint.write_program(directory, number + 1, program, cipher)
             conf, self._log_settings = sc._conf, log_settings(sc._conf, cipher)
             self._rolling_ms: int = conf.read("spark.streaming.receiver.writeAheadLog.rollingIntervalSecs")
@@ -117,6 +119,7 @@ class Safekeeping(Keeping):
                 ledger,
                 number,
                 describe=self._describe,
+                renew=self._renew,
                 open_log=self._open_log,
                 interval_ms=conf.read("headwater.streaming.checkpoint.interval"),
                 failed=self._failed,
@@ -150,6 +153,24 @@ class Safekeeping(Keeping):
         if key is not None and key.file:
             settings["headwater.encryption.keyFile"] = key.file  # wherever the next driver starts
         return Checkpoint(number, self._sc.appName, self._sc.master, settings, self._program, ledger, self._code)
+
+    def _renew(self, ledger: Ledger) -> list[LogsLost]:
+        """Have the program in the directory again, if it was removed; returns which received data is in no log now."""
+        if not filesystem.exists(f"{self.directory}/{self._program}"):
+            checkpoint.write_key_source(self.directory, self._sc._application.key)
+            checkpoint.write_file(f"{self.directory}/{self._program}", self._program_bytes, self._cipher)
+        if not filesystem.is_local(self.directory):
+            return []
+        lost = []
+        for uid in self._receiving():
+            paths = {block[3][0] for block in ledger.logged_blocks(uid)}
+            gone = sorted(path for path in paths if not filesystem.exists(path))
+            if gone:
+                lost.append(LogsLost(uid, gone))
+        return lost
+
+    def _receiving(self) -> list[str]:
+        return [node.uid for node in self._graph.inputs if isinstance(node, ReceiverInput)]
 
     # -------------------------------------------------------------------------------------------- life
     def start(self) -> None:
@@ -187,6 +208,11 @@ class Safekeeping(Keeping):
         taken = {self._graph.inputs[stream_id].uid: ids for stream_id, ids in blocks.items()}
         self._journal.post(BatchBegun(time_ms, inputs, taken, memory), then)
 
+    def batches_amended(
+        self, inputs: Sequence[tuple[str, int, Any]], memory: Mapping[str, Mapping[str, Any]]
+    ) -> None:
+        self._journal.post(BatchesAmended([list(each) for each in inputs], memory), _anyway)
+
     def version_stored(self, uid: str, stored: StoredVersion) -> None:
         self._journal.post(VersionsStored([[uid, stored.version, stored.partition, [*stored.segments]]]), _anyway)
 
@@ -211,10 +237,9 @@ class Safekeeping(Keeping):
         self._cleaned_at = time.monotonic()
         # What a receiver has logged, and tells us of only now, is no older.
         latest_ms = time.time_ns() // 1_000_000 - self._store_timeout_ms
-        receiving = [node.uid for node in self._graph.inputs if isinstance(node, ReceiverInput)]
-        needed = oldest_needed(self.ledger, receiving)
+        needed = oldest_needed(self.ledger, self._receiving())
         below = f"{self.directory}/receivedData"
-        for name in _children(below):
+        for name in children(below):
             log.clean(f"{below}/{name}", min(latest_ms, needed.get(name, latest_ms)))
 
     def _sweep(self, error: BaseException | None) -> None:
@@ -233,15 +258,15 @@ class Safekeeping(Keeping):
 
     def _remove_segments(self, kept: set[str]) -> None:
         try:
-            for state in _children(f"{self.directory}/state"):
-                for epoch in _children(f"{self.directory}/state/{state}"):
+            for state in children(f"{self.directory}/state"):
+                for epoch in children(f"{self.directory}/state/{state}"):
                     below = f"{state}/{epoch}"
                     if epoch == self.epoch:
                         continue
                     if not any(name.startswith(f"{below}/") for name in kept):
                         filesystem.remove(f"{self.directory}/state/{below}")
                         continue
-                    for segment in _children(f"{self.directory}/state/{below}"):
+                    for segment in children(f"{self.directory}/state/{below}"):
                         if f"{below}/{segment}" not in kept:
                             filesystem.remove(f"{self.directory}/state/{below}/{segment}")
         except OSError as error:
@@ -261,19 +286,12 @@ def oldest_needed(ledger: Ledger, receiving: Collection[str]) -> dict[str, int]:
         receiving: uids of the streams that have receivers.
     """
     oldest: dict[str, int] = {}
-    for block in _logged_blocks(ledger, receiving):
+    for block in [block for uid in receiving for block in ledger.logged_blocks(uid)]:
         *_, directory, segment = block[3][0].split("/")
         name = SegmentName.parse(segment)
         if name is not None:
             oldest[directory] = min(oldest.get(directory, name.start_ms), name.start_ms)
     return oldest
-
-
-def _logged_blocks(ledger: Ledger, receiving: Collection[str]) -> Iterator[list[Any]]:
-    """The blocks in logs that a batch is made of, or will be."""
-    for uid in receiving:
-        for blocks in (ledger.waiting.get(uid, ()), *ledger.inputs.get(uid, {}).values()):
-            yield from filter(is_logged, blocks)
 
 
 def log_settings(conf: SparkConf, cipher: Cipher | None) -> LogSettings:
@@ -287,7 +305,7 @@ def log_settings(conf: SparkConf, cipher: Cipher | None) -> LogSettings:
     )
 
 
-def _children(directory: str) -> list[str]:
+def children(directory: str) -> list[str]:
     """The names in a directory; none if it isn't there."""
     system, path = filesystem.resolve(directory)
     if not system.is_directory(path):

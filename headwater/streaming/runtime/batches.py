@@ -46,7 +46,7 @@ class Phase(Enum):
     CREATED = "created"
     RUNNING = "running"
     DRAINING = "draining"  # receivers are stopping; ticks go on
-    LAST_TICK = "last tick"  # received data is left, which the next tick takes along
+    LAST_TICKS = "last ticks"  # data is left, which the next ticks take along
     FINISHING = "finishing"  # no more ticks; running batches end
     STOPPED = "stopped"
 
@@ -109,9 +109,9 @@ class StopGracefully(NamedTuple):
 
 
 class Drained(NamedTuple):
-    """All receivers have ended; `unallocated` says whether blocks wait for a tick."""
+    """All receivers have ended; so many more ticks are to take what waits, blocks or what other sources have."""
 
-    unallocated: bool
+    ticks: int
 
 
 class StopNow(NamedTuple):
@@ -231,6 +231,7 @@ class BatchGenerator:
         self._next_ms = -1  # the next tick's nominal time, but for those that were missed
         self._missed: deque[int] = deque()  # from before the first tick, ascending
         self._generating_ms: int | None = None  # the tick between Allocate and Generated
+        self._ticks_left = 0  # of the last ones
         self._last_ms: int | None = None  # the tick that is known to be the last
         self._deadline_ms: int | None = None  # of a graceful stop
         self._running: dict[int, _Batch] = {}  # by batch time, ascending: ticks come in order
@@ -305,7 +306,7 @@ class BatchGenerator:
 
     def _woken(self, now_ms: int) -> list[Any]:
         late = self._deadline_ms is not None and now_ms >= self._deadline_ms
-        if late and self._phase in (Phase.DRAINING, Phase.LAST_TICK):
+        if late and self._phase in (Phase.DRAINING, Phase.LAST_TICKS):
             self._phase = Phase.FINISHING
             text = "Timed out while stopping gracefully: received data that no batch took is dropped"
             return [Log(logging.WARNING, text), *self._finish()]
@@ -313,20 +314,22 @@ class BatchGenerator:
 
     def _tick(self, now_ms: int) -> list[Any]:
         """Begin the next tick if it is due and none is under way; else see to it that we are woken for it."""
-        if self._generating_ms is not None or self._phase not in (Phase.RUNNING, Phase.DRAINING, Phase.LAST_TICK):
+        if self._generating_ms is not None or self._phase not in (Phase.RUNNING, Phase.DRAINING, Phase.LAST_TICKS):
             return []
         if not self._missed and now_ms < self._next_ms:
             return [Wake(self._next_ms)]
         # A last tick is let in: what it brings was promised to be processed.
-        if len(self._running) >= self._waiting_max and self._phase is not Phase.LAST_TICK:
+        if len(self._running) >= self._waiting_max and self._phase is not Phase.LAST_TICKS:
             return self._hold()
         if self._missed:
             self._generating_ms = self._missed.popleft()
             return [Allocate(self._generating_ms)]
         leap = self._leap(now_ms)
         self._generating_ms = self._next_ms
-        if self._phase is Phase.LAST_TICK:
-            self._last_ms = self._next_ms
+        if self._phase is Phase.LAST_TICKS:
+            self._ticks_left -= 1
+            if not self._ticks_left:
+                self._last_ms = self._next_ms
         self._next_ms += self._batch_ms
         return [*leap, Allocate(self._generating_ms)]
 
@@ -468,7 +471,8 @@ class BatchGenerator:
     def _drained(self, event: Drained, now_ms: int) -> list[Any]:
         if self._phase is not Phase.DRAINING:
             return []
-        self._phase = Phase.LAST_TICK if event.unallocated else Phase.FINISHING
+        self._phase = Phase.LAST_TICKS if event.ticks else Phase.FINISHING
+        self._ticks_left = event.ticks
         return [*self._tick(now_ms), *self._finish()]
 
     def _finish(self) -> list[Any]:

@@ -552,7 +552,7 @@ class ReceiverTracker:
         if not self._stopping or self._drained or not ended:
             return []
         self._drained = True
-        return [Drained(self.unallocated() > 0)]
+        return [Drained(int(self.unallocated() > 0))]
 
     def _current(self, event: Any) -> _Receiver | None:
         receiver = self._receivers[event.stream_id]

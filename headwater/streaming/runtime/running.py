@@ -277,6 +277,7 @@ class Running:
     def _generate(self, action: batches.Generate) -> None:
         time_ms = action.time_ms
         self._look_at_the_clock()
+        self._tell_amended()
         jobs = self._graph.generate(time_ms, action.blocks)
         inputs = self._graph.brought(time_ms)
         generated = batches.Generated(time_ms, jobs, inputs, self._clock.now_ms())
@@ -306,7 +307,14 @@ class Running:
         self._waiter.abort(action.error)
         self._stop_context()
 
+    def _tell_amended(self) -> None:
+        """Keep what is known to be missing in batches, before they are done and others may take it."""
+        inputs, memory = self._graph.amended()
+        if inputs:
+            self._keeping.batches_amended(inputs, memory)
+
     def _complete(self, action: batches.Complete) -> None:
+        self._tell_amended()
         self._keeping.batch_done(action.time_ms)
         self._graph.completed(action.time_ms)
 
@@ -352,7 +360,7 @@ class Running:
 
     def _drained(self, action: batches.Drained) -> None:
         self._receivers_ended.set()
-        self._batch_loop.post(action._replace(unallocated=self._graph.drain() or action.unallocated))
+        self._batch_loop.post(action._replace(ticks=max(self._graph.drain(), action.ticks)))
 
     def _launch(self, action: receivers.Launch) -> None:
         node = self._inputs[action.stream_id]

@@ -1,9 +1,9 @@
-"""SIGTERM on the driver: the program ends in order, as by Ctrl-C, with exit code 143.
+"""SIGTERM and SIGHUP on the driver: the program ends in order, as by Ctrl-C, with exit code 143 or 129.
 
 - The first signal raises `SystemExit` in the main thread; what still runs is stopped then, at the latest as the
   interpreter exits. A second one turns a graceful stop into one that isn't; a third kills.
-- Only where the program has no handler of its own, and for a context that the main thread starts: Python runs handlers
-  there.
+- Only where the program has no handler of its own and doesn't ignore the signal (nohup), and for a context that the
+  main thread starts: Python runs handlers there.
 """
 
 from __future__ import annotations
@@ -15,8 +15,13 @@ from collections.abc import Callable
 from enum import Enum
 from types import FrameType
 
-#: What a shell says of a program that SIGTERM has ended.
-EXIT_CODE = 128 + signal.SIGTERM
+#: The end of the program's service, or of its terminal.
+SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+
+
+def exit_code(number: int) -> int:
+    """What a shell says of a program that a signal has ended."""
+    return 128 + number
 
 
 class Course(Enum):
@@ -28,7 +33,7 @@ class Course(Enum):
 
 
 class Termination:
-    """The handler of SIGTERM while a context runs.
+    """The handler of these signals while a context runs.
 
     Args:
         course: how far the context is.
@@ -41,37 +46,43 @@ class Termination:
         self._course = course
         self._hurry = hurry
         self._gracefully = gracefully
-        self._came = 0  # how often the signal has
-        self._owes_exit = False  # it came while the main thread could not be interrupted
+        self._came = 0  # how many signals have
+        self._owed: int | None = None  # the exit code, if one came while the main thread could not be interrupted
 
     @property
     def wants_grace(self) -> bool:
-        """Whether the signal has come and asks for a graceful stop."""
+        """Whether a signal has come and asks for a graceful stop."""
         return self._gracefully and self._came == 1
 
     def install(self) -> None:
-        """Handle the signal, unless the program does or we are not on the main thread."""
-        before = signal.getsignal(signal.SIGTERM)
-        if _is_main_thread() and (before is signal.SIG_DFL or isinstance(before, Termination)):
-            signal.signal(signal.SIGTERM, self)
+        """Handle the signals, but for those that the program does; not unless we are on the main thread."""
+        if not _is_main_thread():
+            return
+        for number in SIGNALS:
+            before = signal.getsignal(number)
+            if before is signal.SIG_DFL or isinstance(before, Termination):
+                signal.signal(number, self)
 
     def restore(self) -> None:
-        """Let the signal kill again, unless the program has taken it meanwhile; on another thread does nothing.
+        """Let the signals kill again, unless the program has taken them meanwhile; on another thread does nothing.
 
         Then a handler of a context that is over stays, and lets the signal kill.
         """
-        if _is_main_thread() and signal.getsignal(signal.SIGTERM) is self:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if not _is_main_thread():
+            return
+        for number in SIGNALS:
+            if signal.getsignal(number) is self:
+                signal.signal(number, signal.SIG_DFL)
 
     def settle(self) -> None:
-        """The context has stopped: end the program if the signal came meanwhile.
+        """The context has stopped: end the program if a signal came meanwhile.
 
         Raises:
-            SystemExit: it did.
+            SystemExit: one did.
         """
-        if self._owes_exit:
-            self._owes_exit = False
-            raise SystemExit(EXIT_CODE)
+        if self._owed is not None:
+            code, self._owed = self._owed, None
+            raise SystemExit(code)
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         course = self._course()
@@ -80,9 +91,10 @@ class Termination:
             self.restore()
             os.kill(os.getpid(), number)
         elif course is Course.RUNS and self._came == 1:
-            raise SystemExit(EXIT_CODE)
+            raise SystemExit(exit_code(number))
         else:
-            self._owes_exit = self._owes_exit or self._came == 1
+            if self._came == 1:
+                self._owed = exit_code(number)
             if self._came == 2 or not self._gracefully:
                 self._hurry()
 

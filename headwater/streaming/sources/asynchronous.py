@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from headwater.daemonpool import DaemonPool
 from headwater.streaming.sources.receiver import Receiver
 from headwater.threads import WatchedThread
 
 # A stop waits this long for the coroutine to clean up.
 CLEAN_UP_SECONDS_MAX = 2.0
+# Calls of store that wait at once; further ones wait for these.
+STORES_MAX = 8
 
 
 class AsyncReceiver(Receiver):
@@ -52,7 +56,12 @@ class AsyncReceiver(Receiver):
         Raises:
             SparkException: the receiver has stopped, or the block can't be stored.
         """
-        await asyncio.to_thread(self.store, data)
+        await self._in_thread(self.store, data)
+
+    async def _in_thread(self, call: Callable[..., Any], *arguments: Any) -> None:
+        """Make a call that waits, on a thread beside the event loop's."""
+        assert self._run is not None
+        await asyncio.wrap_future(self._run.pool.submit(call, *arguments))
 
     def onStart(self) -> None:
         self._run = _Run(self)
@@ -68,6 +77,7 @@ class _Run:
 
     def __init__(self, receiver: AsyncReceiver) -> None:
         self._receiver = receiver
+        self.pool = DaemonPool(STORES_MAX, f"async-{type(receiver).__name__}-store")
         self._stopping = threading.Event()
         self._lock = threading.Lock()  # guards what follows, and the setting of the event
         self._running: tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]] | None = None
@@ -92,6 +102,7 @@ class _Run:
             with contextlib.suppress(RuntimeError):  # the loop is closed: the coroutine has ended
                 loop.call_soon_threadsafe(task.cancel)
         self._thread.join(CLEAN_UP_SECONDS_MAX)
+        self.pool.shutdown(wait=False)
 
     async def _receive(self) -> None:
         task = asyncio.current_task()
@@ -106,7 +117,7 @@ class _Run:
         except asyncio.CancelledError as error:
             if not self._stopping.is_set():  # by its own doing
                 receiver.restart(f"{name}.receive was cancelled", error)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if self._stopping.is_set():
                 receiver.reportError(f"Error while {name}.receive was stopping", error)
             else:

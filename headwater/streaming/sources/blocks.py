@@ -82,6 +82,8 @@ class BlockGenerator:
             of its own, one block at a time. What it raises goes to `on_error`, and to whoever adds in bulk.
         clock: says when.
         on_error: is told that a cut block could not be stored, on the generator's thread.
+        on_refused: is told of records of a block that can't be pickled, and why the first of them can't: they are left
+            out of it. On the generator's thread, or that of whoever adds in bulk.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class BlockGenerator:
         store: Callable[[str, bytes | list[bytes], int, int], None],
         clock: Clock,
         on_error: Callable[[BaseException], None],
+        on_refused: Callable[[list[Any], Exception], None],
     ) -> None:
         self._stream_id = stream_id
         self._interval_ms = interval_ms
@@ -101,6 +104,7 @@ class BlockGenerator:
         self._store = store
         self._clock = clock
         self._on_error = on_error
+        self._on_refused = on_refused
         self._state = GeneratorState.INITIALIZED
         self._lock = threading.Lock()  # guards the state and the buffer
         self._room = threading.Condition(self._lock)  # signalled when the buffer was cut, adding ends, or a bulk store
@@ -158,13 +162,13 @@ class BlockGenerator:
             self._undecodable += undecodable
 
     def store_now(self, records: list[Any]) -> None:
-        """Make a block of these records at once; returns when it is stored.
+        """Make a block of these records at once, of those that can be pickled; returns when it is stored.
 
         Raises:
             SparkException: the generator is not active, or the block could not be stored.
         """
         with self._counted_in():
-            self._store_block(encode_records(records), len(records), 0, self._clock.now_ms())
+            self._store_records(records, self._clock.now_ms())
 
     def store_encoded(self, block: bytes, records: int) -> None:
         """Make a block of bytes that are in a block's encoding already; 0 records: the number is not known.
@@ -233,11 +237,24 @@ class BlockGenerator:
             self._room.notify_all()
         try:
             if records:
-                self._store_block(encode_records(records), len(records), 0, id_ms)
+                self._store_records(records, id_ms)
             if text:
                 self._store_block(text_block(text), lines, undecodable, id_ms)
         except Exception as error:
             self._on_error(error)
+
+    def _store_records(self, records: list[Any], id_ms: int) -> None:
+        try:
+            data = encode_records(records)
+        except MemoryError:
+            raise
+        except Exception as error:
+            refused, records = _sifted(records)
+            self._on_refused(refused, error)
+            if not records:
+                return
+            data = encode_records(records)
+        self._store_block(data, len(records), 0, id_ms)
 
     def _store_block(self, data: bytes | list[bytes], records: int, undecodable: int, id_ms: int) -> None:
         with self._storing:
@@ -260,6 +277,21 @@ class BlockGenerator:
     def _move(self, step: str) -> None:
         """Take a step of the table; one that isn't there is our bug, and changes nothing."""
         self._state = TRANSITIONS[self._state, step]
+
+
+def _sifted(records: list[Any]) -> tuple[list[Any], list[Any]]:
+    """Those that can't be pickled, and those that can."""
+    refused, kept = [], []
+    for record in records:
+        try:
+            encode_records([record])
+        except MemoryError:
+            raise
+        except Exception:
+            refused.append(record)
+        else:
+            kept.append(record)
+    return refused, kept
 
 
 class RateLimiter:

@@ -1,32 +1,31 @@
 """A stream of the new files of directories: what is listed, and chosen by a rule, becomes one RDD a batch.
 
-- Files are marked as taken once the batch's RDD is made. One whose data can't be had is left out, said so, and found
-  again; an exception of the program's filter fails the stream's batch, and all its files are found again.
+- Files are marked as taken once the batch's RDD is made. One that can't be opened, or that no task of the batch can
+  read, is left out of the batch, and found again for a while; an exception of the program's filter fails the stream's
+  batch, and all its files are found again.
+- That a file is left out of a batch after all is durable before another batch takes it, and before its batch is done.
+  So each file is one batch's, also after a crash.
 - With back-pressure a batch takes the oldest files, as many as its rate allows by what a byte was worth so far, and one
   at least. The others wait; none is lost.
-- Tasks count the records that they read. Counts are kept by batch, file and split, so that an output that reads a
-  file again, or a task that is tried again, doesn't count twice.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, field
-from functools import partial
-from itertools import chain, islice
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import astuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from headwater import filesystem, textfiles
-from headwater.accumulators import Accumulator, AccumulatorParam
 from headwater.errors import SparkException
 from headwater.filesystem import FileStatus, InvalidInputException
 from headwater.streaming.graph import InputNode
 from headwater.streaming.listener import StreamInputInfo
+from headwater.streaming.sources.filereaders import FileInputInfo, FileReader, Reports
 from headwater.streaming.sources.listing import DirectoryLister
-from headwater.streaming.sources.receiver import count_undecodable
-from headwater.streaming.sources.selection import Accept, ByIdentity, ByModificationTime, Selection
+from headwater.streaming.sources.selection import Accept, ByIdentity, ByModificationTime, Ignored, Selection
+from headwater.streaming.sources.unreadable import Outcome, Unreadable
 
 if TYPE_CHECKING:
     from headwater.clock import Clock
@@ -34,204 +33,35 @@ if TYPE_CHECKING:
     from headwater.rdd import RDD
     from headwater.streaming.recovery.matching import Source
 
+T = TypeVar("T")
+
 logger = logging.getLogger("headwater.streaming.sources.files")
 
-# Records of a program's own reader that are read ahead to be counted.
-COUNTED_AT_ONCE = 100
-# Files over a network that are smaller than this share partitions, so that their reads overlap; of those there are so
-# many for each core.
-SMALL_BYTES = 1 << 20
-PARTITIONS_A_CORE = 2
+# Paths that one line of the log names.
+NAMED_MAX = 5
+_SELECTION = "headwater.streaming.fileStream.selection"
+_RETRY = "headwater.streaming.fileStream.retryTimeout"
 
 
-# ------------------------------------------------------------------------------------------------ counts
-class Read(NamedTuple):
-    """What was read of one split: records, and how many of them were lines that are not UTF-8."""
+class _Unsettled(NamedTuple):
+    """A batch's RDD, of some splits of which it isn't known yet whether they can be read."""
 
-    records: int
-    undecodable: int = 0
-
-
-# (file, start of the split) -> what was read of it so far, or (file, partition) of a reader's RDD
-Counts = dict[tuple[str, int], Read]
+    rdd: RDD[Any]
+    failed: set[str]  # paths of which it was heard
 
 
-class CountsParam(AccumulatorParam[dict[int, Counts]]):
-    """Counts by batch time. Whoever reads a split again counts the same: the larger of two counts is the truth."""
-
-    def zero(self, value: dict[int, Counts]) -> dict[int, Counts]:
-        return {}
-
-    def addInPlace(self, value1: dict[int, Counts], value2: dict[int, Counts]) -> dict[int, Counts]:
-        for time_ms, counts in value2.items():
-            merged = value1.setdefault(time_ms, {})
-            for split, read in counts.items():
-                merged[split] = max(merged.get(split, read), read)
-        return value1
-
-
-@dataclass(frozen=True, slots=True)
-class FileInputInfo(StreamInputInfo):
-    """What a file stream brought into a batch. The counts grow while tasks read, and are complete with the batch."""
-
-    counts: Mapping[tuple[str, int], Read] = field(default_factory=dict, compare=False)
-
-    def numRecords(self) -> int:
-        """Records that were read so far. What no output reads is not counted."""
-        return sum(read.records for read in tuple(self.counts.values()))
-
-    def metadata(self) -> dict[str, Any]:
-        """`files`: their paths; `undecodableLines` if there were any; `Description`."""
-        undecodable = sum(read.undecodable for read in tuple(self.counts.values()))
-        return {**self._metadata, **({"undecodableLines": undecodable} if undecodable else {})}
-
-
-# ------------------------------------------------------------------------------------------------ records of files
-class FileReader(Protocol):
-    """How files become records."""
-
-    def open(self, file: FileStatus, time_ms: int) -> Any:
-        """A file's share of a batch, for `unite`; called in the driver. It may fail without harm to other files."""
-
-    def unite(self, opened: Sequence[Any]) -> RDD[Any]:
-        """The RDD of a batch, of one file at least."""
-
-
-class BatchSplit(NamedTuple):
-    """A split of a file, read for a batch."""
+class _Failure(NamedTuple):
+    """No task of a batch could read a file."""
 
     time_ms: int
-    split: Any
+    path: str
+    cause: str
 
 
-class SplitReader:
-    """Files read by splits: one RDD whose partitions are the splits; small files over a network share some of them.
-
-    Args:
-        sc: makes the RDD.
-        splits: the splits of a file; called in the driver.
-        read: the records of a partition's splits; called in tasks, and the same for all batches.
-    """
-
-    def __init__(
-        self,
-        sc: SparkContext,
-        splits: Callable[[FileStatus], Sequence[Any]],
-        read: Callable[[list[BatchSplit]], Iterator[Any]],
-    ) -> None:
-        self._sc = sc
-        self._splits = splits
-        self._read = read
-
-    def open(self, file: FileStatus, time_ms: int) -> list[BatchSplit]:
-        return [BatchSplit(time_ms, split) for split in self._splits(file)]
-
-    def unite(self, opened: Sequence[list[BatchSplit]]) -> RDD[Any]:
-        from headwater.rdd import RDD
-        from headwater.rdd.sources import Reading
-
-        splits = [split for each in opened for split in each]
-        payloads = _partitions(splits, PARTITIONS_A_CORE * self._sc.defaultParallelism)
-        return RDD(self._sc, Reading(self._read), (), len(payloads), payloads=payloads)
-
-
-def _partitions(splits: list[BatchSplit], shared: int) -> list[list[BatchSplit]]:
-    """A partition a split; those of small files over a network in `shared` partitions, or one more."""
-    small = [split for _, split in splits if _is_small(split)]
-    most = -(-len(small) // shared)
-    groups: list[list[BatchSplit]] = []
-    for each in splits:
-        if not (groups and _is_small(each.split) and _is_small(groups[-1][0].split) and len(groups[-1]) < most):
-            groups.append([])
-        groups[-1].append(each)
-    return groups
-
-
-def _is_small(split: Any) -> bool:
-    return split.length < SMALL_BYTES and not filesystem.is_local(split.path)
-
-
-class ProgramReader:
-    """Files read by a function of the program's own, `reader(sc, path) -> RDD`."""
-
-    def __init__(
-        self, sc: SparkContext, reader: Callable[[SparkContext, str], RDD[Any]], counts: Accumulator[dict[int, Counts]]
-    ) -> None:
-        self._sc = sc
-        self._reader = reader
-        self._counts = counts
-
-    def open(self, file: FileStatus, time_ms: int) -> RDD[Any]:
-        from headwater.rdd import RDD
-
-        rdd = self._reader(self._sc, file.path)
-        if not isinstance(rdd, RDD):
-            raise TypeError(f"the function reader(sc, path) must return an RDD, not {type(rdd).__name__}")
-        count = partial(_counted_records, self._counts, time_ms, file.path)
-        return rdd.mapPartitionsWithIndex(count, preservesPartitioning=True)
-
-    def unite(self, opened: Sequence[RDD[Any]]) -> RDD[Any]:
-        return opened[0] if len(opened) == 1 else self._sc.union(list(opened))
-
-
-def text_reader(sc: SparkContext, counts: Accumulator[dict[int, Counts]]) -> FileReader:
-    """Lines of text files, compressed or not."""
-    return SplitReader(sc, lambda file: list(textfiles.text_splits_of(file)), partial(_read_text, counts))
-
-
-def records_reader(sc: SparkContext, counts: Accumulator[dict[int, Counts]], record_length: int) -> FileReader:
-    """Records of `record_length` bytes; a file that ends within a record can't be opened."""
-    return SplitReader(sc, lambda file: textfiles.record_splits_of(file, record_length), partial(_read_records, counts))
-
-
-def _read_text(counts: Accumulator[dict[int, Counts]], splits: list[BatchSplit]) -> Iterator[str]:
-    opened = filesystem.open_ahead(splits, lambda each: textfiles.open_split(each.split))
-    lines = (_counted_lines(counts, time_ms, split, file) for (time_ms, split), file in opened)
-    return chain.from_iterable(chain.from_iterable(lines))
-
-
-def _counted_lines(
-    counts: Accumulator[dict[int, Counts]], time_ms: int, split: textfiles.TextSplit, file: BinaryIO
-) -> Iterator[list[str]]:
-    records = undecodable = 0
-    for piece in textfiles.text_pieces(split, file):
-        lines = textfiles.text_lines(piece)
-        records += len(lines)
-        undecodable += count_undecodable(piece)
-        counts.add({time_ms: {(split.path, split.start): Read(records, undecodable)}})
-        yield lines
-
-
-def _read_records(counts: Accumulator[dict[int, Counts]], splits: list[BatchSplit]) -> Iterator[bytes]:
-    return chain.from_iterable(
-        _counted(counts, time_ms, (split.path, split.start), textfiles.record_pieces(split))
-        for time_ms, split in splits
-    )
-
-
-def _counted_records(
-    counts: Accumulator[dict[int, Counts]], time_ms: int, path: str, partition: int, records: Iterator[Any]
-) -> Iterator[Any]:
-    pieces = iter(lambda: list(islice(records, COUNTED_AT_ONCE)), [])
-    return _counted(counts, time_ms, (path, partition), pieces)
-
-
-def _counted(
-    counts: Accumulator[dict[int, Counts]], time_ms: int, key: tuple[str, int], pieces: Iterator[list[Any]]
-) -> Iterator[Any]:
-    def counted() -> Iterator[list[Any]]:
-        records = 0
-        for piece in pieces:
-            records += len(piece)
-            counts.add({time_ms: {key: Read(records)}})
-            yield piece
-
-    return chain.from_iterable(counted())
-
-
-# ------------------------------------------------------------------------------------------------ the stream
 class FileInput(InputNode):
     """New files of directories, as one RDD a batch.
+
+    A lock guards what is heard of tasks, on outputs' threads; all else is the generator's.
 
     Args:
         stream_id: of the input stream.
@@ -240,8 +70,9 @@ class FileInput(InputNode):
         lister: knows the directories.
         selection: says which files are a batch's.
         reader: makes their RDD.
-        counts: what tasks count.
+        reports: what tasks tell.
         window_ms: how long batches are remembered at least.
+        retry_ms: how long a file that can't be read is tried.
         report: is told of a file that could not be read for a reason that isn't the file system's.
     """
 
@@ -254,29 +85,48 @@ class FileInput(InputNode):
         lister: DirectoryLister,
         selection: Selection,
         reader: FileReader,
-        counts: Accumulator[dict[int, Counts]],
+        reports: Reports,
         window_ms: int,
+        retry_ms: int,
         report: Callable[[BaseException], None],
     ) -> None:
+        self._retry_ms = retry_ms
         super().__init__(stream_id, batch_ms)
         self._sc = sc
         self._lister = lister
         self._selection = selection
         self._reader = reader
-        self._counts = counts
+        self._reports = reports
         self._report = report
-        self.remember_ms = window_ms
+        self._window_ms = self.remember_ms = window_ms
 
-    not_kept = InputNode.not_kept | {"_files", "_left_out", "_trouble", "_begins_ms", "_budget", "_records_a_byte"}
+    not_kept = InputNode.not_kept | {
+        "_files",
+        "_gone",
+        "_trouble",
+        "_begins_ms",
+        "_budget",
+        "_records_a_byte",
+        "_unreadable",
+        "_latest_ms",
+        "_hearing",
+        "_unsettled",
+        "_failures",
+    }
 
     def _begin(self) -> None:
         super()._begin()
         self._files: dict[int, tuple[FileStatus, ...]] = {}  # batch time -> files, as long as remembered
-        self._left_out: dict[str, None] = {}  # files that the latest batch could not read: each is told of once
+        self._gone: list[str] = []  # paths that had vanished when a graceful stop looked
         self._trouble = ""  # why the latest listing failed; it's logged once
         self._begins_ms = 0  # batches before this are restored, or have brought nothing
         self._budget = math.inf  # records that a batch may bring
         self._records_a_byte: float | None = None  # of the batches before; None: nothing is known
+        self._unreadable = Unreadable(self.slide_ms, self._retry_ms)
+        self._latest_ms = 0  # the latest batch that was listed
+        self._hearing = threading.Lock()  # guards the two below
+        self._unsettled: dict[int, _Unsettled] = {}  # by batch time, of the remembered ones
+        self._failures: list[_Failure] = []  # that the generator's thread hasn't dealt with
 
     def taken(self) -> dict[int, tuple[str, ...]]:
         """Batch time -> paths of the files that it took, of the remembered batches that were listed."""
@@ -291,6 +141,14 @@ class FileInput(InputNode):
     def memory(self) -> Mapping[str, Any]:
         return self._selection.changes()
 
+    def amended(self) -> Sequence[int]:
+        self._hear()
+        with self._hearing:
+            failures, self._failures = self._failures, []
+        for failure in failures:
+            self._take_back(failure)
+        return list(dict.fromkeys(failure.time_ms for failure in failures))
+
     def go_on(self, first_ms: int, after_ms: int, memory: Mapping[str, Any]) -> None:
         self._begins_ms = first_ms
         self._selection.go_on(after_ms + self.slide_ms, memory)
@@ -301,8 +159,9 @@ class FileInput(InputNode):
 
     def compute(self, time_ms: int) -> RDD[Any]:
         if time_ms in self._files:  # restored
-            opened = [self._reader.open(file, time_ms) for file in self._files[time_ms]]
-            return self._reader.unite(opened) if opened else self._sc.emptyRDD()
+            # What earlier drivers have done they have read; of the others some file may be unreadable.
+            must = time_ms < self._begins_ms
+            return self._united(time_ms, [self._reader.open(f, time_ms, must=must) for f in self._files[time_ms]])
         if time_ms < self._begins_ms:
             return self._sc.emptyRDD()
         try:
@@ -311,11 +170,16 @@ class FileInput(InputNode):
             self._listing_failed(time_ms, error)
             return self._sc.emptyRDD()
         self._trouble = ""
+        self._latest_ms = time_ms
+        listing = listing._replace(gone=[*self._gone, *listing.gone])
+        self._gone = []
+        self._unreadable.forget(listing.gone)
         opened, put_off = self._open(self._selection.find(listing, time_ms), time_ms)
         taken = [file for file, _ in opened]
-        rdd = self._reader.unite([share for _, share in opened]) if opened else self._sc.emptyRDD()
+        rdd = self._united(time_ms, [share for _, share in opened])
         self._selection.mark(time_ms, taken)
         self._selection.put_off(put_off)
+        self._say_ignored(self._selection.ignored(), time_ms)
         self._lister.settle(self._selection.is_settled)
         self._files[time_ms] = tuple(taken)
         if taken:
@@ -323,26 +187,43 @@ class FileInput(InputNode):
             logger.info("%s: new files at time %d ms:\n%s", self.describe(), time_ms, paths)
         return rdd
 
+    def drain(self) -> int:
+        try:
+            listing = self._lister.list()
+        except Exception:  # the next tick would say so; it isn't waited for
+            return 0
+        self._gone += listing.gone
+        return int(not all(map(self._selection.is_settled, listing.files)))
+
+    def _united(self, time_ms: int, opened: Sequence[Any]) -> RDD[Any]:
+        if not opened:
+            return self._sc.emptyRDD()
+        rdd = self._reader.unite(opened)
+        with self._hearing:
+            self._unsettled[time_ms] = _Unsettled(rdd, set())
+        return rdd
+
     def _open(
         self, found: Sequence[FileStatus], time_ms: int
     ) -> tuple[list[tuple[FileStatus, Any]], Sequence[FileStatus]]:
         """Open the files that the batch takes, the oldest first; returns them by path, and those to put off."""
         opened: list[tuple[FileStatus, Any]] = []
-        left_out: list[str] = []
-        by_age, room = sorted(found, key=lambda file: (file.mtime_ms, file.path)), self._budget
-        put_off: Sequence[FileStatus] = ()
+        put_off = [file for file in found if self._unreadable.waits(file, time_ms)]
+        due = [file for file in found if not self._unreadable.waits(file, time_ms)]
+        by_age, room = sorted(due, key=lambda file: (file.mtime_ms, file.path)), self._budget
         for position, file in enumerate(by_age):
             if opened and self._expected(file) > room:  # so one that can't be read isn't in the way of the next
-                put_off = by_age[position:]
+                put_off += by_age[position:]
                 break
             try:
-                opened.append((file, self._reader.open(file, time_ms)))
+                opened.append((file, self._reader.open(file, time_ms, must=False)))
             except Exception as error:
-                self._file_failed(time_ms, file.path, error)
-                left_out.append(file.path)
+                if self._file_failed(file, time_ms, str(error), error):
+                    put_off.append(file)
+                else:
+                    self._selection.mark(time_ms, [file])
             else:
                 room -= self._expected(file)
-        self._left_out = dict.fromkeys(left_out)
         return sorted(opened, key=lambda pair: pair[0].path), put_off
 
     def _expected(self, file: FileStatus) -> float:
@@ -357,7 +238,7 @@ class FileInput(InputNode):
     def completed(self, time_ms: int) -> None:
         size = sum(file.size for file in self._files.get(time_ms, ()))
         if size:
-            records = sum(read.records for read in tuple(self._counts.value.get(time_ms, {}).values()))
+            records = sum(read.records for read in tuple(self._reports.counts.value.get(time_ms, {}).values()))
             before = records / size if self._records_a_byte is None else self._records_a_byte
             self._records_a_byte = (before + records / size) / 2  # files differ
 
@@ -367,12 +248,51 @@ class FileInput(InputNode):
             return None
         paths = [file.path for file in files]
         metadata = {"files": paths, "Description": "\n".join(paths)}
-        return FileInputInfo(self.stream_id, 0, metadata, self._counts.value.setdefault(time_ms, {}))
+        counts = self._reports.counts.value.setdefault(time_ms, {})
+        failures = self._reports.failures.value.setdefault(time_ms, {})
+        return FileInputInfo(self.stream_id, 0, metadata, counts, failures)
 
     def forget(self, until_ms: int, *, unpersist: bool) -> None:
         super().forget(until_ms, unpersist=unpersist)
-        _drop_until(self._files, until_ms - self.remember_ms)
-        _drop_until(self._counts.value, until_ms - self.remember_ms)
+        until_ms -= self.remember_ms
+        for files in _drop_until(self._files, until_ms):
+            self._unreadable.forget(file.path for file in files)
+        _drop_until(self._reports.counts.value, until_ms)
+        _drop_until(self._reports.failures.value, until_ms)
+        with self._hearing:
+            _drop_until(self._unsettled, until_ms)
+
+    # -------------------------------------------------------------------------------------------- what tasks tell
+    def materialise(self, time_ms: int) -> None:
+        self._hear()  # what the output has read, or could not, before another one reads it
+
+    def _hear(self) -> None:
+        """Have batches without the files that none of their tasks could read. Any thread of the driver may call it."""
+        counts, failures = self._reports.counts.value, self._reports.failures.value
+        with self._hearing:
+            for read_ms, unsettled in list(self._unsettled.items()):
+                read, failed = {*counts.get(read_ms, {})}, dict(failures.get(read_ms, {}))
+                paths = {path for path, _ in read}
+                left_out = {path: cause for (path, _), cause in failed.items() if path not in paths}
+                insisted = read | {key for key in failed if key[0] in paths}
+                if self._reader.settle(unsettled.rdd, insisted, left_out):
+                    del self._unsettled[read_ms]
+                for (path, _), cause in failed.items():
+                    if path in unsettled.failed:
+                        continue
+                    unsettled.failed.add(path)
+                    if path in left_out:
+                        self._failures.append(_Failure(read_ms, path, cause))
+                    else:
+                        self._say_read_in_part(read_ms, path, cause)
+
+    def _take_back(self, failure: _Failure) -> None:
+        """Leave a file out of its batch: it is another one's, or given up."""
+        files = self._files.get(failure.time_ms, ())
+        self._files[failure.time_ms] = tuple(file for file in files if file.path != failure.path)
+        for file in files:
+            if file.path == failure.path and self._file_failed(file, failure.time_ms, failure.cause):
+                self._selection.take_back(file)
 
     def describe(self) -> str:
         return f"file stream {self.stream_id} of {self._lister.pattern}"
@@ -389,17 +309,69 @@ class FileInput(InputNode):
                 trouble,
             )
 
-    def _file_failed(self, time_ms: int, path: str, error: Exception) -> None:
-        if path in self._left_out:
-            return
-        text = f"{self.describe()}: {path} could not be read at time {time_ms} ms and is left out: {error}"
-        if isinstance(error, (OSError, InvalidInputException)):
-            logger.warning("%s. The next batches try it again.", text)
-            return
-        wrapped = SparkException(f"{text}. The next batches try it again: correct it, or remove it.")
+    def _file_failed(
+        self, file: FileStatus, time_ms: int, cause: str, error: Exception | None = None
+    ) -> bool:
+        """A batch could not read a file; returns whether later ones are to try.
+
+        `error`: what opening it in the driver has raised.
+        """
+        outcome = self._unreadable.fail(file, max(self._latest_ms, time_ms))
+        if outcome is Outcome.GIVEN_UP:
+            logger.error(
+                "%s: %s can't be read and is given up, its records are in no batch: %s. It was tried for %g s, as %s "
+                "says. Once it is sound, put it into the directory under another name.",
+                self.describe(), file.path, cause, self._retry_ms / 1000, _RETRY,
+            )
+            return False
+        if outcome is Outcome.STILL_TRIED:
+            return True
+        text = f"{self.describe()}: {file.path} could not be read at time {time_ms} ms and is left out: {cause}"
+        again = f"Later batches try it again, for {self._retry_ms / 1000:g} s ({_RETRY})"
+        if error is None or isinstance(error, (OSError, InvalidInputException)):
+            logger.warning("%s. %s.", text, again)
+            return True
+        wrapped = SparkException(f"{text}. {again}: correct it, or remove it.")
         wrapped.__cause__ = error
         logger.error("%s", wrapped, exc_info=error)
         self._report(wrapped)
+        return True
+
+    def _say_read_in_part(self, time_ms: int, path: str, cause: str) -> None:
+        logger.error(
+            "%s: a task of the batch of %d ms has read %s, and another one could not: %s. The batch has the file in "
+            "part, or an output of it lacks it; it is not read again.",
+            self.describe(), time_ms, path, cause,
+        )
+
+    def _say_ignored(self, ignored: Ignored, time_ms: int) -> None:
+        """Name the files that the rule leaves out; each is ignored once."""
+        name = self.describe()
+        if ignored.before:
+            logger.info(
+                "%s: %d files that were there before the stream are not read. fileStream(directory, "
+                "newFilesOnly=False) takes them; see also %s.",
+                name, ignored.before, _SELECTION,
+            )
+        if ignored.old:
+            logger.warning(
+                "%s: not read at time %d ms, as they were modified before the stream began or more than %g s ago: %s. "
+                "Copy files so that they get a new modification time (touch does it), or set %s=identity. "
+                "spark.streaming.fileStream.minRememberDuration says how old files may be.",
+                name, time_ms, self._window_ms / 1000, _named(ignored.old), _SELECTION,
+            )
+        if ignored.future:
+            logger.warning(
+                "%s: not read at time %d ms, but once batch times have reached their modification times, which lie in "
+                "the future: %s. Set the clock of the machine that writes them, or %s=identity.",
+                name, time_ms, _named(ignored.future), _SELECTION,
+            )
+
+
+def _named(files: Sequence[FileStatus]) -> str:
+    """Paths with their modification times, as one text."""
+    named = ", ".join(f"{file.path} (modified at {file.mtime_ms} ms)" for file in files[:NAMED_MAX])
+    return f"{named} and {len(files) - NAMED_MAX} more" if len(files) > NAMED_MAX else named
 
 
 def file_input(
@@ -411,7 +383,7 @@ def file_input(
     directory: str,
     accept: Accept | None,
     new_files_only: bool,
-    make_reader: Callable[[SparkContext, Accumulator[dict[int, Counts]]], FileReader],
+    make_reader: Callable[[SparkContext, Reports], FileReader],
     report: Callable[[BaseException], None],
 ) -> FileInput:
     """A stream of a directory's files, as the settings say; `new_files_only` leaves out those that are there now."""
@@ -429,20 +401,21 @@ def file_input(
     else:
         ignore_until_ms = clock.now_ms() if new_files_only else 0
         selection = ByModificationTime(ignore_until_ms=ignore_until_ms, window_ms=window_ms, accept=accept)
-    counts: Accumulator[dict[int, Counts]] = sc.accumulator({}, CountsParam())
+    reports = Reports.new(sc)
     return FileInput(
         stream_id,
         batch_ms,
         sc=sc,
         lister=lister,
         selection=selection,
-        reader=make_reader(sc, counts),
-        counts=counts,
+        reader=make_reader(sc, reports),
+        reports=reports,
         window_ms=window_ms,
+        retry_ms=conf.read("headwater.streaming.fileStream.retryTimeout"),
         report=report,
     )
 
 
-def _drop_until(by_time: dict[int, Any], until_ms: int) -> None:
-    for time_ms in [time_ms for time_ms in tuple(by_time) if time_ms <= until_ms]:
-        del by_time[time_ms]
+def _drop_until(by_time: dict[int, T], until_ms: int) -> list[T]:
+    """Drop the entries up to a time; returns them."""
+    return [by_time.pop(time_ms) for time_ms in tuple(by_time) if time_ms <= until_ms]

@@ -132,7 +132,7 @@ class Puller:
                 self._pull(source)
             else:
                 raise TypeError(f"the function must return an iterable or an asynchronous one, not {source!r}")
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self._failed(error)
         else:
             logger.info("%s has ended", self._name)
@@ -262,8 +262,8 @@ class IteratorInput(InputNode):
     def limit(self, records_per_second: float) -> None:
         self.puller.limit(int(records_per_second * self.slide_ms / 1000))
 
-    def drain(self) -> bool:
-        return self.puller.close()
+    def drain(self) -> int:
+        return int(self.puller.close())
 
     def stop(self) -> None:
         if self._started:

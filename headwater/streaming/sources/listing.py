@@ -8,7 +8,7 @@ the directory is large, a new one at once. Of a settled file only the name and t
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from headwater import filesystem
 from headwater.filesystem import FileStatus, Scan
@@ -38,6 +38,7 @@ class DirectoryLister:
         self._directories: dict[str, _Directory] = {}  # those of the latest listing, by path
         self._latest: dict[str, list[FileStatus]] = {}  # the files of the latest listing, by directory
         self._was_missing = False  # whether the latest listing found no directory
+        self._troubles: frozenset[str] = frozenset()  # paths that the latest listing could not look at
 
     def list(self) -> Listing:
         """The files that aren't settled, or may have changed, and the paths that have vanished.
@@ -50,6 +51,7 @@ class DirectoryLister:
         if not found and not self._was_missing:
             logger.warning("No directory %s: there are no files until there is one", self.pattern)
         self._was_missing = not found
+        self._say_troubles({_join(p, name): why for p, scan in found.items() for name, why in scan.troubles.items()})
         self._directories = {path: _Directory() for path in found} | self._directories
         gone = [
             _join(path, name)
@@ -64,6 +66,15 @@ class DirectoryLister:
         """Of the files just listed, those that are settled needn't be listed again until they change."""
         for path, files in self._latest.items():
             self._directories[path].settle(filter(is_settled, files))
+
+    def _say_troubles(self, troubles: Mapping[str, OSError]) -> None:
+        for path in sorted(troubles.keys() - self._troubles):
+            logger.warning(
+                "%s can't be looked at, and is left out until it can: %s. Let this process see it, or remove it.",
+                path,
+                troubles[path],
+            )
+        self._troubles = frozenset(troubles)
 
     def _scan(self, path: str) -> Scan | None:
         """None: it is no directory, or none any more."""

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from headwater.rdd import RDD
 
 
+# A graceful stop takes as many entries of a queue, as Spark's does: the batch that is due, and one more.
+DRAINED_MAX = 2
+
+
 class QueueInput(InputNode):
     """Takes RDDs, or iterables of records, from a queue: one a batch, or all there are.
 
@@ -63,6 +67,9 @@ class QueueInput(InputNode):
         taken = self._queue[self._position : self._position + most]
         self._position += len(taken)
         return taken
+
+    def drain(self) -> int:
+        return min(len(self._queue) - self._position, DRAINED_MAX if self._one_at_a_time else 1)
 
     def _rdd_of(self, entry: Any) -> RDD[Any]:
         from headwater.rdd import RDD

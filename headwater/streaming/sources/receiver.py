@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import queue
+import reprlib
 import threading
 import traceback
 from collections.abc import Iterator, Mapping
@@ -39,6 +40,8 @@ from headwater.streaming.sources.blocks import RECORDS_MAX, BlockGenerator, Rate
 
 logger = logging.getLogger("headwater.streaming.sources.receiver")
 
+# Of a record, or a part of one, that an error shows.
+SHOWN_CHARACTERS_MAX = 100
 # How often somebody who waits for the driver looks whether it can still answer.
 LOOK_SECONDS = 0.2
 # A receiver that fails again without having stored anything waits twice as long each time, up to so many delays.
@@ -90,7 +93,8 @@ class Receiver:
 
         Args:
             data: a list or an iterator means many records, stored as blocks of their own: the call returns once they
-                are stored with all their copies. A memoryview is one block in the engine's encoding. Anything else
+                are stored with all their copies. Records that can't be pickled are dropped and reported, as by
+                `reportError`. A memoryview is one block in the engine's encoding. Anything else
                 (bytes, tuples, dicts, ...) is one record, which becomes part of the current interval's block.
 
         Raises:
@@ -292,6 +296,7 @@ class Supervisor:
             store=self._store,
             clock=clock,
             on_error=self._block_failed,
+            on_refused=self._records_refused,
         )
         name = f"receiver-supervisor-{settings.stream_id}"
         self._loop = Loop(name, self.core, self._perform, clock, self._crashed)
@@ -398,13 +403,13 @@ class Supervisor:
         self._has_stored = False
         try:
             self._receiver.onStart()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self.restart(f"Error starting receiver {settings.stream_id}", error, None)
 
     def _call_stop(self) -> None:
         try:
             self._receiver.onStop()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self.report_error(f"Error stopping receiver {self.settings.stream_id}", error)
 
     def _store(self, block_id: str, data: bytes | list[bytes], records: int, undecodable: int) -> None:
@@ -451,6 +456,17 @@ class Supervisor:
 
     def _block_failed(self, error: BaseException) -> None:
         self.report_error(f"A block of stream {self.settings.stream_id} was received but could not be stored", error)
+
+    def _records_refused(self, refused: list[Any], error: Exception) -> None:
+        brief = reprlib.Repr()
+        brief.maxother = brief.maxstring = SHOWN_CHARACTERS_MAX
+        shown = brief.repr(refused[0])[: 2 * SHOWN_CHARACTERS_MAX]
+        self.report_error(
+            f"Stream {self.settings.stream_id}: {len(refused)} records that were received can't be pickled and are "
+            f"dropped; the others of their block are stored. The first of them is {shown}. Store plain data: text, "
+            "bytes, numbers, tuples, lists, dicts",
+            error,
+        )
 
     def _crashed(self, crash: BaseException) -> None:
         """Nobody looks after the receiver any more: it ends, so that the driver can start it anew."""

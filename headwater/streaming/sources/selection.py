@@ -23,8 +23,13 @@ Accept = Callable[[str], bool]
 TEMPORARY_SUFFIXES = (".tmp", ".temp", "._COPYING_", ".part", ".partial", ".crdownload", ".filepart", ".swp", "~")
 
 
+# A file that is modified so much later than the batch that took no notice of it has another clock.
+FUTURE_MS_MIN = 10_000
+
 # The key under which what is ignored from the beginning stands in the memory of `ByModificationTime`.
 _IGNORED = "ignoreUntil"
+# The key that stands in the memory of `ByIdentity` as soon as a batch has begun, even if nothing is known.
+_BEGUN = "begun"
 
 
 class Listing(NamedTuple):
@@ -35,6 +40,14 @@ class Listing(NamedTuple):
 
     files: Sequence[FileStatus]
     gone: Sequence[str] = ()
+
+
+class Ignored(NamedTuple):
+    """Files that a rule leaves out, each told once: those with which it began, by number, and what came later."""
+
+    before: int = 0
+    old: Sequence[FileStatus] = ()  # not modified since the stream was made, or too long ago
+    future: Sequence[FileStatus] = ()  # modified after the batch time, by more than clocks may differ
 
 
 class Selection(Protocol):
@@ -48,6 +61,12 @@ class Selection(Protocol):
 
     def put_off(self, files: Iterable[FileStatus]) -> None:
         """These files that `find` gave wait for a later batch: it gives them again until they are taken or gone."""
+
+    def take_back(self, file: FileStatus) -> None:
+        """A file that was marked is not its batch's after all, as nobody could read it: `find` gives it again."""
+
+    def ignored(self) -> Ignored:
+        """What the latest `find` was the first to leave out."""
 
     def is_settled(self, file: FileStatus) -> bool:
         """Whether the file of the latest listing will not be found later, unless it changes."""
@@ -90,6 +109,8 @@ class ByModificationTime:
         self._told = False  # whether `changes` was asked
         self._taken: dict[str, int] = {}  # path -> batch time; of the window's batches
         self._put_off: set[str] = set()  # paths that are taken however old they have become
+        self._seen: set[str] | None = None  # paths in the directory that were taken or ignored; None: before the first
+        self._ignored = Ignored()
         self._told_put_off: set[str] = set()  # as `changes` said last
 
     def find(self, listing: Listing, time_ms: int) -> list[FileStatus]:
@@ -100,6 +121,7 @@ class ByModificationTime:
         self._forget(reaches_ms)
         if self._put_off:
             self._put_off &= {file.path for file in listing.files}
+        self._ignored = self._newly_ignored(listing, time_ms)
         found = [
             file
             for file in listing.files
@@ -114,9 +136,36 @@ class ByModificationTime:
         taken = dict.fromkeys((file.path for file in files), time_ms)
         self._taken.update(taken)
         self._put_off.difference_update(taken)
+        if self._seen is not None:
+            self._seen.update(taken)
 
     def put_off(self, files: Iterable[FileStatus]) -> None:
         self._put_off.update(file.path for file in files)
+
+    def take_back(self, file: FileStatus) -> None:
+        self._taken.pop(file.path, None)
+        self._put_off.add(file.path)
+
+    def ignored(self) -> Ignored:
+        return self._ignored
+
+    def _newly_ignored(self, listing: Listing, time_ms: int) -> Ignored:
+        future_ms = time_ms + FUTURE_MS_MIN
+        left_out = [
+            file
+            for file in listing.files
+            if (file.mtime_ms <= self._after_ms or file.mtime_ms > future_ms)
+            and file.path not in self._taken
+            and file.path not in self._put_off
+            and (self._seen is None or file.path not in self._seen)
+        ]
+        old = [file for file in left_out if file.mtime_ms <= self._after_ms]
+        is_first, seen = self._seen is None, self._seen or set()
+        seen.difference_update(listing.gone)
+        seen.update(file.path for file in left_out)
+        self._seen = seen
+        later = sorted((file for file in left_out if file.mtime_ms > future_ms), key=_path)
+        return Ignored(len(old), (), later) if is_first else Ignored(0, sorted(old, key=_path), later)
 
     def is_settled(self, file: FileStatus) -> bool:
         if file.path in self._put_off:
@@ -195,6 +244,8 @@ class ByIdentity:
         self._stable_ms = stable_ms
         self._accept = accept
         self._known = {file.path: _Known(file, False) for file in ignore if _is_candidate(file)}
+        self._ignored_before = len(self._known)  # that wasn't told yet
+        self._told_begun = False  # whether `changes` was asked
         self._changed = dict.fromkeys(self._known)  # paths of which a restart must hear; none is new if it's forgotten
         self._restored: set[str] = set()  # known paths that no listing has shown since a restart; until the first one
         self._pending: dict[str, _Pending] = {}  # by path; none of them is known
@@ -222,6 +273,17 @@ class ByIdentity:
     def put_off(self, files: Iterable[FileStatus]) -> None:
         """They stay pending."""
 
+    def take_back(self, file: FileStatus) -> None:
+        if self._known.pop(file.path, None) is None:
+            away = self._away.get(_key(file))
+            if away is not None and away.known.file.path == file.path:
+                del self._away[_key(file)]
+        self._changed[file.path] = None
+
+    def ignored(self) -> Ignored:
+        before, self._ignored_before = self._ignored_before, 0
+        return Ignored(before)
+
     def is_settled(self, file: FileStatus) -> bool:
         return file.path in self._known or file.path.endswith(TEMPORARY_SUFFIXES)
 
@@ -230,7 +292,8 @@ class ByIdentity:
         away = {away.known.file.path for away in self._away.values()}
         changed = [path for path in self._changed if path in self._known or path not in away]
         self._changed = {path: None for path in self._changed if path in away and path not in self._known}
-        return {path: self._data(path) for path in changed}
+        begun, self._told_begun = {} if self._told_begun else {_BEGUN: True}, True
+        return begun | {path: self._data(path) for path in changed}
 
     def _data(self, path: str) -> list[Any] | None:
         known = self._known.get(path)
@@ -238,7 +301,9 @@ class ByIdentity:
 
     def go_on(self, next_ms: int, memory: Mapping[str, Any]) -> None:
         if memory:  # else no batch has begun, and what is known from the beginning holds
-            known = (_Known(FileStatus(*fields), taken) for *fields, taken in memory.values())
+            self._told_begun = _BEGUN in memory
+            data = [data for key, data in memory.items() if key != _BEGUN]
+            known = (_Known(FileStatus(*fields), taken) for *fields, taken in data)
             self._known = {each.file.path: each for each in known}
             self._restored = set(self._known)
             self._pending.clear()

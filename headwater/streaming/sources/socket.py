@@ -1,7 +1,7 @@
 """Text and records from a TCP server.
 
-Text goes from the socket to the block store as raw bytes, cut at newlines: no line is touched here, the task that
-reads the block decodes it. The framer knows bytes only, and no socket.
+Text goes from the socket to the block store as raw bytes, cut where lines end: no line is touched here unless it ends
+otherwise than by a newline, the task that reads the block decodes it. The framer knows bytes only, and no socket.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from headwater.threads import WatchedThread
 
 # What one call reads at most: large enough that a line costs nothing, small enough to come soon.
 READ_BYTES = 256 << 10
-# A server that sends no newline must not fill the executor's memory.
+# A server that ends no line must not fill the executor's memory: the setting that bounds a line, and its default.
+LINE_LIMIT = "headwater.streaming.receiver.maxLineSize"
 LINE_BYTES_MAX = 128 << 20
 CONNECT_SECONDS_MAX = 60.0
 # A stop waits this long for what was read already to be stored.
@@ -28,7 +29,10 @@ LAST_STORE_SECONDS_MAX = 2.0
 
 
 class LineFramer:
-    """Cuts a stream of bytes at newlines.
+    """Cuts a stream of bytes where lines end: by `\\n`, `\\r\\n` or a lone `\\r`, all of which become `\\n`.
+
+    Args:
+        line_bytes_max: of a line.
 
     >>> framer = LineFramer()
     >>> framer.feed(b"one\\ntw"), framer.feed(b"o\\nthree"), framer.close()
@@ -39,6 +43,7 @@ class LineFramer:
         self._line_bytes_max = line_bytes_max
         self._rest: list[bytes] = []  # pieces of a line without its end
         self._rest_bytes = 0
+        self._after_return = False  # whether the last byte was one: a newline that follows belongs to it
 
     def feed(self, data: bytes) -> bytes:
         """The whole lines that `data` completes; may be empty.
@@ -46,13 +51,20 @@ class LineFramer:
         Raises:
             SparkException: a line is longer than the bound.
         """
+        if self._after_return:
+            self._after_return = not data
+            data = data.removeprefix(b"\n")
+        if b"\r" in data:
+            self._after_return = data.endswith(b"\r")
+            data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         cut = data.rfind(b"\n") + 1
         if not cut:
             self._rest.append(data)
             self._rest_bytes += len(data)
             if self._rest_bytes > self._line_bytes_max:
                 raise SparkException(
-                    f"a line is longer than {self._line_bytes_max} bytes. Does the server end lines with a newline?"
+                    f"a line is longer than {self._line_bytes_max} bytes. Does the server end lines with a newline? "
+                    f"{LINE_LIMIT} is the limit."
                 )
             return b""
         lines = data if cut == len(data) else data[:cut]
@@ -111,12 +123,13 @@ class SocketReceiver(Receiver):
         except OSError as error:
             self._again(run, f"Error connecting to {self._host}:{self._port}", error)
             return
-        message, failure = "Socket data stream had no more data", None
+        message = "Socket data stream had no more data"
+        failure: BaseException | None = None
         try:
             connection.settimeout(None)
             if run.connected(connection):
                 self._read(run, connection)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # also sys.exit of a converter: nobody would hear of it
             message, failure = "Error receiving data", error
         finally:
             run.stop()
@@ -129,7 +142,8 @@ class SocketReceiver(Receiver):
                 for record in self._converter(file):
                     self._supervisor.store_one(record)  # a record that is a list stays one record
             return
-        framer, store_text = LineFramer(), self._supervisor.store_text
+        framer = LineFramer(self._supervisor.conf.read("headwater.streaming.receiver.maxLineSize"))
+        store_text = self._supervisor.store_text
         while data := connection.recv(READ_BYTES):
             if lines := framer.feed(data):
                 store_text(lines)

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from headwater import SparkConf, SparkContext
 from headwater.errors import IllegalStateException, SparkException
+from headwater.streaming import StreamingContext
 from headwater.streaming.kafka import (
     ConsumerRecord,
     ConsumerStrategies,
@@ -37,6 +39,18 @@ def test_batch_has_what_came_since_the_last_one(topics: Topics) -> None:
     topics.broker.send(topic, ["b"], partition=1)
     harness.run(2)
     assert got == [[("k", "a0"), (None, "a1")], [(None, "b")], []]
+
+
+def test_graceful_stop_right_after_the_start_reads_what_is_there(topics: Topics) -> None:
+    topic = topics.broker.topic()
+    topics.broker.send(topic, ["a", "b"])
+    with SparkContext("local[2]", "stop", conf=SparkConf(loadDefaults=False)) as sc:
+        ssc, got = StreamingContext(sc, 0.2), []
+        stream = KafkaUtils.createDirectStream(ssc, [topic], topics.params())
+        stream.foreachRDD(lambda rdd: got.extend(sorted_values(rdd.collect())))
+        ssc.start()
+        ssc.stop(stopSparkContext=False, stopGraceFully=True)
+    assert got == ["a", "b"]
 
 
 @pytest.mark.parametrize(("reset", "expected"), [("smallest", ["old", "new"]), ("largest", ["new"])])

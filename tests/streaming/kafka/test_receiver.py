@@ -98,17 +98,27 @@ def test_member_that_is_fenced_joins_again_and_nothing_is_lost(kafka: KafkaBroke
     assert {value for _, value in running.records} == {"before", "after"}
 
 
-def test_brokers_of_a_program_that_names_zookeeper_are_a_setting(kafka: KafkaBroker) -> None:
+def test_brokers_of_a_program_that_names_zookeeper_are_a_setting_and_it_is_told_once(
+    kafka: KafkaBroker, caplog: pytest.LogCaptureFixture
+) -> None:
     topic = kafka.topic()
     kafka.send(topic, ["a"])
 
     def as_of_old(ssc: StreamingContext) -> Any:
-        with pytest.warns(UserWarning, match="zkQuorum 'zoo:2181' is not asked"):
-            return KafkaUtils.createStream(ssc, "zoo:2181", "old", {topic: 1}, {"auto.offset.reset": "smallest"})
+        streams = [
+            KafkaUtils.createStream(ssc, "zoo:2181", "old", {topic: 1}, {"auto.offset.reset": "smallest"})
+            for _ in range(3)
+        ]
+        return ssc.union(*streams)
 
     settings = {"headwater.streaming.kafka.brokers": kafka.bootstrap}
     with program(as_of_old, settings) as running:
         running.wait(lambda: len(running.records) == 1)
+    (said,) = [message for message in caplog.messages if "ZooKeeper" in message]
+    assert said == (
+        "createStream: Kafka no longer needs ZooKeeper, so zkQuorum='zoo:2181' is ignored. Records come from the "
+        f"brokers at {kafka.bootstrap}, as headwater.streaming.kafka.brokers says."
+    )
 
 
 def test_arguments_that_make_no_sense_are_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from headwater import SparkConf, SparkContext
+from headwater.errors import SparkException
 from headwater.streaming import StreamingContext
 from headwater.streaming.kafka import KafkaUtils
 from tests.servers.kafka import PASSWORD, USER, KafkaBroker
@@ -131,6 +133,7 @@ def test_new_code_that_reads_another_topic_begins_with_its_oldest_records(
 PROGRAM = """
 import sys
 from headwater import SparkConf, SparkContext
+from headwater.errors import SparkException
 from headwater.streaming import StreamingContext
 from headwater.streaming.kafka import KafkaUtils
 
@@ -197,12 +200,31 @@ def test_secrets_are_in_no_checkpoint_and_no_log_and_come_from_the_machine(kafka
     assert [path for path in (*kept, tmp_path / "log") if PASSWORD.encode() in path.read_bytes()] == []
 
 
+def test_start_says_what_it_waits_for_and_gives_up_after_the_time_that_is_set(
+    topics: Topics, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("headwater.streaming.kafka.brokers.ANSWER_SECONDS_MAX", 2.0)
+    harness = topics.harness()
+    monkeypatch.setitem(harness.ssc.sparkContext._conf._pairs, "headwater.streaming.kafka.startTimeout", "1s")
+    with socket.socket() as nobody:  # bound, and not listening
+        nobody.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{nobody.getsockname()[1]}"
+        harness.collect(KafkaUtils.createDirectStream(harness.ssc, ["any"], {"bootstrap.servers": address}))
+        with pytest.raises(SparkException, match=r"The start has waited 1 s .* headwater\..*startTimeout"):
+            harness.start()
+    (said,) = [message for message in caplog.messages if "waiting for the brokers" in message]
+    assert said.startswith(
+        f"Kafka direct stream 0 of any: waiting for the brokers at {address}, for about 1 s at most "
+        "(headwater.streaming.kafka.startTimeout)"
+    )
+
+
 def test_wrong_password_is_an_error_at_the_start_that_does_not_show_it(
     kafka: KafkaBroker, topics: Topics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("headwater.streaming.kafka.brokers.START_MS_MAX", 1000)
     monkeypatch.setattr("headwater.streaming.kafka.brokers.ANSWER_SECONDS_MAX", 2.0)
     harness = topics.harness()
+    monkeypatch.setitem(harness.ssc.sparkContext._conf._pairs, "headwater.streaming.kafka.startTimeout", "1s")
     params = {
         "bootstrap.servers": kafka.secure_bootstrap,
         "security.protocol": "SASL_SSL",

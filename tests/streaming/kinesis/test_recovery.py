@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 from tests.engine.processes import await_true
 from tests.servers.kinesis import KinesisStream
@@ -104,6 +107,22 @@ def test_killed_driver_loses_nothing_and_repeats_only_what_was_not_checkpointed(
     kept = [path for path in (tmp_path / "checkpoint").rglob("*") if path.is_file()]
     assert kept
     assert [path for path in kept if SECRET.encode() in path.read_bytes()] == []
+
+
+def test_interrupted_driver_gives_its_leases_back_without_complaint(
+    programs: Programs, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    stream = programs.server.stream()
+    with program(programs, stream, tmp_path) as process:
+        put(stream, "first")
+        await_true(lambda: written(tmp_path).keys() >= named("first"), "the first records are in the output")
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+    said = capfd.readouterr().err
+    assert "KeyboardInterrupt" in said
+    assert "a bug" not in said
+    assert "RuntimeError" not in said
+    assert owners(programs) == set()
 
 
 def test_shards_of_a_killed_worker_are_taken_over(programs: Programs, tmp_path: Path) -> None:

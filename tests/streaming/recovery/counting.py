@@ -117,6 +117,12 @@ def crash_at(point: str, number: int) -> None:
 
         setattr(owner, name, replaced)
 
+    amended: list[Any] = []
+
+    def note_amended(posted: Any) -> bool:
+        amended.extend(entry for entry, _ in posted if type(entry).__name__ == "BatchesAmended")
+        return False
+
     def entry(kind: str) -> Any:
         return lambda _journal, posted, _then: type(posted).__name__ == kind
 
@@ -130,6 +136,11 @@ def crash_at(point: str, number: int) -> None:
                 "before-block": "BlockAdded",
             }
             before(journal.Journal, "post", entry(kinds[point]))
+        case "before-batches-amended":
+            before(safekeeping.Safekeeping, "batches_amended")
+        case "after-batches-amended":  # it is durable, but no batch has taken what that frees
+            before(journal.Journal, "_image_is_due", lambda _journal: amended)
+            before(journal.Journal, "_commit", lambda _journal, posted: note_amended(posted))
         case "before-commit":  # posted, not durable
             before(journal.Journal, "_commit", lambda _journal, posted: any(entry for entry, _ in posted))
         case "in-checkpoint":  # written, not renamed

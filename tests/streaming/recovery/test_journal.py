@@ -47,6 +47,7 @@ class Disk:
             Ledger(1000, 0),
             0,
             describe=self.describe,
+            renew=lambda ledger: (),
             open_log=self.open_log,
             interval_ms=interval_ms,
             failed=self.failures.put,
@@ -75,6 +76,9 @@ class DiskLog:
         held = list(records)
         self._disk.appended.append(len(held))
         return self._log.append(held)
+
+    def is_whole(self) -> bool:
+        return self._log.is_whole()
 
     def close(self) -> None:
         self._log.close()

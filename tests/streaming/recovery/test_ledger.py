@@ -14,9 +14,11 @@ from headwater.streaming.recovery.ledger import (
     BatchBegun,
     BatchDone,
     BatchDropped,
+    BatchesAmended,
     BlockAdded,
     Forgotten,
     Ledger,
+    LogsLost,
     Started,
     VersionsStored,
     decode_entry,
@@ -131,6 +133,21 @@ def test_skipped_batches_are_known_as_long_as_inputs_of_before_are_needed() -> N
     assert ledger.skipped == []
 
 
+def test_blocks_of_lost_logs_are_in_no_log_any_more() -> None:
+    lost, kept = block(1), block(2)
+    ledger = ledger_of(BlockAdded("receiver", lost), BlockAdded("receiver", kept), begun(11_000, blocks=["input-0-1"]))
+    ledger.apply(LogsLost("receiver", ["/dir/receivedData/0/log-1"]))
+    assert ledger.inputs["receiver"] == {11_000: [block(1, logged=False)]}
+    assert ledger.waiting["receiver"] == [block(2)]
+
+
+def test_amended_batch_brings_less_and_one_that_is_forgotten_stays_so() -> None:
+    ledger = ledger_of(BatchBegun(11_000, {"files": [["a"], ["b"]]}, {}, {"files": {"a": True, "b": True}}))
+    ledger.apply(BatchesAmended([["files", 11_000, [["b"]]], ["files", 10_000, []]], {"files": {"a": None}}))
+    assert (ledger.inputs, ledger.memory) == ({"files": {11_000: [["b"]]}}, {"files": {"b": True}})
+    assert list(ledger.pending) == [11_000]
+
+
 # ------------------------------------------------------------------------------------------------ images and replay
 names = st.sampled_from(["a", "b"])
 times = st.integers(11, 30).map(lambda seconds: seconds * 1000)
@@ -147,7 +164,8 @@ def histories(draw: st.DrawFn) -> list[Any]:
     ids: list[str] = []
     last_ms = 10_000
     for number in range(draw(st.integers(0, 25))):
-        kind = draw(st.sampled_from(["start", "block", "begin", "again", "done", "drop", "version", "forget"]))
+        kinds = ["start", "block", "begin", "again", "amend", "done", "drop", "version", "forget"]
+        kind = draw(st.sampled_from(kinds))
         if kind == "start":
             entries.append(Started(draw(st.lists(names, unique=True)), draw(states), draw(sources)))
         elif kind == "block":
@@ -161,6 +179,8 @@ def histories(draw: st.DrawFn) -> list[Any]:
             taken = {name: draw(st.lists(st.sampled_from(ids), unique=True)) for name in ("a", "b")} if ids else {}
             inputs = draw(st.dictionaries(names, st.lists(st.integers())))
             entries.append(BatchBegun(time_ms, inputs, taken, draw(memories)))
+        elif kind == "amend":
+            entries.append(BatchesAmended([[draw(names), draw(times), [draw(st.integers())]]], draw(memories)))
         elif kind == "done":
             entries.append(BatchDone(draw(times)))
         elif kind == "drop":

@@ -242,7 +242,7 @@ def test_graceful_stop_processes_what_was_pulled_and_closes_the_generator(harnes
     tap.wait_until_asked(3, patience)
     stopping = threading.Thread(target=harness.ssc.stop, args=(False, True), daemon=True)
     stopping.start()
-    wait_for(lambda: harness.ssc._running.generator.phase is Phase.LAST_TICK, patience)
+    wait_for(lambda: harness.ssc._running.generator.phase is Phase.LAST_TICKS, patience)
     tap.feed(3)  # too late
     harness.clock.advance(500)
     stopping.join(patience)

@@ -1,0 +1,129 @@
+"""The directory for checkpoints, or a part of it, is removed under a running program: it's written anew."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from headwater.errors import IllegalStateException, SparkException
+from headwater.streaming.recovery.lock import FileLock
+from headwater.streaming.recovery.log import LogWriter, read_log
+from headwater.streaming.recovery.restart import find
+from tests.streaming.recovery.killing import PATIENCE_SECONDS, Files, Program, Server
+
+OFTEN = {"headwater.streaming.checkpoint.interval": "300ms"}
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left() -> Iterator[None]:
+    """Also when a test fails, its processes end."""
+    yield
+    while Program.made:
+        Program.made.pop().kill()
+
+
+def remove_all(checkpoints: Path) -> None:
+    shutil.rmtree(checkpoints.rename(checkpoints.with_name("removed")))  # at one moment
+
+
+def remove_old(checkpoints: Path) -> None:
+    """As a cleaner of temporary files does: what has not changed lately goes."""
+    for path in (*checkpoints.glob("program-*"), *checkpoints.glob("driver.lock"), *checkpoints.glob("state/*/*/*")):
+        path.unlink(missing_ok=True)
+
+
+def await_batches(program: Program, more: int = 4) -> None:
+    """Until batches have begun and ended since."""
+    before = len(program.batches("ids"))
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while len(program.batches("ids")) < before + more:
+        assert time.monotonic() < deadline, program.log()
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("remove", [remove_all, remove_old])
+def test_program_that_is_killed_later_goes_on_with_all_counts(tmp_path: Path, remove: Callable[[Path], None]) -> None:
+    program = Program(tmp_path, conf=OFTEN)
+    program.start()
+    program.await_start()
+    with Files(tmp_path) as files:
+        await_batches(program)
+        remove(tmp_path / "checkpoints")
+        await_batches(program)
+        program.kill()
+        assert program.log().count("was removed while the application runs") == 1, program.log()
+        program.start()
+        await_batches(program)
+    program.await_numbers(files.sent)
+    program.kill()
+    program.check(exactly=files.sent)
+
+
+def test_receiver_logs_what_it_gets_in_a_new_directory_and_a_restart_works(tmp_path: Path) -> None:
+    conf = {**OFTEN, "spark.streaming.receiver.writeAheadLog.enable": "true"}
+    with Server() as server:
+        program = Program(tmp_path, conf=conf, port=server.port)
+        program.start()
+        program.await_start()
+        await_batches(program, 8)
+        remove_all(tmp_path / "checkpoints")
+        await_batches(program, 12)  # what was received before is processed
+        program.kill()
+        program.start()
+        await_batches(program, 8)
+        sent = set(server.sent)
+    program.await_numbers(sent)
+    program.kill()
+    program.check()
+
+
+# ------------------------------------------------------------------------------------------------ parts
+def test_log_goes_on_in_a_new_segment_and_knows_that_it_is_not_whole(tmp_path: Path) -> None:
+    log = LogWriter(str(tmp_path / "log"))
+    log.append([b"one"])
+    assert log.is_whole()
+    shutil.rmtree(tmp_path / "log")
+    assert not log.is_whole()
+    log.append([b"two"])
+    assert not log.is_whole()
+    log.close()
+    assert [record for _, record in read_log(str(tmp_path / "log"))] == [b"two"]
+
+
+def test_lock_is_taken_again_unless_another_driver_was_faster(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoints" / "driver.lock"
+    path.parent.mkdir()
+    first = FileLock("checkpoints", str(path))
+    losses: list[BaseException] = []
+    shutil.rmtree(path.parent)
+    first.check()
+    with pytest.raises(IllegalStateException, match="in use"):
+        FileLock("checkpoints", str(path))
+    path.unlink()
+    second = FileLock("checkpoints", str(path))
+    first.when_lost(losses.append)
+    with pytest.raises(IllegalStateException, match="in use"):
+        first.check()
+    first.close()
+    second.close()
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not losses:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_state_whose_segments_are_gone_is_not_begun_anew_in_silence(tmp_path: Path) -> None:
+    program = Program(tmp_path, conf=OFTEN, states=[])
+    program.start()
+    program.await_start()
+    (tmp_path / "in" / "1.txt").write_text("1\n")
+    program.await_numbers({1})
+    await_batches(program)
+    program.kill()
+    shutil.rmtree(tmp_path / "checkpoints" / "state")
+    with pytest.raises(SparkException, match=r"state 'state-0' can't be gone on from: \d+ of its segments are missing"):
+        find(f"file:{tmp_path}/checkpoints", None)
