@@ -415,6 +415,12 @@ def _load(program: bytes) -> Program | TaskFailure:
     try:
         loaded: Program = pickle.loads(program)
         return loaded
+    except AttributeError as error:
+        text = (
+            f"the worker can't load the program: {error}. What isn't a function or a class of the script travels by its"
+            " name only: define it in a module that workers can import, which sc.addPyFile gives them."
+        )
+        return failure_of(AttributeError(text))
     except BaseException as error:
         return failure_of(error)
 
