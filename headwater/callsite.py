@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 _PACKAGE = "headwater"
+# A frame of these runs our threads; it's not the user's.
+_NOT_USERS = frozenset({_PACKAGE, "threading"})
 
 
 class CallSite(NamedTuple):
@@ -22,10 +28,37 @@ class CallSite(NamedTuple):
 def call_site() -> CallSite:
     """The call that led from outside of this package into it. Costs a microsecond or two."""
     frame = sys._getframe()
-    while True:
-        caller = frame.f_back
-        if caller is None:  # a thread of ours: nobody outside called
-            return CallSite(frame.f_code.co_name, frame.f_code.co_filename, frame.f_lineno)
-        if caller.f_globals.get("__name__", "").partition(".")[0] != _PACKAGE:
+    found = _users_call()
+    # On a thread of ours nobody outside called.
+    return found or CallSite(frame.f_code.co_name, frame.f_code.co_filename, frame.f_lineno)
+
+
+def place() -> str:
+    """The same as a text, `operation at file:line`; on a thread of ours, what it works for (see `working_for`)."""
+    found = _users_call()
+    if found is None:
+        return getattr(_thread, "works_for", "")
+    return f"{found.function} at {os.path.basename(found.file)}:{found.line}"
+
+
+@contextmanager
+def working_for(operation: str) -> Iterator[None]:
+    """What this thread does meanwhile on its own account, it does for an operation of the program."""
+    before = getattr(_thread, "works_for", "")
+    _thread.works_for = operation
+    try:
+        yield
+    finally:
+        _thread.works_for = before
+
+
+_thread = threading.local()
+
+
+def _users_call() -> CallSite | None:
+    frame = sys._getframe(2)
+    while (caller := frame.f_back) is not None:
+        if caller.f_globals.get("__name__", "").partition(".")[0] not in _NOT_USERS:
             return CallSite(frame.f_code.co_name, caller.f_code.co_filename, caller.f_lineno)
         frame = caller
+    return None

@@ -17,6 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, TypeVar, overload
 
 from headwater import logs, serializers
+from headwater.callsite import place
 from headwater.clock import Clock, ManualClock, SystemClock
 from headwater.conf import SparkConf as SparkConf
 from headwater.context import SparkContext as SparkContext
@@ -38,6 +39,7 @@ from headwater.streaming.recovery.keeping import Keeping
 from headwater.streaming.recovery.ledger import Ledger
 from headwater.streaming.recovery.program import dump_graph
 from headwater.streaming.recovery.safekeeping import Found, Safekeeping
+from headwater.streaming.runtime import unstarted
 from headwater.streaming.runtime.running import Running
 from headwater.streaming.runtime.termination import Course, Termination
 from headwater.streaming.runtime.waiter import Waiter
@@ -132,6 +134,8 @@ class StreamingContext:
             self._course, self._hurry, gracefully=conf.read("spark.streaming.stopGracefullyOnShutdown")
         )
         self._started_at = ""  # call site of start, for errors of other contexts
+        self._created_at = place().partition(" at ")[2]
+        self._unstarted = unstarted.watch(self, self._graph, self._created_at)
 
     def __repr__(self) -> str:
         return f"<StreamingContext: batches of {self._batch_ms / 1000:g} s, {self._state.value}, on {self._sc!r}>"
@@ -289,12 +293,29 @@ class StreamingContext:
         Raises:
             BaseException: what an output operation or the generation of a batch failed with, itself; also on every
                 later call. The context goes on, unless `headwater.streaming.failure.policy` is `stop`.
+            IllegalStateException: it was called by a function of the stream: there it would wait for itself.
         """
-        self._waiter.wait(timeout)
+        self._wait(timeout)
 
     def awaitTerminationOrTimeout(self, timeout: float) -> bool:
         """Wait until the context stops; returns whether it has within `timeout` seconds. Raises as the above does."""
-        return self._waiter.wait(timeout)
+        return self._wait(timeout)
+
+    def _wait(self, seconds: float | None) -> bool:
+        if self._running is not None and self._running.runs_here():
+            raise IllegalStateException(
+                "awaitTermination() was called by a function of the stream itself (of foreachRDD, transform or a "
+                "listener): it would wait for its own end. Call it once, after start(), on the program's thread; "
+                "stop() may be called here."
+            )
+        if self._state is not StreamingContextState.INITIALIZED:
+            return self._waiter.wait(seconds)
+        patience = unstarted.START_SECONDS_MAX if seconds is None else min(seconds, unstarted.START_SECONDS_MAX)
+        if self._waiter.wait(patience):
+            return True
+        if self._state is StreamingContextState.INITIALIZED:
+            unstarted.say_it_waits()
+        return self._waiter.wait(None if seconds is None else seconds - patience)
 
     def stop(self, stopSparkContext: bool = True, stopGraceFully: bool = False) -> None:
         """Stop receiving and processing; a stopped context can't be started again.
@@ -381,6 +402,7 @@ class StreamingContext:
     def _move(self, step: str) -> None:
         """Take a step of the table; one that isn't there is our bug, and changes nothing."""
         self._state = TRANSITIONS[self._state, step]
+        self._unstarted.detach()
 
     # -------------------------------------------------------------------------------------------- settings
     def remember(self, duration: float) -> None:
@@ -714,6 +736,12 @@ class StreamingContext:
                 "is not supported: it has those of the checkpoint. Define all of them in the function that is passed "
                 "to getOrCreate; if that has changed, getOrCreate(path, setup, upgrade=True) takes the new ones."
             )
+
+    def _take(self, graph: Graph) -> None:
+        """Have the streams of a checkpoint."""
+        self._graph = graph
+        self._unstarted.detach()
+        self._unstarted = unstarted.watch(self, graph, self._created_at)
 
     def _has_started(self) -> bool:
         return self._state is not StreamingContextState.INITIALIZED

@@ -8,6 +8,7 @@ from datetime import datetime
 from operator import add, sub
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from headwater.callsite import place
 from headwater.errors import IllegalArgumentException, UnsupportedOperationException
 from headwater.hashing import portable_hash
 from headwater.rdd import RDD as RDD
@@ -60,6 +61,7 @@ class DStream(WithFileOutputs, Generic[T_co]):
         self._node = node
         self._ssc = ssc
         self._sc = ssc.sparkContext
+        node.place = node.place or place()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self._node.describe()}, every {self._slideDuration:g} s>"
