@@ -25,7 +25,7 @@ from headwater.engine.successors import Successors
 from headwater.errors import IllegalArgumentException, IllegalStateException
 from headwater.filesystem import qualify
 from headwater.rdd import RDD as RDD
-from headwater.rdd.checks import check_port
+from headwater.rdd.checks import check_function, check_function_or_none, check_port
 from headwater.storagelevel import StorageLevel
 from headwater.streaming.dstream import DStream
 from headwater.streaming.durations import duration_ms, next_multiple_ms
@@ -170,6 +170,7 @@ class StreamingContext:
         """
         from headwater.streaming.recovery.restart import get_or_create
 
+        check_function("setupFunc", setupFunc)
         logs.show()  # what is read is spoken of before there is a context
         return get_or_create(cls, checkpointPath, setupFunc, upgrade=upgrade)
 
@@ -191,6 +192,7 @@ class StreamingContext:
         """
         if setupFunc is None:
             raise ValueError("setupFunc cannot be None")
+        check_function("setupFunc", setupFunc)
         active = cls.getActive()
         if active is not None:
             return active
@@ -302,6 +304,8 @@ class StreamingContext:
         return self._wait(timeout)
 
     def _wait(self, seconds: float | None) -> bool:
+        if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, (int, float))):
+            raise TypeError(f"timeout should be a number of seconds or None, got {seconds!r}")
         if self._running is not None and self._running.runs_here():
             raise IllegalStateException(
                 "awaitTermination() was called by a function of the stream itself (of foreachRDD, transform or a "
@@ -472,8 +476,7 @@ class StreamingContext:
         storageLevel: StorageLevel = StorageLevel.MEMORY_AND_DISK_2,
     ) -> DStream[T]:
         """Records from a TCP server: `converter(binary file object)` gives them, one connection at a time."""
-        if not callable(converter):
-            raise TypeError(f"converter must be a function of a binary file object, not {converter!r}")
+        check_function("converter", converter)
         return self.receiverStream(SocketReceiver(hostname, _port(port), storageLevel, converter))
 
     def rawSocketStream(
@@ -652,9 +655,8 @@ class StreamingContext:
             TypeError: `directory` is no text, or `filter` or `reader` no function.
             SparkException: a URL that needs a package which isn't there.
         """
-        for name, function in (("filter", filter), ("reader", reader)):
-            if function is not None and not callable(function):
-                raise TypeError(f"{name} must be a function, not {function!r}")
+        check_function_or_none("filter", filter)
+        check_function_or_none("reader", reader)
         if reader is None:
             return self._file_stream(directory, filter, newFilesOnly, text_reader)
         make = reader
@@ -709,6 +711,7 @@ class StreamingContext:
         """
         if not dstreams:
             raise ValueError("should have at least one DStream to union")
+        _streams(dstreams, "union")
         if len(dstreams) == 1:
             return dstreams[0]
         if len({stream._node.slide_ms for stream in dstreams}) > 1:
@@ -721,7 +724,8 @@ class StreamingContext:
     ) -> DStream[T]:
         """The RDDs that `transformFunc(list of the streams' RDDs)` returns."""
         self._check_can_add()
-        nodes = [stream._node for stream in dstreams]
+        check_function("transformFunc", transformFunc)
+        nodes = [stream._node for stream in _streams(dstreams, "transform")]
         if not nodes:
             raise ValueError("should have at least one DStream to transform")
         return DStream(TransformedAll(self._sc, nodes, transformFunc), self)
@@ -756,6 +760,14 @@ class StreamingContext:
 
     def _slice(self, node: Node, from_ms: int, to_ms: int) -> list[RDD[Any]]:
         return self._graph.slice(node, from_ms, to_ms)
+
+
+def _streams(given: Iterable[Any], method: str) -> list[DStream]:
+    streams = list(given)
+    for stream in streams:
+        if not isinstance(stream, DStream):
+            raise TypeError(f"{method}: expected DStreams, got {stream!r} of type {type(stream).__name__}")
+    return streams
 
 
 def _port(port: Any) -> int:
