@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import NamedTuple
 
 _PACKAGE = "headwater"
@@ -36,9 +37,7 @@ def call_site() -> CallSite:
 def place() -> str:
     """The same as a text, `operation at file:line`; on a thread of ours, what it works for (see `working_for`)."""
     found = _users_call()
-    if found is None:
-        return getattr(_thread, "works_for", "")
-    return f"{found.function} at {os.path.basename(found.file)}:{found.line}"
+    return getattr(_thread, "works_for", "") if found is None else _short(*found)
 
 
 @contextmanager
@@ -53,12 +52,24 @@ def working_for(operation: str) -> Iterator[None]:
 
 
 _thread = threading.local()
+_users: dict[str, bool] = {}  # by file: whether the user's code is in it; each RDD asks
 
 
 def _users_call() -> CallSite | None:
     frame = sys._getframe(2)
     while (caller := frame.f_back) is not None:
-        if caller.f_globals.get("__name__", "").partition(".")[0] not in _NOT_USERS:
-            return CallSite(frame.f_code.co_name, caller.f_code.co_filename, caller.f_lineno)
+        file = caller.f_code.co_filename
+        is_users = _users.get(file)
+        if is_users is None:
+            is_users = caller.f_globals.get("__name__", "").partition(".")[0] not in _NOT_USERS
+            if not file.startswith("<"):  # all that is typed in, or made by exec, has one name
+                _users[file] = is_users
+        if is_users:
+            return CallSite(frame.f_code.co_name, file, caller.f_lineno)
         frame = caller
     return None
+
+
+@lru_cache(maxsize=4096)
+def _short(function: str, file: str, line: int) -> str:
+    return f"{function} at {os.path.basename(file)}:{line}"

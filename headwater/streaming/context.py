@@ -762,7 +762,7 @@ class StreamingContext:
         return self._graph.slice(node, from_ms, to_ms)
 
 
-def _streams(given: Iterable[Any], method: str) -> list[DStream]:
+def _streams(given: Iterable[Any], method: str) -> list[DStream[Any]]:
     streams = list(given)
     for stream in streams:
         if not isinstance(stream, DStream):
