@@ -270,3 +270,14 @@ def test_data_of_a_batch_that_is_over_is_missed_with_the_remedy(sc: SparkContext
         assert "ssc.remember(seconds)" in str(caught.value)
     finally:
         ssc.stop(stopSparkContext=False)
+
+
+def test_state_of_a_batch_that_is_over_is_missed_with_the_remedy(harness: Harness) -> None:
+    harness.checkpoint()
+    rdds: list[Any] = []
+    pairs = harness.ssc.queueStream([[("a", 1)]] * 6)
+    pairs.updateStateByKey(lambda new, old: (old or 0) + sum(new)).foreachRDD(rdds.append)
+    harness.run(6)
+    assert rdds[-1].collect() == [("a", 6)]
+    with pytest.raises(SparkException, match=r"is missing\. Old versions are removed .* ssc\.remember\(seconds\)"):
+        rdds[0].collect()
