@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
 from typing import NamedTuple
 
 _PACKAGE = "headwater"
+# A frame of these runs our threads; it's not the user's.
+_NOT_USERS = frozenset({_PACKAGE, "threading"})
 
 
 class CallSite(NamedTuple):
@@ -22,10 +29,47 @@ class CallSite(NamedTuple):
 def call_site() -> CallSite:
     """The call that led from outside of this package into it. Costs a microsecond or two."""
     frame = sys._getframe()
-    while True:
-        caller = frame.f_back
-        if caller is None:  # a thread of ours: nobody outside called
-            return CallSite(frame.f_code.co_name, frame.f_code.co_filename, frame.f_lineno)
-        if caller.f_globals.get("__name__", "").partition(".")[0] != _PACKAGE:
-            return CallSite(frame.f_code.co_name, caller.f_code.co_filename, caller.f_lineno)
+    found = _users_call()
+    # On a thread of ours nobody outside called.
+    return found or CallSite(frame.f_code.co_name, frame.f_code.co_filename, frame.f_lineno)
+
+
+def place() -> str:
+    """The same as a text, `operation at file:line`; on a thread of ours, what it works for (see `working_for`)."""
+    found = _users_call()
+    return getattr(_thread, "works_for", "") if found is None else _short(*found)
+
+
+@contextmanager
+def working_for(operation: str) -> Iterator[None]:
+    """What this thread does meanwhile on its own account, it does for an operation of the program."""
+    before = getattr(_thread, "works_for", "")
+    _thread.works_for = operation
+    try:
+        yield
+    finally:
+        _thread.works_for = before
+
+
+_thread = threading.local()
+_users: dict[str, bool] = {}  # by file: whether the user's code is in it; each RDD asks
+
+
+def _users_call() -> CallSite | None:
+    frame = sys._getframe(2)
+    while (caller := frame.f_back) is not None:
+        file = caller.f_code.co_filename
+        is_users = _users.get(file)
+        if is_users is None:
+            is_users = caller.f_globals.get("__name__", "").partition(".")[0] not in _NOT_USERS
+            if not file.startswith("<"):  # all that is typed in, or made by exec, has one name
+                _users[file] = is_users
+        if is_users:
+            return CallSite(frame.f_code.co_name, file, caller.f_lineno)
         frame = caller
+    return None
+
+
+@lru_cache(maxsize=4096)
+def _short(function: str, file: str, line: int) -> str:
+    return f"{function} at {os.path.basename(file)}:{line}"

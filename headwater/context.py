@@ -22,7 +22,7 @@ from headwater import accumulators, contextconf, filesystem, logs, progress
 from headwater import conf as settings
 from headwater.accumulators import Accumulator, AccumulatorParam
 from headwater.broadcast import Broadcast
-from headwater.callsite import CallSite, call_site
+from headwater.callsite import CallSite, call_site, place
 from headwater.conf import SparkConf
 from headwater.errors import (
     IllegalArgumentException,
@@ -39,6 +39,7 @@ from headwater.rdd.checks import check_function, check_int, check_positive
 from headwater.status import StatusTracker
 from headwater.storagelevel import StorageLevel as StorageLevel
 from headwater.taskcontext import TaskContext as TaskContext
+from headwater.tracebacks import folded
 
 if TYPE_CHECKING:
     from headwater.engine.application import Application, JobHandle
@@ -511,9 +512,12 @@ class SparkContext(WithJobProperties, WithHadoopInput):
         if partitions:
             if self.profiler_collector is not None:
                 function = self.profiler_collector.wrap(self, rdd.dataset_id, function)
-            results = application.run_job(
-                rdd, function, partitions, properties=self._properties.current, call_site=str(call_site())
-            )
+            try:
+                results = application.run_job(
+                    rdd, function, partitions, properties=self._properties.current, call_site=place()
+                )
+            except Exception as error:
+                raise folded(error)  # noqa: B904 - it's the same exception
         if self._checkpoints_wanted:
             self._make_checkpoints(rdd)
         return results
@@ -531,7 +535,7 @@ class SparkContext(WithJobProperties, WithHadoopInput):
             function,
             partitions,
             properties=self._properties.current,
-            call_site=str(call_site()),
+            call_site=place(),
             on_result=on_result,
         )
 

@@ -29,25 +29,39 @@ class TaskError(SparkException):
     task of stage 1, partition 0, attempt 3 raised:
     ZeroDivisionError: division by zero
 
-    `traceback_text` is the traceback in the worker; `stage_id`, `partition` and `attempt` (from 0) say where.
+    `traceback_text` is the traceback in the worker, without Headwater's own frames; `stage_id`, `partition` and
+    `attempt` (from 0) say where. `operation` is the program's operation that failed, such as `map at app.py:8`, and
+    `record` the record, as a text that is cut where it's long; both are empty where that isn't known.
     """
 
     def __init__(
-        self, traceback_text: str, *, stage_id: int, partition: int, attempt: int, job_id: int | None = None
+        self,
+        traceback_text: str,
+        *,
+        stage_id: int,
+        partition: int,
+        attempt: int,
+        job_id: int | None = None,
+        operation: str = "",
+        record: str = "",
     ) -> None:
         where = f"task of stage {stage_id}, partition {partition}, attempt {attempt}"
-        super().__init__(f"{where} raised:\n{traceback_text.rstrip()}", job_id=job_id)
+        what = (f" in {operation}" if operation else "") + (f" on the record {record}" if record else "")
+        super().__init__(f"{where} raised{what}:\n{traceback_text.rstrip()}", job_id=job_id)
         self.traceback_text = traceback_text
         self.stage_id = stage_id
         self.partition = partition
         self.attempt = attempt
+        self.operation = operation
+        self.record = record
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _task_error, (self.traceback_text, self.stage_id, self.partition, self.attempt, self.job_id)
+        values = ("stage_id", "partition", "attempt", "job_id", "operation", "record")
+        return _task_error, (self.traceback_text, {name: getattr(self, name) for name in values})
 
 
-def _task_error(traceback_text: str, stage_id: int, partition: int, attempt: int, job_id: int | None) -> TaskError:
-    return TaskError(traceback_text, stage_id=stage_id, partition=partition, attempt=attempt, job_id=job_id)
+def _task_error(traceback_text: str, values: dict[str, Any]) -> TaskError:
+    return TaskError(traceback_text, **values)
 
 
 class NoSuchElementException(HeadwaterError, LookupError):

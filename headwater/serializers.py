@@ -8,14 +8,17 @@ PySpark's serializers can be imported from here too: they are in `framing.py`.
 
 from __future__ import annotations
 
+import functools
 import io
 import pickle
 import sys
-from collections.abc import Iterable
+import typing
+from collections import ChainMap
+from collections.abc import Callable, Iterable
 from functools import cache
 from itertools import chain
-from types import FunctionType
-from typing import Any
+from types import CodeType, FunctionType
+from typing import Any, ClassVar
 
 from headwater.errors import SerializationError
 
@@ -35,36 +38,116 @@ def dumps(obj: Any) -> bytes:
     Raises:
         SerializationError: the object, or something that it refers to, can't be pickled.
     """
-    buffer = io.BytesIO()
     try:
-        _pickler()(buffer, PROTOCOL).dump(obj)
-        return buffer.getvalue()
-    except SerializationError:
-        raise
+        return _dumped(obj)
+    except SerializationError as error:
+        raise SerializationError(f"{error}{_cause(obj)}") from None
     except Exception as error:
-        raise SerializationError(f"Could not serialize object: {type(error).__name__}: {error}") from error
+        text = f"Could not serialize object: {type(error).__name__}: {error}."
+        remedy = " Make such an object in the function that uses it; once a partition, by mapPartitions say."
+        raise SerializationError(f"{text}{_cause(obj, remedy)}") from error
+
+
+def _dumped(obj: Any) -> bytes:
+    buffer = io.BytesIO()
+    _pickler()(buffer, PROTOCOL).dump(obj)
+    return buffer.getvalue()
+
+
+def _cause(obj: Any, remedy: str = "") -> str:
+    """Sentences that name what brings along the part that can't be pickled; empty if that's the object itself.
+
+    Args:
+        remedy: what to add if that is a function.
+    """
+    from headwater.unpicklable import culprit
+
+    found = culprit(obj, _dumped)
+    if found is None or not (found.function or found.variable):
+        return ""
+    return f" The cause is {found}.{remedy if found.function else ''}"
 
 
 @cache
 def _pickler() -> Any:
-    """cloudpickle's pickler, but for our own classes and functions, of which it needn't ask whether to import them.
+    """cloudpickle's pickler, with four differences.
 
-    Classes by value keep their qualified names, which cloudpickle drops: see `engine.successors`.
+    It doesn't ask of our own classes and functions whether to import them. Functions keep the name of their file, which
+    tracebacks show, and classes by value their qualified names: see `engine.successors`. What plain pickle takes from
+    the script by name, where no worker can import it, goes by value.
     """
     import cloudpickle
 
+    code_reducer = cloudpickle.Pickler.dispatch_table[CodeType]
     make_class = cloudpickle.cloudpickle._make_skeleton_class
 
     class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+        dispatch_table: ClassVar[Any] = ChainMap(
+            {CodeType: functools.partial(_code_with_its_file, code_reducer)}, cloudpickle.Pickler.dispatch_table
+        )
+
         def reducer_override(self, obj: Any) -> Any:
             if isinstance(obj, (type, FunctionType)) and _is_ours(obj):
                 return NotImplemented
+            by_value = _BY_NAME.get(type(obj))
+            if by_value is not None and not _is_importable(obj):
+                return by_value(obj)
             reduced = super().reducer_override(obj)
             if isinstance(obj, type) and type(reduced) is tuple and reduced[0] is make_class:
                 reduced[1][3]["__qualname__"] = "".join(obj.__qualname__)  # a string of its own: see cloudpickle
             return reduced
 
     return Pickler
+
+
+def _code_with_its_file(reducer: Callable[[CodeType], Any], code: CodeType) -> Any:
+    """What cloudpickle makes of a code object, with its file where cloudpickle writes that it has none.
+
+    The name is a copy: what a pickle looks like must not depend on which code objects share one.
+    """
+    make, arguments = reducer(code)
+    filename = "".join(code.co_filename)
+    return make, tuple(filename if argument == "<dynamic-code>" else argument for argument in arguments)
+
+
+def _reduced_cached_function(function: Any) -> Any:
+    return _cached_function, (function.__wrapped__, function.cache_parameters(), vars(function))
+
+
+def _cached_function(function: Any, parameters: dict[str, Any], attributes: dict[str, Any]) -> Any:
+    """An `lru_cache` around a function of the script; each worker fills its own."""
+    made = functools.lru_cache(**parameters)(function)
+    vars(made).update(attributes)
+    return made
+
+
+def _reduced_new_type(new_type: Any) -> Any:
+    return _new_type, (new_type.__name__, new_type.__supertype__, new_type.__module__)
+
+
+def _new_type(name: str, supertype: Any, module: str) -> Any:
+    make: Any = typing.NewType  # which type checkers want to see called with a literal
+    made = make(name, supertype)
+    made.__module__ = module
+    return made
+
+
+# What names itself to plain pickle, and cloudpickle leaves it at that.
+_BY_NAME: dict[type, Callable[[Any], Any]] = {
+    type(cache(len)): _reduced_cached_function,
+    typing.NewType: _reduced_new_type,
+}
+
+
+def _is_importable(obj: Any) -> bool:
+    """Whether workers find an object in its module under its name."""
+    module = obj.__module__
+    if module is None or module == "__main__":
+        return False
+    found = sys.modules.get(module)
+    for name in obj.__qualname__.split("."):
+        found = getattr(found, name, None)
+    return found is obj
 
 
 def _is_ours(obj: type | FunctionType) -> bool:

@@ -144,3 +144,16 @@ def test_class_of_a_script_travels_by_value() -> None:
         [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True, cwd=ROOT
     )
     assert done.stdout.strip() == r"b'7\n'"
+
+
+def test_function_that_is_pickled_twice_gives_the_same_bytes() -> None:
+    """Programs are known by their bytes; those of two batches are one."""
+
+    def made(n: int) -> Any:
+        return lambda x: x + n
+
+    assert dumps(made(3)) == dumps(made(3))
+
+
+def test_function_keeps_the_name_of_its_file() -> None:
+    assert loads(dumps(lambda x: (y for y in x))).__code__.co_filename == __file__

@@ -248,7 +248,8 @@ class Application:
     ) -> JobHandle:
         """Start a job. `on_result(position, value)` is called in order of completion, on an engine's thread."""
         self._check_running()
-        job = self._planner.plan(next(self._job_ids), dataset, Action(function), partitions, properties, call_site)
+        action = Action(function, call_site)
+        job = self._planner.plan(next(self._job_ids), dataset, action, partitions, properties, call_site)
         for stage in (job.result, *job.stages.values()):
             for recipe in stage.recipes:
                 if recipe.shuffle is not None:
@@ -634,7 +635,11 @@ def _exception(job_id: int, failure: JobFailure) -> BaseException:
         stage_id=failure.stage_id,
         partition=failure.partition,
         attempt=failure.attempt,
+        operation=task.operation,
+        record=task.record,
     )
+    if task.whole_traceback:
+        log.debug("job %d: the whole traceback of its task:\n%s", job_id, task.whole_traceback)
     error = unpickled(task.error)
     if error is None:
         return cause

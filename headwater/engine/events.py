@@ -104,6 +104,9 @@ class TaskFailure(NamedTuple):
     error: bytes = b""
     segment: Segment | None = None
     block_id: str = ""
+    operation: str = ""  # where it raised, as far as that is known
+    record: str = ""  # on what, as text
+    whole_traceback: str = ""  # with the engine's frames, if it has any
 
 
 class TaskReply(NamedTuple):

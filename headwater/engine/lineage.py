@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Records = Iterable[Any]
 Thunk = Callable[[], Records]
-Kind = Literal["map", "flatMap", "filter", "mapValues", "flatMapValues"]
+Kind = Literal["map", "flatMap", "filter", "keys", "values", "mapValues", "flatMapValues"]
 
 
 class BlockRef(NamedTuple):
@@ -47,6 +47,10 @@ class Operator:
         """The records of `partition`; `parents` follow the order of `inputs(partition)`."""
         raise NotImplementedError
 
+    def placed(self, place: str) -> Operator:
+        """The operator, knowing the program's operation that it belongs to, if it names that in errors."""
+        return self
+
 
 class Leaf(Operator):
     """An operator without narrow parents: each partition is read from a payload that comes with the task."""
@@ -62,10 +66,14 @@ class Leaf(Operator):
 # ------------------------------------------------------------------------------------------------ narrow operators
 @dataclass(frozen=True, eq=False)
 class PerRecord(Operator):
-    """A function of one record (of its value, for the kinds that keep the key)."""
+    """A function of one record (of its value, for the kinds that keep the key). `place` names it in errors."""
 
     kind: Kind
     function: Callable[[Any], Any]
+    place: str = ""
+
+    def placed(self, place: str) -> PerRecord:
+        return PerRecord(self.kind, self.function, place)
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,18 +194,20 @@ class ShuffleRead(Leaf):
 # ------------------------------------------------------------------------------------------------ how a stage ends
 @dataclass(frozen=True, eq=False)
 class ShuffleWrite:
-    """The stage's pairs go to `partition_func(key) % partitions`."""
+    """The stage's pairs go to `partition_func(key) % partitions`. `place` names, in errors, who wants that."""
 
     partitions: int
     partition_func: Callable[[Any], int]
     aggregator: Aggregator | None = None
+    place: str = ""
 
 
 @dataclass(frozen=True, eq=False)
 class Action:
-    """The stage's result for a partition is `function(partition, records)`."""
+    """The stage's result for a partition is `function(partition, records)`. `place` names the action in errors."""
 
     function: Callable[[int, Any], Any]
+    place: str = ""
 
 
 # ------------------------------------------------------------------------------------------------ the driver's side
@@ -226,6 +236,9 @@ class Dataset:
     Invariant: a `Leaf` has no parents and either payloads (one a partition) or, if it reads a shuffle, `shuffle`.
     Only the storage level and (by `cut`) the origin change after construction.
     """
+
+    #: The program's operation that made it, such as `map at app.py:8`; empty if that isn't known.
+    place: str = ""
 
     def __init__(
         self,

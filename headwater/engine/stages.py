@@ -59,7 +59,7 @@ class Stage:
         position = {id(node): i for i, node in enumerate(self.nodes)}
         self.recipes = [
             Recipe(
-                origin.operator,
+                origin.operator.placed(node.place) if node.place else origin.operator,
                 tuple(position[id(parent)] for parent in origin.parents),
                 node.num_partitions,
                 origin.payloads,

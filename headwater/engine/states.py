@@ -485,7 +485,11 @@ def _read_file(path: str) -> bytes:
         with open_raw(path) as file:
             return file.read()
     except InvalidInputException:
-        raise SparkException(f"a state can't be restored: its segment {path} is missing") from None
+        raise SparkException(
+            f"a state can't be restored: its segment {path} is missing. Old versions are removed when later batches are"
+            " done: if a thread, or a notebook, uses a state's RDD of an earlier batch, keep batches longer by"
+            " ssc.remember(seconds), called before start()."
+        ) from None
 
 
 # ------------------------------------------------------------------------------------------------ a worker's partitions

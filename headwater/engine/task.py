@@ -34,6 +34,7 @@ from headwater.engine.events import (
     TaskSpec,
 )
 from headwater.engine.external import MemoryBudget, Merger, SpillDirectory
+from headwater.engine.failureplaces import Place, in_words, is_of_an_operation, record_of, taken_note
 from headwater.engine.failures import description, pickled, shortened
 from headwater.engine.lineage import Aggregator, BlockRef, Leaf, PerRecord, Records, ShuffleWrite
 from headwater.engine.shuffle import ShuffleWriter
@@ -44,6 +45,7 @@ from headwater.hashing import portable_hash
 from headwater.serializers import dump_records, dumps, load_records
 from headwater.tasklocal import let_threads_inherit
 from headwater.threads import WatchedThread
+from headwater.tracebacks import folded_text
 
 # Unfused operators nest four frames each, and programs that unite or zip in a loop have hundreds of them.
 sys.setrecursionlimit(max(sys.getrecursionlimit(), 10_000))
@@ -167,7 +169,7 @@ class Task:
             changed = accumulators.end_task()
             updates = dumps(changed) if changed else b""
         except BaseException as error:
-            failure = failure_of(error)
+            failure = failure_of(error, self._ending.place)
             value = None
         finally:
             forks.end_unless(pid)
@@ -313,11 +315,12 @@ class Task:
         writer = ShuffleWriter(name, write.partitions, self._surroundings)
         aggregator, full = write.aggregator, self.budget.full
         if aggregator is not None and aggregator.map_side:
-            for combined in fusion.combine(steps, source, aggregator.create, aggregator.merge_value, full):
-                for buckets in fusion.scatter((), combined.items(), index, write.partitions, _never):
+            create, merge_value = aggregator.create, aggregator.merge_value
+            for combined in fusion.combine(steps, source, create, merge_value, full, write.place):
+                for buckets in fusion.scatter((), combined.items(), index, write.partitions, _never, write.place):
                     writer.add(buckets)
         else:
-            for buckets in fusion.scatter(steps, source, index, write.partitions, full):
+            for buckets in fusion.scatter(steps, source, index, write.partitions, full, write.place):
                 writer.add(buckets)
         return writer.finish()
 
@@ -354,8 +357,12 @@ class ResultTooLarge(SparkException):
         )
 
 
-def failure_of(error: BaseException) -> TaskFailure:
-    """The message that tells the scheduler, and the caller, what went wrong in a task. Never raises."""
+def failure_of(error: BaseException, operation: str = "") -> TaskFailure:
+    """The message that tells the scheduler, and the caller, what went wrong in a task. Never raises.
+
+    Args:
+        operation: what the task was for, if the error doesn't know better.
+    """
     if isinstance(error, FetchFailed):
         return TaskFailure("fetch", str(error), segment=error.segment)
     if isinstance(error, CacheMissed):
@@ -364,25 +371,25 @@ def failure_of(error: BaseException) -> TaskFailure:
         return TaskFailure("killed", "killed on request")
     kind = "refused" if isinstance(error, (ResultTooLarge, SerializationError)) else "raised"
     try:
+        noted, by_operation = taken_note(error), is_of_an_operation(error)
+        place = noted or Place(operation, record_of(error))
+        whole = shortened("".join(traceback.format_exception(type(error), error, error.__traceback__)))
+        if by_operation and noted is None and operation:
+            error = in_words(error, operation)
         text = shortened("".join(traceback.format_exception_only(type(error), error)).strip())
-        where = shortened(_user_traceback(error))  # before it's pickled, which takes the traceback off
+        # Before pickling takes it off.
+        folded = shortened(folded_text(error, is_users=by_operation or noted is not None))
     except BaseException:  # of the exception's own methods
         return TaskFailure(kind, description(error), description(error))
-    return TaskFailure(kind, text, where, pickled(error))
-
-
-def _user_traceback(error: BaseException) -> str:
-    """The traceback without the engine's own frames at its top, which say nothing about the user's program."""
-    here = os.path.dirname(__file__)
-    top = error.__traceback__
-    step = top
-    while step is not None and _is_engine(step.tb_frame.f_code.co_filename, here):
-        step = step.tb_next
-    return "".join(traceback.format_exception(type(error), error, step or top))
-
-
-def _is_engine(filename: str, directory: str) -> bool:
-    return os.path.dirname(filename) == directory or filename.startswith("<stage: ")
+    return TaskFailure(
+        kind,
+        text,
+        folded,
+        pickled(error),
+        operation=place.operation,
+        record=place.record,
+        whole_traceback=whole if whole != folded else "",
+    )
 
 
 class Programs:
@@ -429,6 +436,12 @@ def _load(program: bytes) -> Program | TaskFailure:
     try:
         loaded: Program = pickle.loads(program)
         return loaded
+    except AttributeError as error:
+        text = (
+            f"the worker can't load the program: {error}. What isn't a function or a class of the script travels by its"
+            " name only: define it in a module that workers can import, which sc.addPyFile gives them."
+        )
+        return failure_of(AttributeError(text))
     except BaseException as error:
         return failure_of(error)
 

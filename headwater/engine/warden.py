@@ -19,6 +19,7 @@ import signal
 import socket
 import sys
 import time
+import types
 from typing import NoReturn
 
 _MESSAGE_BYTES = 4096
@@ -145,6 +146,8 @@ def _work(fd: int, settings: object) -> NoReturn:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         _die_with_parent()
         _name_process(b"hw-worker")
+        # The script isn't here: what refers to it must not find us under its name.
+        sys.modules["__main__"] = types.ModuleType("__main__")
         from headwater.engine import wire, worker
 
         worker.serve(wire.Channel(socket.socket(fileno=fd)), settings)  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 
 from headwater.engine.lineage import Aggregator, PerPartition
 from headwater.rdd import functions
-from headwater.rdd.checks import check_function, check_int
+from headwater.rdd.checks import check_function, check_function_or_none, check_int
 from headwater.rdd.core import Core
 from headwater.rdd.partitioner import Partitioner
 
@@ -180,6 +180,7 @@ class Actions(Core[T]):
         Raises:
             ValueError: there is no record.
         """
+        check_function_or_none("key", key)
         return self._extreme(max, key)
 
     def min(self, key: Callable[[T], Any] | None = None) -> T:
@@ -188,6 +189,7 @@ class Actions(Core[T]):
         Raises:
             ValueError: there is no record.
         """
+        check_function_or_none("key", key)
         return self._extreme(min, key)
 
     def _extreme(self, choose: Callable[..., Any], key: Callable[[T], Any] | None) -> T:

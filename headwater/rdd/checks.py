@@ -13,6 +13,12 @@ def check_function(name: str, function: Any) -> None:
         raise TypeError(f"{name} should be a function, got {function!r} of type {type(function).__name__}")
 
 
+def check_function_or_none(name: str, function: Any) -> None:
+    """Raises TypeError unless the argument `name` can be called or is None."""
+    if function is not None:
+        check_function(name, function)
+
+
 def check_int(name: str, value: Any) -> None:
     """Raises TypeError unless the argument `name` is an int."""
     if not isinstance(value, int) or isinstance(value, bool):

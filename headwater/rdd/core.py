@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
 
+from headwater.callsite import place
 from headwater.engine.lineage import (
     Cartesian,
     Coalesce,
@@ -69,6 +70,7 @@ class Core(Dataset, Generic[T]):
         super().__init__(dataset_id, operator, parents, num_partitions, payloads=payloads, shuffle=shuffle)
         self.ctx = ctx
         self.partitioner = partitioner
+        self.place = place()
 
     # -------------------------------------------------------------------------------------------- building and running
     def _narrow(self, operator: Operator, keep_partitioner: bool = False) -> RDD[Any]:
@@ -89,7 +91,7 @@ class Core(Dataset, Generic[T]):
     def _shuffled(self, partitioner: Partitioner, aggregator: Aggregator | None = None) -> RDD[Any]:
         """This RDD's pairs, regrouped by the partitioner."""
         n = partitioner.numPartitions
-        write = ShuffleWrite(n, partitioner.partitionFunc, aggregator)
+        write = ShuffleWrite(n, partitioner.partitionFunc, aggregator, place())
         shuffle = Shuffle(self.ctx._application.new_shuffle_id(), self, write)
         read = ShuffleRead(aggregator)
         return cast("RDD[Any]", type(self)(self.ctx, read, (), n, shuffle=shuffle, partitioner=partitioner))

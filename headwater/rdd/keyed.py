@@ -34,11 +34,11 @@ class Keyed(Actions[T]):
     # -------------------------------------------------------------------------------------------- pair by pair
     def keys(self) -> Any:
         """The keys of the pairs."""
-        return self._narrow(PerRecord("map", functions.first))
+        return self._narrow(PerRecord("keys", functions.first))
 
     def values(self) -> Any:
         """The values of the pairs."""
-        return self._narrow(PerRecord("map", functions.second))
+        return self._narrow(PerRecord("values", functions.second))
 
     def mapValues(self, f: Callable[[Any], Any]) -> Any:
         """Each value by `f`; keys, and the partitioner, stay.

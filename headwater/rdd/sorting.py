@@ -16,7 +16,7 @@ from headwater.engine.external import external_sort
 from headwater.engine.lineage import PerPartition
 from headwater.hashing import portable_hash
 from headwater.rdd import functions
-from headwater.rdd.checks import check_function, check_int
+from headwater.rdd.checks import check_function, check_function_or_none, check_int
 from headwater.rdd.partitioner import Partitioner
 from headwater.rdd.sampling import Sampling
 
@@ -125,6 +125,7 @@ class Sorting(Sampling[T]):
         [12, 10]
         """
         check_int("num", num)
+        check_function_or_none("key", key)
         some = self._run(partial(functions.largest, num, key))
         return functions.largest(num, key, 0, chain.from_iterable(some))
 
@@ -135,6 +136,7 @@ class Sorting(Sampling[T]):
         [1, 2]
         """
         check_int("num", num)
+        check_function_or_none("key", key)
         some = self._run(partial(functions.smallest, num, key))
         return functions.smallest(num, key, 0, chain.from_iterable(some))
 

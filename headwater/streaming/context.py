@@ -17,6 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, TypeVar, overload
 
 from headwater import logs, serializers
+from headwater.callsite import place
 from headwater.clock import Clock, ManualClock, SystemClock
 from headwater.conf import SparkConf as SparkConf
 from headwater.context import SparkContext as SparkContext
@@ -24,7 +25,7 @@ from headwater.engine.successors import Successors
 from headwater.errors import IllegalArgumentException, IllegalStateException
 from headwater.filesystem import qualify
 from headwater.rdd import RDD as RDD
-from headwater.rdd.checks import check_port
+from headwater.rdd.checks import check_function, check_function_or_none, check_port
 from headwater.storagelevel import StorageLevel
 from headwater.streaming.dstream import DStream
 from headwater.streaming.durations import duration_ms, next_multiple_ms
@@ -38,6 +39,7 @@ from headwater.streaming.recovery.keeping import Keeping
 from headwater.streaming.recovery.ledger import Ledger
 from headwater.streaming.recovery.program import dump_graph
 from headwater.streaming.recovery.safekeeping import Found, Safekeeping
+from headwater.streaming.runtime import unstarted
 from headwater.streaming.runtime.running import Running
 from headwater.streaming.runtime.termination import Course, Termination
 from headwater.streaming.runtime.waiter import Waiter
@@ -133,6 +135,8 @@ class StreamingContext:
             self._course, self._hurry, gracefully=conf.read("spark.streaming.stopGracefullyOnShutdown")
         )
         self._started_at = ""  # call site of start, for errors of other contexts
+        self._created_at = place().partition(" at ")[2]
+        self._unstarted = unstarted.watch(self, self._graph, self._created_at)
 
     def __repr__(self) -> str:
         return f"<StreamingContext: batches of {self._batch_ms / 1000:g} s, {self._state.value}, on {self._sc!r}>"
@@ -167,6 +171,7 @@ class StreamingContext:
         """
         from headwater.streaming.recovery.restart import get_or_create
 
+        check_function("setupFunc", setupFunc)
         logs.show()  # what is read is spoken of before there is a context
         return get_or_create(cls, checkpointPath, setupFunc, upgrade=upgrade)
 
@@ -188,6 +193,7 @@ class StreamingContext:
         """
         if setupFunc is None:
             raise ValueError("setupFunc cannot be None")
+        check_function("setupFunc", setupFunc)
         active = cls.getActive()
         if active is not None:
             return active
@@ -291,12 +297,31 @@ class StreamingContext:
         Raises:
             BaseException: what an output operation or the generation of a batch failed with, itself; also on every
                 later call. The context goes on, unless `headwater.streaming.failure.policy` is `stop`.
+            IllegalStateException: it was called by a function of the stream: there it would wait for itself.
         """
-        self._waiter.wait(timeout)
+        self._wait(timeout)
 
     def awaitTerminationOrTimeout(self, timeout: float) -> bool:
         """Wait until the context stops; returns whether it has within `timeout` seconds. Raises as the above does."""
-        return self._waiter.wait(timeout)
+        return self._wait(timeout)
+
+    def _wait(self, seconds: float | None) -> bool:
+        if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, (int, float))):
+            raise TypeError(f"timeout should be a number of seconds or None, got {seconds!r}")
+        if self._running is not None and self._running.runs_here():
+            raise IllegalStateException(
+                "awaitTermination() was called by a function of the stream itself (of foreachRDD, transform or a "
+                "listener): it would wait for its own end. Call it once, after start(), on the program's thread; "
+                "stop() may be called here."
+            )
+        if self._state is not StreamingContextState.INITIALIZED:
+            return self._waiter.wait(seconds)
+        patience = unstarted.START_SECONDS_MAX if seconds is None else min(seconds, unstarted.START_SECONDS_MAX)
+        if self._waiter.wait(patience):
+            return True
+        if self._state is StreamingContextState.INITIALIZED:
+            unstarted.say_it_waits()
+        return self._waiter.wait(None if seconds is None else seconds - patience)
 
     def stop(self, stopSparkContext: bool = True, stopGraceFully: bool = False) -> None:
         """Stop receiving and processing; a stopped context can't be started again.
@@ -383,6 +408,7 @@ class StreamingContext:
     def _move(self, step: str) -> None:
         """Take a step of the table; one that isn't there is our bug, and changes nothing."""
         self._state = TRANSITIONS[self._state, step]
+        self._unstarted.detach()
 
     # -------------------------------------------------------------------------------------------- settings
     def remember(self, duration: float) -> None:
@@ -452,8 +478,7 @@ class StreamingContext:
         storageLevel: StorageLevel = StorageLevel.MEMORY_AND_DISK_2,
     ) -> DStream[T]:
         """Records from a TCP server: `converter(binary file object)` gives them, one connection at a time."""
-        if not callable(converter):
-            raise TypeError(f"converter must be a function of a binary file object, not {converter!r}")
+        check_function("converter", converter)
         return self.receiverStream(SocketReceiver(hostname, _port(port), storageLevel, converter))
 
     def rawSocketStream(
@@ -634,9 +659,8 @@ class StreamingContext:
             TypeError: `directory` is no text, or `filter` or `reader` no function.
             SparkException: a URL that needs a package which isn't there.
         """
-        for name, function in (("filter", filter), ("reader", reader)):
-            if function is not None and not callable(function):
-                raise TypeError(f"{name} must be a function, not {function!r}")
+        check_function_or_none("filter", filter)
+        check_function_or_none("reader", reader)
         if reader is None:
             return self._file_stream(directory, filter, newFilesOnly, text_reader)
         make = reader
@@ -691,6 +715,7 @@ class StreamingContext:
         """
         if not dstreams:
             raise ValueError("should have at least one DStream to union")
+        _streams(dstreams, "union")
         if len(dstreams) == 1:
             return dstreams[0]
         if len({stream._node.slide_ms for stream in dstreams}) > 1:
@@ -703,7 +728,8 @@ class StreamingContext:
     ) -> DStream[T]:
         """The RDDs that `transformFunc(list of the streams' RDDs)` returns."""
         self._check_can_add()
-        nodes = [stream._node for stream in dstreams]
+        check_function("transformFunc", transformFunc)
+        nodes = [stream._node for stream in _streams(dstreams, "transform")]
         if not nodes:
             raise ValueError("should have at least one DStream to transform")
         return DStream(TransformedAll(self._sc, nodes, transformFunc), self)
@@ -719,6 +745,12 @@ class StreamingContext:
                 "to getOrCreate; if that has changed, getOrCreate(path, setup, upgrade=True) takes the new ones."
             )
 
+    def _take(self, graph: Graph) -> None:
+        """Have the streams of a checkpoint."""
+        self._graph = graph
+        self._unstarted.detach()
+        self._unstarted = unstarted.watch(self, graph, self._created_at)
+
     def _has_started(self) -> bool:
         return self._state is not StreamingContextState.INITIALIZED
 
@@ -732,6 +764,14 @@ class StreamingContext:
 
     def _slice(self, node: Node, from_ms: int, to_ms: int) -> list[RDD[Any]]:
         return self._graph.slice(node, from_ms, to_ms)
+
+
+def _streams(given: Iterable[Any], method: str) -> list[DStream[Any]]:
+    streams = list(given)
+    for stream in streams:
+        if not isinstance(stream, DStream):
+            raise TypeError(f"{method}: expected DStreams, got {stream!r} of type {type(stream).__name__}")
+    return streams
 
 
 def _port(port: Any) -> int:

@@ -8,9 +8,11 @@ from datetime import datetime
 from operator import add, sub
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from headwater.callsite import place
 from headwater.errors import IllegalArgumentException, UnsupportedOperationException
 from headwater.hashing import portable_hash
 from headwater.rdd import RDD as RDD
+from headwater.rdd.checks import check_function, check_function_or_none, check_num_partitions
 from headwater.rdd.functions import second
 from headwater.rdd.partitioner import Partitioner
 from headwater.resultiterable import ResultIterable
@@ -60,6 +62,7 @@ class DStream(WithFileOutputs, Generic[T_co]):
         self._node = node
         self._ssc = ssc
         self._sc = ssc.sparkContext
+        node.place = node.place or place()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self._node.describe()}, every {self._slideDuration:g} s>"
@@ -182,6 +185,7 @@ class DStream(WithFileOutputs, Generic[T_co]):
 
     def reduce(self: DStream[T], func: Callable[[T, T], T]) -> DStream[T]:
         """One record a batch: all records combined by `func`; nothing for an empty batch."""
+        check_function("func", func)
         return self._new(Reduced(self._node, func))
 
     def repartition(self, numPartitions: int) -> DStream[T_co]:
@@ -201,6 +205,7 @@ class DStream(WithFileOutputs, Generic[T_co]):
         Raises:
             ValueError: their slides differ.
         """
+        self._check_stream(other, "union")
         if self._node.slide_ms != other._node.slide_ms:
             raise ValueError(
                 f"the two DStream should have same slide duration, not {self._slideDuration} and "
@@ -251,6 +256,7 @@ class DStream(WithFileOutputs, Generic[T_co]):
         Raises:
             AssertionError: `func` takes neither two nor three arguments.
         """
+        self._check_stream(other, "transformWith")
         node = TransformedWith(self._sc, (self._node, other._node), func, with_time=takes_time(func, 2))
         return self._new(node)
 
@@ -289,6 +295,8 @@ class DStream(WithFileOutputs, Generic[T_co]):
         Raises:
             ValueError: as for `window`.
         """
+        check_function("reduceFunc", reduceFunc)
+        check_function_or_none("invReduceFunc", invReduceFunc)
         if invReduceFunc is None:
             return self.reduce(reduceFunc).window(windowDuration, slideDuration).reduce(reduceFunc)
         window, slide = window_ms(self._node, windowDuration, slideDuration)
@@ -318,6 +326,9 @@ class DStream(WithFileOutputs, Generic[T_co]):
         Raises:
             ValueError: as for `window`.
         """
+        check_function("func", func)
+        _check_inverse(invFunc, windowDuration, slideDuration)
+        check_function_or_none("filterFunc", filterFunc)
         window, slide = window_ms(self._node, windowDuration, slideDuration)
         partitions = self._partitions(numPartitions)
         if invFunc is not None:
@@ -428,6 +439,8 @@ class DStream(WithFileOutputs, Generic[T_co]):
             initialRDD: pairs of key and state to begin with, as an RDD or an iterable.
             partitionFunc: a key's partition is `partitionFunc(key) % numPartitions`.
         """
+        check_function("updateFunc", updateFunc)
+        check_function("partitionFunc", partitionFunc)
         partitioner = Partitioner(self._partitions(numPartitions), partitionFunc)
         return self._new(Updated(self._sc, self._node, updateFunc, partitioner, self._initial(initialRDD)))
 
@@ -623,9 +636,12 @@ class DStream(WithFileOutputs, Generic[T_co]):
         return DStream(node, self._ssc)
 
     def _mapped(self, method: str, *arguments: Any) -> DStream[Any]:
+        self._ssc._check_can_add()
+        getattr(self._sc.emptyRDD(), method)(*arguments)  # refuses wrong arguments, now and not in each batch
         return self._new(Mapped(self._node, method, *arguments))
 
     def _paired(self, method: str, other: DStream[Any], partitions: int | None) -> DStream[Any]:
+        self._check_stream(other, method)
         return self._new(Paired(self._sc, self._node, other._node, method, self._partitions(partitions)))
 
     def _output(
@@ -643,7 +659,27 @@ class DStream(WithFileOutputs, Generic[T_co]):
         self._ssc._add_output(output)
 
     def _partitions(self, partitions: int | None) -> int:
-        return self._sc.defaultParallelism if partitions is None else partitions
+        if partitions is None:
+            return self._sc.defaultParallelism
+        check_num_partitions(partitions)
+        return partitions
+
+    def _check_stream(self, other: Any, method: str) -> None:
+        if not isinstance(other, DStream):
+            raise TypeError(
+                f"{method}: expected a DStream, got {other!r} of type {type(other).__name__}. Batches are joined with "
+                "an RDD, or united with it, by transform(lambda rdd: ...)."
+            )
+
+
+def _check_inverse(inverse: Any, window: Any, slide: Any) -> None:
+    """The inverse function of `reduceByKeyAndWindow` is easily left out; then a duration stands in its place."""
+    if inverse is not None and not callable(inverse):
+        meant = ", ".join(str(value) for value in (inverse, window, slide) if value is not None)
+        raise TypeError(
+            f"reduceByKeyAndWindow: the second argument, invFunc, should be the inverse function of func, or None; "
+            f"got {inverse!r}. Did you mean reduceByKeyAndWindow(func, None, {meant})?"
+        )
 
 
 def _extended(values: list[Any], more: Iterable[Any]) -> list[Any]:

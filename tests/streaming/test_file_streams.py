@@ -328,8 +328,8 @@ def test_filter_that_fails_fails_its_streams_batch_and_no_other(harness, tmp_pat
 @pytest.mark.parametrize(
     ("arguments", "error", "text"),
     [
-        ({"filter": "*.txt"}, TypeError, r"filter must be a function, not '\*.txt'"),
-        ({"reader": 1}, TypeError, "reader must be a function, not 1"),
+        ({"filter": "*.txt"}, TypeError, r"filter should be a function, got '\*.txt'"),
+        ({"reader": 1}, TypeError, "reader should be a function, got 1"),
         ({"directory": "nosuch://bucket"}, ValueError, "nosuch"),
         ({"directory": None}, TypeError, "directory must be a str, not None"),
     ],

@@ -8,7 +8,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any, overload
 
 from headwater.errors import IllegalArgumentException, SparkException
-from headwater.rdd.checks import check_function
+from headwater.rdd.checks import check_function, check_function_or_none
 from headwater.storagelevel import StorageLevel
 from headwater.streaming.decoding import utf8_decoder
 from headwater.streaming.kafka import offsets, output
@@ -271,6 +271,8 @@ def kafka_output(
         raise TypeError(
             f"offsetsOf should be the stream that createDirectStream returned, not {type(offsets_of).__name__}"
         )
+    check_function_or_none("keyEncoder", key_encoder)
+    check_function_or_none("valueEncoder", value_encoder)
     encoding = Encoding(topic, key_encoder, value_encoder)
     return KafkaOutput(read_params(kafka_params), encoding, name, None if offsets_of is None else offsets_of._node)
 

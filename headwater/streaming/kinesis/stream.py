@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from headwater import extras
 from headwater.errors import IllegalArgumentException
+from headwater.rdd.checks import check_function
 from headwater.storagelevel import StorageLevel
 from headwater.streaming.decoding import utf8_decoder
 from headwater.streaming.durations import duration_ms
@@ -243,8 +244,7 @@ class KinesisInputDStreamBuilder:
             SparkException: boto3 isn't installed.
             TypeError: the handler is no function.
         """
-        if not callable(handler):
-            raise TypeError(f"handler must be a function of a Record, not {handler!r}")
+        check_function("handler", handler)
         return self._build(whole=True).map(handler)
 
     def _build(self, *, whole: bool) -> DStream[Any]:

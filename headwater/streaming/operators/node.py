@@ -8,16 +8,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from headwater import filesystem
+from headwater.callsite import working_for
 from headwater.errors import IllegalArgumentException, SparkException
 from headwater.storagelevel import StorageLevel
 
 if TYPE_CHECKING:
     from headwater.rdd import RDD
 
+logger = logging.getLogger("headwater.streaming.operators")
 
 class Node:
     """A stream as the graph sees it; `DStream` is its public face.
@@ -32,7 +35,7 @@ class Node:
     #: Whether what its RDDs read is stored anyway, so that it needn't be persisted for being read again.
     is_stored = False
     #: What of it doesn't go into a checkpoint: `_begin` makes it anew.
-    not_kept: ClassVar[frozenset[str]] = frozenset({"zero_ms", "skipped", "_rdds", "_failure"})
+    not_kept: ClassVar[frozenset[str]] = frozenset({"zero_ms", "skipped", "has_returned_none", "_rdds", "_failure"})
     #: Whether only its latest RDDs are read quickly, so that windows over them need them persisted.
     holds_latest = False
 
@@ -43,6 +46,7 @@ class Node:
         self.storage_level: StorageLevel | None = None
         self.checkpoint_ms: int | None = None  # how often the RDD of a batch is checkpointed; None: never
         self.uid = ""  # what the stream is called in checkpoints, if the program says so
+        self.place = ""  # the program's operation that made it, such as `map at app.py:8`
         self._begin()
 
     def _begin(self) -> None:
@@ -50,6 +54,7 @@ class Node:
         self.zero_ms: int | None = None  # None before the start
         self.skipped: Sequence[tuple[int, int]] = ()  # (after, before): between them there was no batch
         self._rdds: dict[int, RDD[Any] | None] = {}  # by batch time; None: it has no RDD in that batch
+        self.has_returned_none = False  # its function has once, and that was said
         self._failure: tuple[int, BaseException] | None = None  # the latest failed batch: it fails only once
 
     def __getstate__(self) -> dict[str, Any]:
@@ -136,7 +141,8 @@ class Node:
         if not self.is_due(time_ms):
             return None
         try:
-            rdd = self.compute(time_ms)
+            with working_for(self.place):
+                rdd = self.compute(time_ms)
         except BaseException as error:
             self._failure = (time_ms, error)
             raise
@@ -202,9 +208,20 @@ def rdd_or_none(node: Node, time_ms: int, result: Any) -> RDD[Any] | None:
     """
     from headwater.rdd import RDD
 
-    if result is None or isinstance(result, RDD):
+    if isinstance(result, RDD):
         return result
+    if result is None:
+        if not node.has_returned_none:
+            node.has_returned_none = True
+            logger.warning(
+                "%s: its function returned None for the batch of %d ms, so that batch has no RDD, and outputs that "
+                "follow from it don't run. Does it lack a return? For an empty batch return rdd.context.emptyRDD(). "
+                "This is said once.",
+                node.place or node.describe(),
+                time_ms,
+            )
+        return None
     raise SparkException(
-        f"{node.describe()}: the function of transform must return an RDD, not {type(result).__name__}, "
+        f"{node.place or node.describe()}: the function of transform must return an RDD, not {type(result).__name__}, "
         f"at time {time_ms} ms. Actions such as collect() belong into foreachRDD."
     )

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from headwater.callsite import working_for
 from headwater.streaming.durations import local_datetime
 from headwater.streaming.operators.node import Node
 
@@ -54,10 +55,11 @@ class Output:
         return None if rdd is None else lambda: self._run(time_ms, rdd)
 
     def _run(self, time_ms: int, rdd: RDD[Any]) -> None:
-        if self._with_time:
-            self.function(local_datetime(time_ms), rdd)
-        else:
-            self.function(rdd)
+        with working_for(self.name):
+            if self._with_time:
+                self.function(local_datetime(time_ms), rdd)
+            else:
+                self.function(rdd)
 
 
 def printer(num: int) -> Callable[[datetime, RDD[Any]], None]:

@@ -9,13 +9,14 @@ import contextlib
 import fcntl
 import logging
 import os
-import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from headwater import filesystem
 from headwater.errors import IllegalStateException
 from headwater.streaming.recovery.lease import Lease, in_use, this_process
+from headwater.threads import WatchedThread, nothing_depends
 
 logger = logging.getLogger("headwater.streaming.recovery")
 
@@ -142,7 +143,9 @@ class FileLock:
         except IllegalStateException as loss:
             told, self._then = self._then, []
             for then in told:
-                threading.Thread(target=then, args=(loss,), name="streaming-lock-lost").start()
+                # Not a daemon: the interpreter must not end before the context has been told.
+                stop = partial(then, loss)
+                WatchedThread(stop, name="streaming-lock-lost", on_failure=nothing_depends, daemon=False).start()
             raise
         os.close(before)
 

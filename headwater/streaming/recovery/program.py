@@ -10,8 +10,7 @@ from __future__ import annotations
 import io
 import pickle
 from collections.abc import Callable, Iterator
-from functools import cache, partial
-from types import FunctionType, MethodType
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from headwater import serializers
@@ -20,6 +19,7 @@ from headwater.broadcast import Broadcast
 from headwater.engine.successors import class_table
 from headwater.errors import SerializationError
 from headwater.streaming.recovery.secrets import Secrets
+from headwater.unpicklable import culprit
 
 if TYPE_CHECKING:
     from headwater.context import SparkContext
@@ -146,44 +146,6 @@ def _functions(node: Node) -> Iterator[Callable[..., Any]]:
 
 
 def _blamed(where: str, function: Callable[..., Any]) -> Iterator[str]:
-    if _pickles(function):
-        return
-    name = getattr(function, "__qualname__", repr(function))
-    for variable, value in _variables(function):
-        if not _pickles(value):
-            yield f"{where} uses {name}, whose variable {variable!r} holds a {type(value).__name__}: {_reason(value)}"
-            return
-    yield f"{where} uses {name}, which can't be pickled: {_reason(function)}"
-
-
-def _variables(function: Any) -> Iterator[tuple[str, Any]]:
-    """What a callable brings along, by name."""
-    if isinstance(function, partial):
-        yield from _variables(function.func)
-        yield from ((f"argument {i}", value) for i, value in enumerate(function.args))
-        yield from function.keywords.items()
-    elif isinstance(function, MethodType):
-        yield "self", function.__self__
-    elif isinstance(function, FunctionType):
-        cells = zip(function.__code__.co_freevars, function.__closure__ or ())
-        yield from ((name, cell.cell_contents) for name, cell in cells)
-        names = function.__code__.co_names
-        yield from ((name, function.__globals__[name]) for name in names if name in function.__globals__)
-    elif hasattr(function, "__dict__"):
-        yield from vars(function).items()
-
-
-def _pickles(value: Any) -> bool:
-    try:
-        _dumps(value)
-    except Exception:
-        return False
-    return True
-
-
-def _reason(value: Any) -> str:
-    try:
-        _dumps(value)
-    except Exception as error:
-        return f"{type(error).__name__}: {error}"
-    return ""
+    found = culprit(function, _dumps)
+    if found is not None:
+        yield f"{where} uses {found}: {type(found.error).__name__}: {found.error}"

@@ -204,7 +204,7 @@ def _from_program(kind: type[StreamingContext], found: Found, active: SparkConte
     try:
         ssc = kind(sc, found.checkpoint.ledger.batch_ms / 1000)
         ssc.checkpoint(found.directory)
-        ssc._graph = load_graph(found.program, ssc)
+        ssc._take(load_graph(found.program, ssc))
     except Exception as error:
         if active is None:
             sc.stop()

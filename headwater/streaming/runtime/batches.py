@@ -40,6 +40,11 @@ LATE_MAX = 1000
 FAILED_KEPT_MAX = 1000
 
 
+# So many batches in a row that begin later and later make a trend and not a pause; it is said once in so long.
+LATE_IN_A_ROW = 3
+BEHIND_SAID_MS = 60_000
+
+
 class Phase(Enum):
     """The generator's life, from the top down; `StopNow` leads from anywhere to the end."""
 
@@ -204,6 +209,36 @@ class _Batch:
         )
 
 
+class _Pace:
+    """Whether batches are done as fast as they come."""
+
+    def __init__(self, batch_ms: int) -> None:
+        self._batch_ms = batch_ms
+        self._delay_ms = 0  # how late the batch that ended last had begun
+        self._late = 0  # batches in a row that began an interval too late or more, each later than the one before
+        self._took_ms: deque[int] = deque(maxlen=LATE_IN_A_ROW)  # what the last batches took
+        self._said_ms = -BEHIND_SAID_MS
+
+    def ended(self, batch: _Batch, now_ms: int, *, waiting: int) -> list[Any]:
+        """A batch has ended, and `waiting` others haven't: a warning, if they fall behind and none was lately."""
+        delay_ms = batch.started_ms - batch.time_ms
+        is_late = delay_ms >= self._batch_ms and delay_ms > self._delay_ms
+        self._late = self._late + 1 if is_late else 0
+        self._delay_ms = delay_ms
+        self._took_ms.append(batch.ended_ms - batch.started_ms)
+        if self._late < LATE_IN_A_ROW or now_ms < self._said_ms + BEHIND_SAID_MS:
+            return []
+        self._said_ms = now_ms
+        mean_ms = sum(self._took_ms) / len(self._took_ms)
+        text = (
+            f"Batches fall behind: one is due every {self._batch_ms / 1000:g} s and the last {len(self._took_ms)} took "
+            f"{mean_ms / 1000:.3g} s on average; that of {batch.time_ms} ms began {delay_ms / 1000:.3g} s late, and "
+            f"{waiting} wait. Give processing more cores or partitions, lengthen the batch interval, or slow the "
+            "sources down by spark.streaming.backpressure.enabled=true."
+        )
+        return [Log(logging.WARNING, text)]
+
+
 class BatchGenerator:
     """The core of batch generation.
 
@@ -238,6 +273,7 @@ class BatchGenerator:
         self._done_ms = -1  # the latest tick that was generated, whatever became of it
         self._forgotten_ms = -1  # what Forget said last
         self._failed: dict[int, None] = {}  # batch times, oldest first
+        self._pace = _Pace(batch_ms)
 
     def handle(self, event: Any, now_ms: int) -> list[Any]:
         """Take an event; returns the actions, in order."""
@@ -426,6 +462,7 @@ class BatchGenerator:
             batch.ended_ms = event.at_ms
             del self._running[event.time_ms]
             actions += [Announce(BatchCompleted(batch.info())), *self._completed(batch)]
+            actions += self._pace.ended(batch, now_ms, waiting=len(self._running))
             if self._held:
                 self._held = 2 * len(self._running) > self._waiting_max
                 actions += self._tick(now_ms)

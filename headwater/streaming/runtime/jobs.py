@@ -21,6 +21,7 @@ from headwater.streaming.durations import format_batch_time
 from headwater.streaming.runtime.batches import JobFinished, JobStarted, OutputJob, job_name
 from headwater.streaming.runtime.jobqueue import FailurePolicy, JobQueue
 from headwater.threads import WatchedThread
+from headwater.tracebacks import folded
 
 if TYPE_CHECKING:
     from headwater.context import SparkContext
@@ -123,7 +124,7 @@ class JobThreads:
             self._prepare(job)
             job.run()
         except BaseException as error:  # also SystemExit of a user's function: it must not end this thread unseen
-            return error
+            return folded(error)
         return None
 
     def _ended(self, job: OutputJob, error: BaseException | None) -> int | None:

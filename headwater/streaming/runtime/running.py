@@ -32,6 +32,7 @@ from headwater.streaming.runtime.waiter import Waiter
 from headwater.streaming.sources.received import ReceiverInput, lost_blocks
 from headwater.streaming.sources.receiver import ReceiverSettings, run_receiver
 from headwater.threads import WatchedThread
+from headwater.tracebacks import summary
 
 if TYPE_CHECKING:
     from headwater.conf import SparkConf
@@ -272,7 +273,12 @@ class Running:
         return copies
 
     def _log(self, line: batches.Log) -> None:
-        logger.log(line.level, "%s", line.text, exc_info=line.error)
+        """Write a line; the traceback of an error only if nobody is about to be given it by awaitTermination."""
+        if line.error is None or not self._waiter.is_awaited:
+            logger.log(line.level, "%s", line.text, exc_info=line.error)
+        else:
+            what = summary(line.error)
+            logger.log(line.level, "%s: %s; awaitTermination() raises it, with its traceback", line.text, what)
 
     def _generate(self, action: batches.Generate) -> None:
         time_ms = action.time_ms

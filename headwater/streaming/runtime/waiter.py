@@ -18,6 +18,12 @@ class Waiter:
         self._traceback: TracebackType | None = None  # the error's own: each raise would lengthen it
         self._stopping = False  # the error is why the context stops: it is raised once it has
         self._stopped = False
+        self._waiting = 0  # threads that wait at the moment
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether somebody waits, and so is given what is reported next."""
+        return self._waiting > 0
 
     def report(self, error: BaseException) -> None:
         """Every wait from now on raises this."""
@@ -44,9 +50,13 @@ class Waiter:
             BaseException: what was reported last, itself: with its own type, text and traceback.
         """
         with self._changed:
-            over = self._changed.wait_for(self._is_over, SLICE_SECONDS if seconds is None else seconds)
-            while seconds is None and not over:
-                over = self._changed.wait_for(self._is_over, SLICE_SECONDS)
+            self._waiting += 1
+            try:
+                over = self._changed.wait_for(self._is_over, SLICE_SECONDS if seconds is None else seconds)
+                while seconds is None and not over:
+                    over = self._changed.wait_for(self._is_over, SLICE_SECONDS)
+            finally:
+                self._waiting -= 1
             if self._error is not None:
                 raise self._error.with_traceback(self._traceback)
             return over

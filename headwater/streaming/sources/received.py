@@ -25,6 +25,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("headwater.streaming.sources.received")
 
+_WHY_LOST = (
+    ": received data is removed when its batch is over and no stream needs it any more. Does a thread, a later batch or"
+    " a notebook use the RDD of an earlier batch? ssc.remember(seconds), called before start(), keeps batches so long."
+    " Otherwise the executor that held it has died: spark.streaming.receiver.writeAheadLog.enable=true keeps a copy."
+)
+
+
 class Received(NamedTuple):
     """A received block: where its copies are, and where the receivers' log has it."""
 
@@ -47,9 +54,9 @@ class ReceivedBlocks(StoredBlocks):
     def read(self, task: Task, payload: Received) -> Records:
         try:
             return task.read_block(BlockRef(*payload[:3]))
-        except BlockLost:
+        except BlockLost as lost:
             if payload.log is None:
-                raise
+                raise BlockLost(f"{lost}{_WHY_LOST}") from None
         from headwater.streaming.recovery.log import LogPosition, read_record
 
         load = load_records if self.successors is None else self.successors.load

@@ -110,7 +110,7 @@ class Connection:
         ),
         (
             lambda lines, lock: lines.foreachRDD(Connection().save),
-            ["the output foreachRDD", "Connection.save", "whose variable 'self' holds a Connection"],
+            ["the output foreachRDD", "Connection.save (test_program.py:", "whose variable 'self.lock' holds a lock"],
         ),
     ],
 )
