@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
 import inspect
 import io
 import logging
 import os
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +21,12 @@ import headwater
 import headwater.sql
 import headwater.streaming
 import headwater.testing
+from headwater.conf import SETTINGS, Standing
+from headwater.deploy import cli
 from headwater.deploy.textserver import TextServer
+from headwater.engine.masters import parse_master
+from headwater.errors import IllegalArgumentException
+from headwater.sql import functions
 from headwater.streaming import StreamingContext
 
 ROOT = Path(__file__).parent.parent
@@ -149,6 +155,54 @@ def test_examples_of_a_page_run_in_order_and_print_what_it_says(
             assert printed.getvalue() == output, f"{page}, line {line + 1}"
         elif "pprint" in code and "awaitTermination" in code:
             assert re.search(r"^\('\w+', \d+\)$", printed.getvalue(), re.M), f"{page}, line {line + 1}"
+
+
+def _refused(call: Callable[[], object], *errors: type[BaseException]) -> bool:
+    try:
+        call()
+    except errors:
+        return True
+    return False
+
+
+# What the guide says isn't there -> whether that is so.
+ABSENT: dict[str, Callable[[], bool]] = {
+    "dynamic allocation": lambda: SETTINGS["spark.dynamicAllocation.enabled"].standing is Standing.PLANNED,
+    "SQL and data frames": lambda: _refused(lambda: functions.col("word"), NotImplementedError),
+    "machine learning, graphs": lambda: importlib.util.find_spec("headwater.mllib") is None,
+    "web UI, REST, metrics": lambda: SETTINGS["spark.ui.port"].standing is Standing.PLANNED,
+    "Ray and other clusters, `headwater submit`": lambda: (
+        _refused(lambda: parse_master("ray"), IllegalArgumentException)
+        and _refused(lambda: cli.main(["submit", "app.py"]), SystemExit)
+    ),
+}
+ABSENT_HEADING = "## What is not there yet\n"
+SAYS_ABSENT = re.compile(r"(?:not|n't) (?:there|exist|supported|implemented) yet", re.I)
+SUBJECTS = re.compile(r"SQL|web UI|Ray|What is not there yet", re.I)
+
+
+def test_what_the_guide_says_is_not_there_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    section = (ROOT / "docs/guide.md").read_text().partition(ABSENT_HEADING)[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| ([^|]+) \| [^|]+ \|$", section, re.M)
+    assert rows == list(ABSENT)
+    assert [subject for subject, is_absent in ABSENT.items() if not is_absent()] == []
+
+
+@pytest.mark.parametrize("page", ALL_PAGES)
+def test_page_says_of_nothing_else_that_it_is_not_there(page: str) -> None:
+    before, _, after = (ROOT / page).read_text().partition(ABSENT_HEADING)
+    text = before + after.partition("\n## ")[2]
+    sentences = [" ".join(sentence.split()) for sentence in re.split(r"(?<=[.|;])\s|\n\n", text)]
+    assert [s for s in sentences if SAYS_ABSENT.search(s) and not SUBJECTS.search(s)] == []
+
+
+def test_guide_leads_to_every_page_and_names_what_recovery_needs() -> None:
+    guide = (ROOT / "docs/guide.md").read_text()
+    linked = {path for path, _ in LINK.findall(guide)}
+    missing = {path.name for path in (ROOT / "docs").glob("*.md")} - {"guide.md"} - linked
+    assert missing <= {"architecture.md"}  # which is for those who work on Headwater
+    for name in ("StreamingContext.getOrCreate", "upgrade=True", "stream.uid(", "foreachTransaction", "supervise"):
+        assert name in guide, name
 
 
 def test_every_page_is_looked_at() -> None:
