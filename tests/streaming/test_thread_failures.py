@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from headwater import SparkConf, SparkContext
-from headwater.errors import SparkException
+from headwater.errors import IllegalStateException, SparkException
 from headwater.streaming import Receiver, StreamingContext, StreamingListener
 from tests.injection import Injected, inject, watched_threads
 
@@ -97,6 +97,8 @@ def test_threads_of_a_stream_are_those_that_are_ended_here(tmp_path: Path) -> No
 def test_program_is_told_when_a_thread_that_its_batches_need_has_failed(tmp_path: Path, name: str) -> None:
     with running(tmp_path) as (ssc, _seen):
         inject(name)
+        with suppress(SparkException, IllegalStateException):
+            ssc.sparkContext.parallelize([1]).count()  # the main thread's jobs wake the scheduler's
         with pytest.raises(BaseException) as caught:
             assert not ssc.awaitTerminationOrTimeout(PATIENCE_SECONDS)
         told = f"{caught.value!r} {caught.value.__cause__!r}"
