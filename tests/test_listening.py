@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from subprocess import PIPE, Popen
@@ -14,6 +13,7 @@ import pytest
 
 from headwater.listening import Listener
 from tests.engine.processes import PATIENCE_SECONDS
+from tests.injection import watched_threads
 
 _ECHO = """
 import resource, socket, sys
@@ -76,8 +76,8 @@ def test_listener_outlives_a_lack_of_file_descriptors_and_says_so_once() -> None
 
 
 @contextmanager
-def listening(take: Any) -> Iterator[Listener]:
-    listener = Listener(socket.create_server(("127.0.0.1", 0)), name="test", take=take)
+def listening(take: Any, name: str = "test") -> Iterator[Listener]:
+    listener = Listener(socket.create_server(("127.0.0.1", 0)), name=name, take=take)
     try:
         yield listener
     finally:
@@ -102,10 +102,9 @@ def test_listener_closes_a_connection_that_cannot_be_taken_and_takes_the_next(er
 
 
 def test_closing_ends_the_listener_and_frees_its_port() -> None:
-    threads = threading.active_count()
-    with listening(lambda connection, peer: connection.close()) as listener:
-        assert threading.active_count() == threads + 1
-    assert threading.active_count() == threads
+    with listening(lambda connection, peer: connection.close(), name="closing") as listener:
+        assert "closing" in watched_threads()
+    assert "closing" not in watched_threads()
     with pytest.raises(ConnectionRefusedError):
         connected(listener.address[1])
     listener.close()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from headwater import SparkConf, SparkContext
-from headwater.errors import SparkException
+from headwater.errors import IllegalStateException, SparkException
 from headwater.streaming import Receiver, StreamingContext, StreamingListener
 from tests.injection import Injected, inject, watched_threads
 
@@ -21,13 +21,12 @@ PATIENCE_SECONDS = 60.0
 # After the failure of one of these there can be no further batch, or none that is sure.
 ENDS = [
     "executor-driver-io",
+    "scheduler",
     "streaming-batches",
     "streaming-job-executor-0",
     "streaming-journal",
     "streaming-receivers",
 ]
-# Whoever posts its events handles them, so nothing wakes this one here: tests/engine/test_thread_failures.py ends it.
-SLEEPS = ["scheduler"]
 # Another thread takes the place of these.
 GOES_ON = ["block-generator-0", "streaming-listeners", "streaming-log"]
 # This one waits for the receiver's end.
@@ -89,7 +88,7 @@ def running(directory: Path) -> Iterator[tuple[StreamingContext, Seen]]:
 def test_threads_of_a_stream_are_those_that_are_ended_here(tmp_path: Path) -> None:
     before = watched_threads()
     with running(tmp_path):
-        assert watched_threads() - before == {*ENDS, *SLEEPS, *GOES_ON, *ENDS_WITH_THE_RECEIVER}
+        assert watched_threads() - before == {*ENDS, *GOES_ON, *ENDS_WITH_THE_RECEIVER}
     assert watched_threads() == before
 
 
@@ -97,6 +96,8 @@ def test_threads_of_a_stream_are_those_that_are_ended_here(tmp_path: Path) -> No
 def test_program_is_told_when_a_thread_that_its_batches_need_has_failed(tmp_path: Path, name: str) -> None:
     with running(tmp_path) as (ssc, _seen):
         inject(name)
+        with suppress(SparkException, IllegalStateException):
+            ssc.sparkContext.parallelize([1]).count()  # the main thread's jobs wake the scheduler's
         with pytest.raises(BaseException) as caught:
             assert not ssc.awaitTerminationOrTimeout(PATIENCE_SECONDS)
         told = f"{caught.value!r} {caught.value.__cause__!r}"
