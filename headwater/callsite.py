@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -36,22 +34,40 @@ def call_site() -> CallSite:
 
 def place() -> str:
     """The same as a text, `operation at file:line`; on a thread of ours, what it works for (see `working_for`)."""
+    if _thread.alone:
+        return _thread.operation
     found = _users_call()
-    return getattr(_thread, "works_for", "") if found is None else _short(*found)
+    return _thread.operation if found is None else _short(*found)
 
 
-@contextmanager
-def working_for(operation: str) -> Iterator[None]:
-    """What this thread does meanwhile on its own account, it does for an operation of the program."""
-    before = getattr(_thread, "works_for", "")
-    _thread.works_for = operation
-    try:
-        yield
-    finally:
-        _thread.works_for = before
+class working_for:
+    """What this thread does within the `with` on its own account, it does for an operation of the program.
+
+    Args:
+        operation: `operation at file:line`.
+        alone: whether no code of the program runs within, so that it needn't be looked for.
+    """
+
+    __slots__ = ("_alone", "_before", "_operation")
+
+    def __init__(self, operation: str, *, alone: bool = False) -> None:
+        self._operation = operation
+        self._alone = alone
+
+    def __enter__(self) -> None:
+        self._before = _thread.operation, _thread.alone
+        _thread.operation, _thread.alone = self._operation, self._alone
+
+    def __exit__(self, *_: object) -> None:
+        _thread.operation, _thread.alone = self._before
 
 
-_thread = threading.local()
+class _WorksFor(threading.local):
+    operation = ""
+    alone = False
+
+
+_thread = _WorksFor()
 _users: dict[str, bool] = {}  # by file: whether the user's code is in it; each RDD asks
 
 

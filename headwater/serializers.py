@@ -13,12 +13,11 @@ import io
 import pickle
 import sys
 import typing
-from collections import ChainMap
 from collections.abc import Callable, Iterable
 from functools import cache
 from itertools import chain
 from types import CodeType, FunctionType
-from typing import Any, ClassVar
+from typing import Any
 
 from headwater.errors import SerializationError
 
@@ -81,23 +80,29 @@ def _pickler() -> Any:
     code_reducer = cloudpickle.Pickler.dispatch_table[CodeType]
     make_class = cloudpickle.cloudpickle._make_skeleton_class
 
-    class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-        dispatch_table: ClassVar[Any] = ChainMap(
-            {CodeType: functools.partial(_code_with_its_file, code_reducer)}, cloudpickle.Pickler.dispatch_table
-        )
+    by_cloudpickle = cloudpickle.Pickler.reducer_override
 
-        def reducer_override(self, obj: Any) -> Any:
-            if isinstance(obj, (type, FunctionType)) and _is_ours(obj):
-                return NotImplemented
-            by_value = _BY_NAME.get(type(obj))
-            if by_value is not None and not _is_importable(obj):
-                return by_value(obj)
-            reduced = super().reducer_override(obj)
-            if isinstance(obj, type) and type(reduced) is tuple and reduced[0] is make_class:
-                reduced[1][3]["__qualname__"] = "".join(obj.__qualname__)  # a string of its own: see cloudpickle
-            return reduced
+    class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+        def reducer_override(self, obj: Any) -> Any:  # each batch's programs come by: it has to be quick
+            kind = type(obj)
+            if kind is FunctionType:
+                return NotImplemented if _is_ours(obj) else by_cloudpickle(self, obj)
+            if kind is CodeType:
+                return _code_with_its_file(code_reducer, obj)
+            if issubclass(kind, type):
+                if _is_ours(obj):
+                    return NotImplemented
+                reduced = by_cloudpickle(self, obj)
+                if type(reduced) is tuple and reduced[0] is make_class:
+                    reduced[1][3]["__qualname__"] = "".join(obj.__qualname__)  # a string of its own: see cloudpickle
+                return reduced
+            by_value = _BY_NAME.get(kind)
+            return NotImplemented if by_value is None or _is_importable(obj) else by_value(obj)
 
     return Pickler
+
+
+_NO_FILE = "<dynamic-code>"  # what cloudpickle writes in the place of a file's name
 
 
 def _code_with_its_file(reducer: Callable[[CodeType], Any], code: CodeType) -> Any:
@@ -106,8 +111,10 @@ def _code_with_its_file(reducer: Callable[[CodeType], Any], code: CodeType) -> A
     The name is a copy: what a pickle looks like must not depend on which code objects share one.
     """
     make, arguments = reducer(code)
-    filename = "".join(code.co_filename)
-    return make, tuple(filename if argument == "<dynamic-code>" else argument for argument in arguments)
+    if _NO_FILE not in arguments:
+        return make, arguments
+    at = arguments.index(_NO_FILE)
+    return make, (*arguments[:at], "".join(code.co_filename), *arguments[at + 1 :])
 
 
 def _reduced_cached_function(function: Any) -> Any:

@@ -13,6 +13,7 @@ from zlib import crc32
 from headwater.broadcast import Captured, captured
 from headwater.engine.events import Caching
 from headwater.engine.lineage import Action, Dataset, Operator, Origin, Shuffle, ShuffleWrite
+from headwater.serializers import dumps
 
 
 class Program(NamedTuple):
@@ -119,8 +120,6 @@ def _narrow_closure(dataset: Dataset) -> list[tuple[Dataset, Origin]]:
 
 
 def _pickle(program: Program) -> Shipped:
-    from headwater.serializers import dumps
-
     with captured() as broadcasts:
         data = dumps(program)
     # Two checks of different kinds and the length: enough to tell a driver's own programs apart.

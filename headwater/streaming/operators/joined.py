@@ -70,6 +70,8 @@ class TransformedWith(Node):
         with_time: whether it takes the batch time first.
     """
 
+    calls_program = True
+
     def __init__(
         self, sc: SparkContext, parents: Sequence[Node], function: Callable[..., Any], *, with_time: bool
     ) -> None:
@@ -89,6 +91,8 @@ class TransformedWith(Node):
 
 class TransformedAll(Node):
     """Each RDD is what the user's function makes of the list of its parents' RDDs."""
+
+    calls_program = True
 
     def __init__(self, sc: SparkContext, parents: Sequence[Node], function: Callable[[list[Any]], Any]) -> None:
         super().__init__(parents)

@@ -81,6 +81,8 @@ class Transformed(Node):
         with_time: whether it takes the batch time first.
     """
 
+    calls_program = True
+
     def __init__(self, parent: Node, function: Callable[..., Any], *, with_time: bool) -> None:
         super().__init__((parent,))
         self._function = function

@@ -32,6 +32,8 @@ class Node:
 
     #: Whether RDDs of this node were made by it, so that they are unpersisted when it forgets them.
     owns_rdds = True
+    #: Whether `compute` calls a function of the program.
+    calls_program = False
     #: Whether what its RDDs read is stored anyway, so that it needn't be persisted for being read again.
     is_stored = False
     #: What of it doesn't go into a checkpoint: `_begin` makes it anew.
@@ -141,7 +143,7 @@ class Node:
         if not self.is_due(time_ms):
             return None
         try:
-            with working_for(self.place):
+            with working_for(self.place, alone=not self.calls_program):
                 rdd = self.compute(time_ms)
         except BaseException as error:
             self._failure = (time_ms, error)

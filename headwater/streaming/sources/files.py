@@ -76,6 +76,8 @@ class FileInput(InputNode):
         report: is told of a file that could not be read for a reason that isn't the file system's.
     """
 
+    calls_program = True  # filters and readers
+
     def __init__(
         self,
         stream_id: int,
