@@ -19,6 +19,8 @@ from tests.engine.applications import App, on, on_a_cluster
 from tests.engine.processes import PATIENCE_SECONDS, alive, await_true, executors, listening_ports
 from tests.injection import inject, watched_threads
 
+pytestmark = pytest.mark.usefixtures("untraced")
+
 
 @pytest.mark.parametrize(
     ("master", "threads"),

@@ -15,7 +15,7 @@ from headwater.errors import IllegalStateException, SparkException
 from headwater.streaming import Receiver, StreamingContext, StreamingListener
 from tests.injection import Injected, inject, watched_threads
 
-pytestmark = pytest.mark.usefixtures("no_context")
+pytestmark = pytest.mark.usefixtures("untraced", "no_context")
 
 PATIENCE_SECONDS = 60.0
 # After the failure of one of these there can be no further batch, or none that is sure.

@@ -104,6 +104,7 @@ def test_lease_that_is_being_replaced_is_waited_for(directory: str) -> None:
 
 
 @pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("untraced")
 def test_driver_whose_lease_cannot_be_renewed_any_more_loses_the_directory(directory: str) -> None:
     losses: queue.SimpleQueue[BaseException] = queue.SimpleQueue()
     first = lock_directory(directory)
