@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import BinaryIO, TypeVar, cast
 
-from headwater.filesystem.base import Entry, FileStatus, FileSystem, InvalidInputException, is_hidden
+from headwater.filesystem.base import Entry, FileStatus, FileSystem, InvalidInputException, is_hidden, name_of
 from headwater.filesystem.compression import decompressed
 from headwater.filesystem.local import LocalFileSystem
 from headwater.filesystem.options import is_url
@@ -50,6 +50,14 @@ def resolve_private(path: str) -> tuple[FileSystem, str]:
     """As `resolve`, for files of Headwater's own: those on this machine are for their owner alone."""
     filesystem, resolved = resolve(path)
     return _private if filesystem is _local else filesystem, resolved
+
+
+def names_in(directory: str) -> list[str]:
+    """The names in a directory; none if it isn't there."""
+    filesystem, resolved = resolve(directory)
+    if not filesystem.is_directory(resolved):
+        return []
+    return [name_of(child.rstrip("/")) for child in filesystem.children(resolved)]
 
 
 def qualify(path: str) -> str:

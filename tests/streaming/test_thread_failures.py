@@ -13,6 +13,7 @@ import pytest
 from headwater import SparkConf, SparkContext
 from headwater.errors import IllegalStateException, SparkException
 from headwater.streaming import Receiver, StreamingContext, StreamingListener
+from tests.engine.processes import await_true
 from tests.injection import Injected, inject, watched_threads
 
 pytestmark = pytest.mark.usefixtures("untraced", "no_context")
@@ -88,8 +89,9 @@ def running(directory: Path) -> Iterator[tuple[StreamingContext, Seen]]:
 def test_threads_of_a_stream_are_those_that_are_ended_here(tmp_path: Path) -> None:
     before = watched_threads()
     with running(tmp_path):
-        assert watched_threads() - before == {*ENDS, *GOES_ON, *ENDS_WITH_THE_RECEIVER}
-    assert watched_threads() == before
+        expected = {*ENDS, *GOES_ON, *ENDS_WITH_THE_RECEIVER}
+        await_true(lambda: watched_threads() - before == expected, f"these are all threads: {expected}")
+    await_true(lambda: watched_threads() <= before, "the stream's threads have ended")
 
 
 @pytest.mark.parametrize("name", ENDS)
@@ -119,7 +121,7 @@ def test_stream_ends_in_good_order_when_a_receivers_supervisor_has_failed(tmp_pa
     with running(tmp_path) as (ssc, _seen):
         inject(name)
         ssc.stop()
-    assert watched_threads() == before
+    await_true(lambda: watched_threads() <= before, "the stream's threads have ended")
 
 
 class Leaves(Receiver):

@@ -14,6 +14,7 @@ import threading
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from headwater.engine.events import StoredVersion
@@ -188,7 +189,7 @@ class Versioned(Node):
             The version that it goes on from; None if it begins anew.
 
         Raises:
-            SparkException: the state has another number of partitions.
+            SparkException: the state has another number of partitions, or what it goes on from was removed.
         """
         partitions = self.partitions
         if versions and partitions_before != partitions:
@@ -203,6 +204,16 @@ class Versioned(Node):
         if not complete or (not early and needed_ms == zero_ms):
             return None
         assert self._stored is not None
+        missing = self._stored.missing(versions[version] for version in complete)
+        if missing:
+            complete = [v for v in complete if missing.isdisjoint(chain.from_iterable(versions[v].values()))]
+            early = [version for version in complete if version <= needed_ms]
+        if not complete:
+            raise SparkException(
+                f"the state {self.uid!r} can't be gone on from: {len(missing)} of its segments are missing, such as "
+                f"{self._stored.directory}/{min(missing)}. Restore them, or remove the directory of the checkpoints to "
+                "begin anew."
+            )
         version = max(early) if early else min(complete)
         self._stored.restore(version, {version: versions[version]})
         payloads = list(enumerate(self._stored.segments(version)))

@@ -204,7 +204,7 @@ def newest(directory: str, cipher: Cipher | None = None) -> tuple[Checkpoint, by
         raise wrong_key
     failures += [
         f"{name}: not named as a checkpoint of Headwater's, perhaps it is Spark's"
-        for name in _children(directory)
+        for name in filesystem.names_in(directory)
         if name.startswith("checkpoint-") and not _NAME.fullmatch(name.removesuffix(".tmp"))
     ]
     if failures:
@@ -217,12 +217,5 @@ def newest(directory: str, cipher: Cipher | None = None) -> tuple[Checkpoint, by
 
 def _numbered(directory: str, pattern: re.Pattern[str]) -> list[tuple[int, str]]:
     """(number, name) of the files whose names match; the number is the last group."""
-    found = (pattern.fullmatch(name) for name in _children(directory))
+    found = (pattern.fullmatch(name) for name in filesystem.names_in(directory))
     return sorted((int(match[match.lastindex or 0]), match[0]) for match in found if match)
-
-
-def _children(directory: str) -> list[str]:
-    system, path = filesystem.resolve(directory)
-    if not system.is_directory(path):
-        return []
-    return [child.rstrip("/").rpartition("/")[2] for child in system.children(path)]

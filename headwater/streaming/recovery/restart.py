@@ -15,11 +15,10 @@ from headwater.streaming.recovery import checkpoint
 from headwater.streaming.recovery.checkpoint import Checkpoint
 from headwater.streaming.recovery.code import changed_files, fingerprint
 from headwater.streaming.recovery.journal import log_directories, recovered
-from headwater.streaming.recovery.ledger import Ledger
 from headwater.streaming.recovery.lock import lock_directory
 from headwater.streaming.recovery.log import read_log
 from headwater.streaming.recovery.program import load_graph
-from headwater.streaming.recovery.safekeeping import Found, children, log_settings
+from headwater.streaming.recovery.safekeeping import Found, log_settings
 
 if TYPE_CHECKING:
     from headwater.streaming.context import StreamingContext
@@ -121,7 +120,7 @@ def find(directory: str, conf: SparkConf | None) -> Found | None:
         def read(path: str) -> Iterator[bytes]:
             return (record for _, record in read_log(path, on_corrupt=settings.on_corrupt, cipher=settings.cipher))
 
-        _drop_missing_versions(directory, recovered(directory, newest, read))
+        recovered(directory, newest, read)
         return Found(directory, newest, program, lock, cipher)
     except BaseException:
         lock.close()
@@ -141,32 +140,6 @@ def _refuse_another_key(found: Found, ssc: StreamingContext) -> None:
     ours = cipher_of(ssc.sparkContext._application.key)
     if found.cipher is not None and (ours is None or ours.key_id != found.cipher.key_id):
         raise wrong_key(f"what the checkpoint directory {found.directory} holds", found.cipher.key_id, ours)
-
-
-def _drop_missing_versions(directory: str, ledger: Ledger) -> None:
-    """Go on from no version of a state of which a segment is gone: it isn't needed any more, or was removed by others.
-
-    Raises:
-        SparkException: there is no other one.
-    """
-    for state, versions in ledger.versions.items():
-        names = {version: {name for each in stored.values() for name in each} for version, stored in versions.items()}
-        epochs = {name.partition("/")[0] for each in names.values() for name in each}
-        there = {
-            f"{epoch}/{child}" for epoch in epochs for child in children(f"{directory}/state/{state}/{epoch}")
-        }
-        kept = {version: stored for version, stored in versions.items() if names[version] <= there}
-        partitions = ledger.partitions.get(state, 0)
-        if max(map(len, versions.values()), default=0) >= partitions > max(map(len, kept.values()), default=0):
-            missing = sorted(set().union(*names.values()) - there)
-            raise SparkException(
-                f"Failed to read checkpoint from directory {directory}: the state {state!r} can't be gone on from: "
-                f"{len(missing)} of its segments are missing, such as state/{state}/{missing[0]}. Restore them, or "
-                "remove the directory to begin anew."
-            )
-        if len(kept) < len(versions):
-            logger.info("State %s: versions %s are gone", state, sorted(versions.keys() - kept.keys()))
-        ledger.versions[state] = kept
 
 
 def _refuse_logs_alone(directory: str, cipher: Cipher | None) -> None:

@@ -239,7 +239,7 @@ class Safekeeping(Keeping):
         latest_ms = time.time_ns() // 1_000_000 - self._store_timeout_ms
         needed = oldest_needed(self.ledger, self._receiving())
         below = f"{self.directory}/receivedData"
-        for name in children(below):
+        for name in filesystem.names_in(below):
             log.clean(f"{below}/{name}", min(latest_ms, needed.get(name, latest_ms)))
 
     def _sweep(self, error: BaseException | None) -> None:
@@ -258,15 +258,15 @@ class Safekeeping(Keeping):
 
     def _remove_segments(self, kept: set[str]) -> None:
         try:
-            for state in children(f"{self.directory}/state"):
-                for epoch in children(f"{self.directory}/state/{state}"):
+            for state in filesystem.names_in(f"{self.directory}/state"):
+                for epoch in filesystem.names_in(f"{self.directory}/state/{state}"):
                     below = f"{state}/{epoch}"
                     if epoch == self.epoch:
                         continue
                     if not any(name.startswith(f"{below}/") for name in kept):
                         filesystem.remove(f"{self.directory}/state/{below}")
                         continue
-                    for segment in children(f"{self.directory}/state/{below}"):
+                    for segment in filesystem.names_in(f"{self.directory}/state/{below}"):
                         if f"{below}/{segment}" not in kept:
                             filesystem.remove(f"{self.directory}/state/{below}/{segment}")
         except OSError as error:
@@ -304,13 +304,6 @@ def log_settings(conf: SparkConf, cipher: Cipher | None) -> LogSettings:
         cipher=cipher,
     )
 
-
-def children(directory: str) -> list[str]:
-    """The names in a directory; none if it isn't there."""
-    system, path = filesystem.resolve(directory)
-    if not system.is_directory(path):
-        return []
-    return [child.rstrip("/").rpartition("/")[2] for child in system.children(path)]
 
 
 def _anyway(_error: BaseException | None) -> None:

@@ -85,13 +85,14 @@ def set_aside(directory: str, epoch: int, earlier: Earlier, *, kept: int) -> Non
 
 def _parts(directory: str, epoch: int) -> Iterator[str]:
     """What earlier runs have left, as paths below the directory, in the order in which it is moved."""
-    for stream in _children(f"{directory}/receivedData"):
+    for stream in filesystem.names_in(f"{directory}/receivedData"):
         yield f"receivedData/{stream}"
-    for state in _children(f"{directory}/state"):
-        for other in _children(f"{directory}/state/{state}"):
+    for state in filesystem.names_in(f"{directory}/state"):
+        for other in filesystem.names_in(f"{directory}/state/{state}"):
             if other.isdigit() and int(other) < epoch:
                 yield f"state/{state}/{other}"
-    for number in sorted(int(name) for name in _children(f"{directory}/receivedBlockMetadata") if name.isdigit()):
+    logs = filesystem.names_in(f"{directory}/receivedBlockMetadata")
+    for number in sorted(int(name) for name in logs if name.isdigit()):
         if number < epoch:
             yield f"receivedBlockMetadata/{number}"
     for numbered in (checkpoint.programs(directory), checkpoint.names(directory)):
@@ -100,7 +101,7 @@ def _parts(directory: str, epoch: int) -> Iterator[str]:
 
 def _remove_older(directory: str, slug: str, kept: int) -> None:
     """Remove all but the latest ones of an application, and those that a driver works with."""
-    matches = (_NAME.fullmatch(name) for name in _children(f"{directory}/{BELOW}"))
+    matches = (_NAME.fullmatch(name) for name in filesystem.names_in(f"{directory}/{BELOW}"))
     same = sorted(((m["order"], m[0]) for m in matches if m and m["application"] == slug), reverse=True)
     for _, name in same[kept:]:
         path = f"{directory}/{BELOW}/{name}"
@@ -124,18 +125,10 @@ def _move(source: str, target: str) -> None:
     system, path = filesystem.resolve_private(source)
     _, to = filesystem.resolve_private(target)
     if not system.renames and system.is_directory(path):
-        for name in _children(source):
+        for name in filesystem.names_in(source):
             _move(f"{source}/{name}", f"{target}/{name}")
         system.remove(path)
         return
     with contextlib.suppress(FileExistsError):
         system.make_directory(to.rpartition("/")[0])
     system.rename(path, to)
-
-
-def _children(directory: str) -> list[str]:
-    """The names in a directory; none if it isn't there."""
-    system, path = filesystem.resolve(directory)
-    if not system.is_directory(path):
-        return []
-    return [filesystem.name_of(child.rstrip("/")) for child in system.children(path)]

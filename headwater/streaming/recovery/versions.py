@@ -47,6 +47,12 @@ class StoredVersions:
             self._chains[version] = chains
             self._unwanted -= _names([chains])
 
+    def missing(self, versions: Iterable[Mapping[int, Sequence[str]]]) -> set[str]:
+        """The segments of versions that aren't there: nothing needs them any more, or others have removed them."""
+        names = {name for stored in versions for segments in stored.values() for name in segments}
+        epochs = {name.partition("/")[0] for name in names}
+        return names - {f"{e}/{name}" for e in epochs for name in filesystem.names_in(f"{self.directory}/{e}")}
+
     def versions(self) -> list[int]:
         """The complete versions, ascending."""
         with self._lock:
