@@ -21,6 +21,8 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from time import monotonic
 
+import pytest
+
 from headwater.migrate.rewriting import rewritten
 from tests.engine.processes import await_true, complaints
 from tests.servers.kafka import KafkaBroker, kafka  # noqa: F401
@@ -277,51 +279,31 @@ def test_kafka_receiver_finds_its_brokers_by_a_setting_as_nothing_asks_zookeeper
 
 
 # ------------------------------------------------------------------------------------------------ those that end
+@pytest.mark.parametrize(
+    ("name", "printed"),
+    [
+        ("no_name.py", r"Pi is about 3\.[12]\ncalled no_name.py\n"),
+        ("notebook.py", r"\[3, 3\] True\n"),
+        ("session_only.py", r"\[\('river', 1\), \('spring', 1\), \('stream', 2\)\]\nSessionOnly 3\n"),
+        ("quiet_logs.py", r"10\n"),
+        ("packages.py", r"local\[2\] \['a', 'b'\]\n"),
+        ("listener_and_grace.py", r"sum 45\nsum 190\nsum 435\n(sum 0\n)*batches True\n"),
+    ],
+)
+def test_program_that_ends_by_itself_prints_what_it_should(name: str, printed: str, tmp_path: Path) -> None:
+    with running(name, in_directory=tmp_path) as program:
+        program.await_end()
+    assert re.fullmatch(printed, program.output)
+
+
 def test_queue_stream(tmp_path: Path) -> None:
     with running("queue_stream.py", in_directory=tmp_path) as program:
         program.await_end()
     assert program.output.count("(0, 100)") == program.output.count("(9, 100)") == 3
 
 
-def test_no_name(tmp_path: Path) -> None:
-    with running("no_name.py", in_directory=tmp_path) as program:
-        program.await_end()
-    assert re.fullmatch(r"Pi is about 3\.[12]\ncalled no_name.py\n", program.output)
-
-
-def test_notebook(tmp_path: Path) -> None:
-    with running("notebook.py", in_directory=tmp_path) as program:
-        program.await_end()
-    assert program.output == "[3, 3] True\n"
-
-
-def test_session_only(tmp_path: Path) -> None:
-    with running("session_only.py", in_directory=tmp_path) as program:
-        program.await_end()
-    assert program.output == "[('river', 1), ('spring', 1), ('stream', 2)]\nSessionOnly 3\n"
-
-
-def test_quiet_logs(tmp_path: Path) -> None:
-    with running("quiet_logs.py", in_directory=tmp_path) as program:
-        program.await_end()
-    assert program.output == "10\n"
-
-
-def test_packages(tmp_path: Path) -> None:
-    with running("packages.py", in_directory=tmp_path) as program:
-        program.await_end()
-    assert program.output == "local[2] ['a', 'b']\n"
-
-
-def test_listener_and_grace(tmp_path: Path) -> None:
-    with running("listener_and_grace.py", in_directory=tmp_path) as program:
-        program.await_end()
-    assert program.output.splitlines()[:3] == ["sum 45", "sum 190", "sum 435"]
-    assert program.output.splitlines()[-1] == "batches True"
-
-
 def test_every_program_of_the_folder_is_run() -> None:
-    tested = set(re.findall(r'running\(\s*"([a-z_]+\.py)"', Path(__file__).read_text()))
+    tested = set(re.findall(r'"([a-z_]+\.py)"', Path(__file__).read_text())) - {"program.py"}
     assert tested == {path.name for path in PROGRAMS.glob("*.py")}
 
 

@@ -493,20 +493,18 @@ def segment_of(directory: Path) -> Path:
     return segment
 
 
+@pytest.mark.parametrize("lost", [3, 20])  # bytes of the last record: what stood before it was acted upon
 def test_batch_is_run_again_when_the_end_of_the_log_is_torn(
-    crashed: Callable[[StreamingContext], None], tmp_path: Path, results: Results
+    crashed: Callable[[StreamingContext], None], tmp_path: Path, results: Results, lost: int
 ) -> None:
     segment = segment_of(tmp_path)
-    whole = segment.read_bytes()
-    for lost in (3, 20):  # bytes of the last record: what stood before it was durable, and acted upon
-        segment.write_bytes(whole[:-lost])
-        shutil.copytree(tmp_path / "copy", tmp_path / f"torn {lost}")
-        driver = Driver(tmp_path / f"torn {lost}", crashed).start(2700)
-        heard = driver.tick()
-        while heard != [3]:
-            heard = driver.heard(1)
-        driver.stop()
-        assert results.read("counts")[-1] == [3, [["x", 3]]]
+    segment.write_bytes(segment.read_bytes()[:-lost])
+    driver = Driver(tmp_path / "copy", crashed).start(2700)
+    heard = driver.tick()
+    while heard != [3]:
+        heard = driver.heard(1)
+    driver.stop()
+    assert results.read("counts")[-1] == [3, [["x", 3]]]
 
 
 def test_restart_is_refused_when_the_log_is_damaged_unless_that_is_to_be_skipped(
