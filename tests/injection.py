@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
+from collections.abc import Collection
 
 from headwater.threads import WatchedThread
 
@@ -12,9 +13,10 @@ class Injected(BaseException):
     """No code of ours knows it."""
 
 
-def watched_threads() -> set[str]:
-    """The names of the threads that Headwater runs in this process."""
-    return {thread.name for thread in threading.enumerate() if isinstance(thread, WatchedThread)}
+def watched_threads(but: Collection[threading.Thread] = ()) -> set[str]:
+    """The names of the threads that Headwater runs in this process, but for these."""
+    running = (thread for thread in threading.enumerate() if isinstance(thread, WatchedThread))
+    return {thread.name for thread in running if thread not in but}
 
 
 def inject(name: str) -> None:
