@@ -274,6 +274,9 @@ class ByIdentity:
         """They stay pending."""
 
     def take_back(self, file: FileStatus) -> None:
+        known = self._known.get(file.path)
+        if known is not None and known.file.identity != file.identity:
+            return  # another file has taken its place, and was found since
         if self._known.pop(file.path, None) is None:
             away = self._away.get(_key(file))
             if away is not None and away.known.file.path == file.path:

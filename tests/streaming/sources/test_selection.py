@@ -329,3 +329,14 @@ def test_every_complete_file_is_taken_exactly_once_whatever_its_times(history):
     assert len(taken) == len(set(taken)), "taken twice"
     assert set(taken) <= set(directory.complete)
     assert {status.identity for status in directory.files.values()} <= set(taken)
+
+
+def test_file_that_is_taken_back_late_leaves_the_one_that_has_taken_its_place_to_its_batch():
+    rule = by_identity(stable_ms=0)
+    damaged, whole = file(size=5, identity=1), file(size=9, identity=2)
+    assert take(rule, 1000, damaged) == ["a"]
+    assert take(rule, 2000, whole) == ["a"]
+    rule.take_back(damaged)  # what the tasks of the first batch say is heard now
+    assert take(rule, 3000, whole) == []
+    rule.take_back(whole)
+    assert take(rule, 4000, whole) == ["a"]
