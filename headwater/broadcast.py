@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from itertools import count
 from typing import IO, TYPE_CHECKING, Any, Generic, TypeVar
 
-from headwater import serializers
+from headwater.base import pickling
 from headwater.errors import SparkException
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class Broadcast(Generic[T]):
             SerializationError: the value can't be pickled.
         """
         with f:
-            f.write(serializers.dumps(value))
+            f.write(pickling.dumps(value))
 
     def load(self, file: IO[bytes]) -> T:
         """The value that `dump` wrote into the file."""
@@ -127,7 +127,7 @@ class Broadcast(Generic[T]):
 
     def _store(self) -> None:
         assert self._application is not None
-        self._application.put_broadcast(self._id, serializers.dumps(self._value))
+        self._application.put_broadcast(self._id, pickling.dumps(self._value))
         self._stored = True
 
     def _driver_side(self, operation: str) -> Application:

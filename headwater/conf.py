@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
-from headwater import submitargs
+from headwater.base import submitargs
 from headwater.errors import IllegalArgumentException
 
 __all__ = ["SparkConf"]

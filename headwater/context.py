@@ -18,11 +18,15 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 
-from headwater import accumulators, contextconf, filesystem, logs, progress
+from headwater import accumulators, filesystem
 from headwater import conf as settings
 from headwater.accumulators import Accumulator, AccumulatorParam
+from headwater.base import contextconf, logs
+from headwater.base.callsite import CallSite, call_site, place
+from headwater.base.jobproperties import WithJobProperties
+from headwater.base.jvm import Package
+from headwater.base.tracebacks import folded
 from headwater.broadcast import Broadcast
-from headwater.callsite import CallSite, call_site, place
 from headwater.conf import SparkConf
 from headwater.errors import (
     IllegalArgumentException,
@@ -30,21 +34,20 @@ from headwater.errors import (
     SerializationError,
 )
 from headwater.files import SparkFiles
-from headwater.hadoop.reading import WithHadoopInput
-from headwater.jobproperties import WithJobProperties
-from headwater.jvm import Package
 from headwater.profiler import BasicProfiler, Profiler, ProfilerCollector
 from headwater.rdd import RDD as RDD
 from headwater.rdd.checks import check_function, check_int, check_positive
+from headwater.rdd.hadoopreading import WithHadoopInput
 from headwater.status import StatusTracker
 from headwater.storagelevel import StorageLevel as StorageLevel
 from headwater.taskcontext import TaskContext as TaskContext
-from headwater.tracebacks import folded
+from headwater.ui import progress
+from headwater.version import __version__
 
 if TYPE_CHECKING:
     from headwater.engine.application import Application, JobHandle
-    from headwater.progress import ConsoleProgress
     from headwater.rdd.core import Core
+    from headwater.ui.progress import ConsoleProgress
 
 __all__ = ["SparkContext"]
 
@@ -222,9 +225,7 @@ class SparkContext(WithJobProperties, WithHadoopInput):
     @property
     def version(self) -> str:
         """Headwater's version."""
-        import headwater
-
-        return headwater.__version__
+        return __version__
 
     @property
     def applicationId(self) -> str:
@@ -439,7 +440,7 @@ class SparkContext(WithJobProperties, WithHadoopInput):
         importlib.invalidate_caches()
 
     def _add(self, path: str, *, recursive: bool, importable: bool) -> str:
-        from headwater.addedfiles import fetch
+        from headwater.filesystem.added import fetch
 
         application = self._application
         name, copied = fetch(path, SparkFiles.getRootDirectory(), self._added, recursive=recursive)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from headwater.base.tasklocal import running
 from headwater.errors import IllegalStateException
-from headwater.tasklocal import running
 
 __all__ = ["TaskContext"]
 

@@ -19,7 +19,9 @@ from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from headwater.cipher import KeySource, cipher_of, unsealed
+from headwater.base.cipher import KeySource, cipher_of, unsealed
+from headwater.base.pickling import loads
+from headwater.base.threads import WatchedThread
 from headwater.clock import Clock, SystemClock
 from headwater.engine.events import (
     AddAccumulators,
@@ -55,8 +57,6 @@ from headwater.engine.scratch import ScratchDirectory, local_root
 from headwater.engine.stages import Job, Planner
 from headwater.engine.status import StatusStore
 from headwater.errors import IllegalStateException, JobCancelled, SparkException, TaskError
-from headwater.serializers import loads
-from headwater.threads import WatchedThread
 
 if TYPE_CHECKING:
     from headwater.conf import SparkConf

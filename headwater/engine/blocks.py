@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, NamedTuple
 
-from headwater.cipher import Cipher, KeySource, SealedReader
+from headwater.base.cipher import Cipher, KeySource, SealedReader
+from headwater.base.pickling import dump_records, load_records
 from headwater.engine.scratch import free_bytes
 from headwater.errors import SparkException
-from headwater.serializers import dump_records, load_records
 
 log = logging.getLogger(__name__)
 

@@ -25,7 +25,8 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from headwater import broadcast, filesystem
-from headwater.cipher import KeySource
+from headwater.base.cipher import KeySource
+from headwater.base.threads import WatchedThread
 from headwater.engine import interpreter
 from headwater.engine.blocks import BlockStore, Places
 from headwater.engine.events import BlocksDropped, ExecutorLeft, TaskEnded, TaskFailure, TaskReply, TaskSpec
@@ -39,7 +40,6 @@ from headwater.engine.task import Programs, TaskRunner
 from headwater.engine.warden import signal_text
 from headwater.engine.wire import Channel
 from headwater.engine.worker import ExecutorSurroundings, WorkerSettings, apply_paths
-from headwater.threads import WatchedThread
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ So nothing here raises, and the bytes are unpickled in one place only, by whoeve
 
 from __future__ import annotations
 
-from headwater.serializers import dumps, loads
+from headwater.base.pickling import dumps, loads
 
 # What people read of an exception: enough for any traceback, and little enough for every log and message.
 TEXT_CHARS_MAX = 64 << 10

@@ -150,7 +150,7 @@ class Slice(Leaf):
     """Records handed over by the driver; the payload is `serializers.dump_records(records)`."""
 
     def read(self, task: Task, payload: bytes) -> Records:
-        from headwater.serializers import load_records
+        from headwater.base.pickling import load_records
 
         return load_records(payload)
 

@@ -15,9 +15,9 @@ import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from headwater.base.threads import WatchedThread
 from headwater.clock import Clock
 from headwater.engine.events import Wake, Woken
-from headwater.threads import WatchedThread
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from headwater.engine.backends.protocol import Backend
 from headwater.errors import IllegalArgumentException
 
 if TYPE_CHECKING:
-    from headwater.cipher import KeySource
+    from headwater.base.cipher import KeySource
     from headwater.conf import SparkConf
     from headwater.engine.executor import ExecutorSettings
 

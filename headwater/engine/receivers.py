@@ -11,13 +11,13 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from headwater.base.pickling import loads
+from headwater.base.threads import WatchedThread
 from headwater.engine.events import ReceiverPosted
 from headwater.engine.failures import description
 from headwater.engine.lineage import BlockRef
 from headwater.errors import IllegalStateException, SparkException
-from headwater.serializers import loads
 from headwater.storagelevel import StorageLevel
-from headwater.threads import WatchedThread
 
 if TYPE_CHECKING:
     from headwater.engine.executor import Executor

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from headwater.base.pickling import dump_records
 from headwater.engine.blocks import Placed
 from headwater.engine.events import MapOutput, Segment
-from headwater.serializers import dump_records
 
 
 class BlockWriter(Protocol):

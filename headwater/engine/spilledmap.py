@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
-from headwater.cipher import NONCE_BYTES, Cipher
+from headwater.base.cipher import NONCE_BYTES, Cipher
+from headwater.base.hashing import portable_hash
+from headwater.base.pickling import dump_records, load_records
 from headwater.errors import SparkException
-from headwater.hashing import portable_hash
-from headwater.serializers import dump_records, load_records
 
 # An address range, not a size: the file grows as it is filled.
 _ADDRESSES = 1 << 40

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from zlib import crc32
 
+from headwater.base.pickling import dumps
 from headwater.broadcast import Captured, captured
 from headwater.engine.events import Caching
 from headwater.engine.lineage import Action, Dataset, Operator, Origin, Shuffle, ShuffleWrite
-from headwater.serializers import dumps
 
 
 class Program(NamedTuple):

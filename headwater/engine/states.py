@@ -22,11 +22,11 @@ from itertools import chain, count
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 from zlib import crc32
 
-from headwater.cipher import Cipher, KeySource, cipher_of, is_sealed, unsealed
+from headwater.base.cipher import Cipher, KeySource, cipher_of, is_sealed, unsealed
+from headwater.base.pickling import dump_records, dumps, load_records, loads
 from headwater.engine.events import StoredVersion
 from headwater.engine.lineage import Leaf, Operator, Records, Thunk
 from headwater.errors import SparkException
-from headwater.serializers import dump_records, dumps, load_records, loads
 
 if TYPE_CHECKING:
     from headwater.engine.spilledmap import SpilledMap

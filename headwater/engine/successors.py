@@ -19,9 +19,9 @@ from functools import cache, lru_cache
 from types import WrapperDescriptorType
 from typing import Any
 
+from headwater.base.pickling import dumps, load_records
 from headwater.broadcast import Broadcast
 from headwater.errors import SerializationError
-from headwater.serializers import dumps, load_records
 
 # Each pickle with a class by value names it.
 _BY_VALUE = b"cloudpickle"

@@ -20,7 +20,12 @@ from typing import Any, Protocol
 from zlib import crc32
 
 from headwater import accumulators, taskcontext
-from headwater.cipher import Cipher, KeySource, cipher_of
+from headwater.base.cipher import Cipher, KeySource, cipher_of
+from headwater.base.hashing import portable_hash
+from headwater.base.pickling import dump_records, dumps, load_records
+from headwater.base.tasklocal import let_threads_inherit
+from headwater.base.threads import WatchedThread
+from headwater.base.tracebacks import folded_text
 from headwater.engine import forks, fusion
 from headwater.engine.blocks import NoSpace, Placed, decode, encode_records
 from headwater.engine.events import (
@@ -41,11 +46,6 @@ from headwater.engine.shuffle import ShuffleWriter
 from headwater.engine.stages import Program
 from headwater.engine.states import LiveStates
 from headwater.errors import BlockLost, SerializationError, SparkException
-from headwater.hashing import portable_hash
-from headwater.serializers import dump_records, dumps, load_records
-from headwater.tasklocal import let_threads_inherit
-from headwater.threads import WatchedThread
-from headwater.tracebacks import folded_text
 
 # Unfused operators nest four frames each, and programs that unite or zip in a loop have hundreds of them.
 sys.setrecursionlimit(max(sys.getrecursionlimit(), 10_000))

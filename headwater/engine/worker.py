@@ -7,8 +7,9 @@ import os
 import sys
 from typing import Any, NamedTuple
 
-from headwater import broadcast, filesystem, logs
-from headwater.cipher import KeySource
+from headwater import broadcast, filesystem
+from headwater.base import logs
+from headwater.base.cipher import KeySource
 from headwater.engine import wire
 from headwater.engine.blocks import Placed, Places
 from headwater.engine.forks import flush_output

@@ -15,7 +15,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from headwater import cipher, conf
+from headwater import conf
+from headwater.base import cipher
 from headwater.errors import IllegalArgumentException
 
 Options = dict[str, Any]

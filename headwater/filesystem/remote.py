@@ -19,7 +19,8 @@ from datetime import datetime, timezone
 from functools import partial
 from typing import Any, BinaryIO, TypeVar, cast
 
-from headwater import cipher, conf
+from headwater import conf
+from headwater.base import cipher
 from headwater.errors import SparkException
 from headwater.filesystem import options, retries
 from headwater.filesystem.base import Entry, FileStatus, Scan, is_hidden, name_of

@@ -16,13 +16,13 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
-from headwater.cipher import CHUNK_BYTES, Cipher, SealedFile
+from headwater.base.cipher import CHUNK_BYTES, Cipher, SealedFile
+from headwater.base.pickling import dump_records
 from headwater.engine import task
 from headwater.engine.lineage import Dataset, Leaf, Records, StoredBlocks
 from headwater.errors import SparkException
 from headwater.filesystem import create_private, open_raw, qualify, resolve_private
 from headwater.rdd import functions
-from headwater.serializers import dump_records
 from headwater.taskcontext import TaskContext
 
 if TYPE_CHECKING:

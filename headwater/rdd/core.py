@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
 
-from headwater.callsite import place
+from headwater.base.callsite import place
 from headwater.engine.lineage import (
     Cartesian,
     Coalesce,

@@ -10,8 +10,8 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from functools import partial
 from typing import Any, TypeVar
 
+from headwater.base.hashing import portable_hash
 from headwater.engine.lineage import Aggregator, PerPartition, PerRecord, Together
-from headwater.hashing import portable_hash
 from headwater.rdd import functions, grouping
 from headwater.rdd.actions import Actions
 from headwater.rdd.checks import check_function, check_num_partitions

@@ -7,11 +7,11 @@ from functools import partial
 from typing import Any, BinaryIO, TypeVar
 
 from headwater.filesystem import OutputDirectory
-from headwater.picklefile import write_pickle_file
+from headwater.formats.picklefile import write_pickle_file
+from headwater.formats.textfiles import codec_extension, create_file, write_text
 from headwater.rdd.checks import check_positive
 from headwater.rdd.sorting import Sorting
 from headwater.taskcontext import TaskContext
-from headwater.textfiles import codec_extension, create_file, write_text
 
 T = TypeVar("T")
 

@@ -13,12 +13,13 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from headwater import filesystem, textfiles
+from headwater import filesystem
+from headwater.base.pickling import dump_records
 from headwater.engine.lineage import Leaf, Records, Slice
 from headwater.errors import SparkException
-from headwater.picklefile import read_pickle_file
+from headwater.formats import textfiles
+from headwater.formats.picklefile import read_pickle_file
 from headwater.rdd import RDD
-from headwater.serializers import dump_records
 
 if TYPE_CHECKING:
     from headwater.context import SparkContext

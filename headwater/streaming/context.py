@@ -16,8 +16,10 @@ from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, TypeVar, overload
 
-from headwater import logs, serializers
-from headwater.callsite import place
+from headwater.base import logs, pickling
+from headwater.base.callables import call_site
+from headwater.base.callsite import place
+from headwater.base.threads import WatchedThread
 from headwater.clock import Clock, ManualClock, SystemClock
 from headwater.conf import SparkConf as SparkConf
 from headwater.context import SparkContext as SparkContext
@@ -27,34 +29,32 @@ from headwater.filesystem import qualify
 from headwater.rdd import RDD as RDD
 from headwater.rdd.checks import check_function, check_function_or_none, check_port
 from headwater.storagelevel import StorageLevel
+from headwater.streaming import unstarted
 from headwater.streaming.dstream import DStream
 from headwater.streaming.durations import duration_ms, next_multiple_ms
-from headwater.streaming.graph import Graph, InputNode
+from headwater.streaming.graph.graph import Graph, InputNode
+from headwater.streaming.graph.joined import TransformedAll, United
+from headwater.streaming.graph.output import Output
 from headwater.streaming.listener import StreamingListener, StreamingListenerBus
-from headwater.streaming.operators.functions import call_site
-from headwater.streaming.operators.joined import TransformedAll, United
-from headwater.streaming.operators.output import Output
+from headwater.streaming.receivers.raw import RawSocketReceiver
+from headwater.streaming.receivers.received import ReceiverInput
+from headwater.streaming.receivers.receiver import Receiver
+from headwater.streaming.receivers.socket import SocketReceiver
 from headwater.streaming.recovery.code import fingerprint
 from headwater.streaming.recovery.keeping import Keeping
 from headwater.streaming.recovery.ledger import Ledger
 from headwater.streaming.recovery.program import dump_graph
 from headwater.streaming.recovery.safekeeping import Found, Safekeeping
-from headwater.streaming.runtime import unstarted
-from headwater.streaming.runtime.running import Running
-from headwater.streaming.runtime.termination import Course, Termination
-from headwater.streaming.runtime.waiter import Waiter
+from headwater.streaming.running import Running
 from headwater.streaming.sources.filereaders import FileReader, ProgramReader, Reports, records_reader, text_reader
 from headwater.streaming.sources.files import file_input
 from headwater.streaming.sources.iterator import IteratorInput
 from headwater.streaming.sources.queue import QueueInput
-from headwater.streaming.sources.raw import RawSocketReceiver
-from headwater.streaming.sources.received import ReceiverInput
-from headwater.streaming.sources.receiver import Receiver
-from headwater.streaming.sources.socket import SocketReceiver
-from headwater.threads import WatchedThread
+from headwater.streaming.termination import Course, Termination
+from headwater.streaming.waiter import Waiter
 
 if TYPE_CHECKING:
-    from headwater.streaming.operators.node import Node
+    from headwater.streaming.graph.node import Node
 
 logger = logging.getLogger("headwater.streaming.context")
 
@@ -510,7 +510,7 @@ class StreamingContext:
         """
         if not isinstance(receiver, Receiver):
             raise TypeError(f"expected a headwater.streaming.Receiver, got {type(receiver).__name__}")
-        serializers.dumps(receiver)  # better now than when it is launched
+        pickling.dumps(receiver)  # better now than when it is launched
         sc, batch_ms = self._sc, self._batch_ms
         return self._input(lambda stream_id: ReceiverInput(stream_id, batch_ms, sc=sc, receiver=receiver))
 

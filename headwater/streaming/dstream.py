@@ -8,9 +8,10 @@ from datetime import datetime
 from operator import add, sub
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from headwater.callsite import place
+from headwater.base.callables import call_site, takes_time
+from headwater.base.callsite import place
+from headwater.base.hashing import portable_hash
 from headwater.errors import IllegalArgumentException, UnsupportedOperationException
-from headwater.hashing import portable_hash
 from headwater.rdd import RDD as RDD
 from headwater.rdd.checks import check_function, check_function_or_none, check_num_partitions
 from headwater.rdd.functions import second
@@ -18,25 +19,24 @@ from headwater.rdd.partitioner import Partitioner
 from headwater.resultiterable import ResultIterable
 from headwater.storagelevel import StorageLevel
 from headwater.streaming.durations import duration_ms, instant_ms
-from headwater.streaming.fileoutputs import WithFileOutputs
-from headwater.streaming.graph import InputNode
-from headwater.streaming.operators.functions import call_site, takes_time
-from headwater.streaming.operators.incremental import IncrementalWindow
-from headwater.streaming.operators.joined import Paired, TransformedWith, United
-from headwater.streaming.operators.mapped import Counted, Mapped, Reduced, Transformed, with_none
-from headwater.streaming.operators.mapwithstate import MappedWithState, Snapshots, WithState
-from headwater.streaming.operators.output import Output, printer
-from headwater.streaming.operators.stateful import Updated
-from headwater.streaming.operators.versioned import Versioned
-from headwater.streaming.operators.windowed import Windowed, window_ms
+from headwater.streaming.graph.graph import InputNode
+from headwater.streaming.graph.incremental import IncrementalWindow
+from headwater.streaming.graph.joined import Paired, TransformedWith, United
+from headwater.streaming.graph.mapped import Counted, Mapped, Reduced, Transformed, with_none
+from headwater.streaming.graph.mapwithstate import MappedWithState, Snapshots, WithState
+from headwater.streaming.graph.output import Output, printer
+from headwater.streaming.graph.stateful import Updated
+from headwater.streaming.graph.versioned import Versioned
+from headwater.streaming.graph.windowed import Windowed, window_ms
+from headwater.streaming.outputs.fileoutputs import WithFileOutputs
+from headwater.streaming.outputs.transactions import TABLE, TransactionalOutput
 from headwater.streaming.state import StateSpec
-from headwater.streaming.transactions import TABLE, TransactionalOutput
 from headwater.streaming.util import rddToFileName as rddToFileName
 
 if TYPE_CHECKING:
     from headwater.streaming.context import StreamingContext
+    from headwater.streaming.graph.node import Node
     from headwater.streaming.kafka.direct import KafkaDStream
-    from headwater.streaming.operators.node import Node
     from headwater.streaming.pool import ConnectionPool
 
 

@@ -14,9 +14,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from headwater.base.threads import WatchedThread
 from headwater.statcounter import StatCounter
 from headwater.streaming.durations import Time
-from headwater.threads import WatchedThread
 
 logger = logging.getLogger("headwater.streaming.listener")
 

@@ -19,6 +19,8 @@ from headwater.errors import IllegalStateException
 from headwater.streaming.context import StreamingContext, StreamingContextState
 from headwater.streaming.dstream import DStream
 from headwater.streaming.durations import duration_ms, next_multiple_ms
+from headwater.streaming.graph.node import Node
+from headwater.streaming.graph.output import Output
 from headwater.streaming.listener import (
     BatchCompleted,
     BatchInfo,
@@ -26,8 +28,6 @@ from headwater.streaming.listener import (
     OutputOperationCompleted,
     StreamingListener,
 )
-from headwater.streaming.operators.node import Node
-from headwater.streaming.operators.output import Output
 
 T = TypeVar("T")
 

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 from headwater import accumulators
+from headwater.base.hashing import portable_hash
+from headwater.base.pickling import dump_records
 from headwater.broadcast import Broadcast
 from headwater.clock import Clock
 from headwater.conf import SparkConf
 from headwater.engine.application import Application, JobHandle
 from headwater.engine.lineage import Aggregator, Dataset, PerRecord, Shuffle, ShuffleRead, ShuffleWrite, Slice
-from headwater.hashing import portable_hash
-from headwater.serializers import dump_records
 from headwater.storagelevel import StorageLevel
 from tests.engine.processes import PATIENCE_SECONDS, alive, await_true, descendants, executors, scratch_directories
 

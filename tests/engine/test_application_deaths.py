@@ -207,7 +207,7 @@ import os, sys, time
 from headwater.conf import SparkConf
 from headwater.engine.application import Application
 from headwater.engine.lineage import Dataset, Slice
-from headwater.serializers import dump_records
+from headwater.base.pickling import dump_records
 
 master, local_dir = sys.argv[1:]
 conf = SparkConf(loadDefaults=False).set("spark.local.dir", local_dir)

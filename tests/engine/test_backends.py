@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from headwater.base.hashing import portable_hash
+from headwater.base.pickling import dump_records, dumps, load_records, loads
 from headwater.conf import SparkConf
 from headwater.engine.backends.protocol import Backend, ExecutorHandle
 from headwater.engine.events import (
@@ -27,8 +29,6 @@ from headwater.engine.events import (
 from headwater.engine.lineage import Action, ShuffleWrite, Slice
 from headwater.engine.masters import make_backend, parse_master
 from headwater.engine.stages import Program
-from headwater.hashing import portable_hash
-from headwater.serializers import dump_records, dumps, load_records, loads
 from headwater.storagelevel import StorageLevel
 from tests.engine.processes import (
     PATIENCE_SECONDS,

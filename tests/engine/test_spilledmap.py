@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headwater.cipher import Cipher
+from headwater.base.cipher import Cipher
+from headwater.base.hashing import portable_hash
 from headwater.engine.spilledmap import SpilledMap
 from headwater.errors import SparkException
-from headwater.hashing import portable_hash
 
 KEYS = st.one_of(st.integers(-2, 3), st.sampled_from([True, 1.0, None, "a", b"a", (1, "a"), (1.0, "a"), ""]))
 # Equal keys and keys of one bucket: 2**61 - 1 hashes as 0.

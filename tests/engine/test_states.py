@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headwater.cipher import Cipher, KeySource, WrongKeyException, cipher_of
+from headwater.base.cipher import Cipher, KeySource, WrongKeyException, cipher_of
 from headwater.engine.states import (
     FANOUT,
     GONE,

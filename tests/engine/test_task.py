@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from headwater import accumulators
-from headwater.cipher import KeySource
+from headwater.base.cipher import KeySource
+from headwater.base.hashing import portable_hash
+from headwater.base.pickling import dump_records, load_records, loads
 from headwater.engine.blocks import Placed, Places, decode, encode_records, text_block
 from headwater.engine.events import MapOutput, Segment, StoredBlock, TaskReply, TaskSpec
 from headwater.engine.lineage import (
@@ -35,8 +37,6 @@ from headwater.engine.stages import Stage
 from headwater.engine.states import LiveStates
 from headwater.engine.task import Programs, TaskKilled, TaskRunner, current, indexer, reply_bytes
 from headwater.errors import BlockLost, SerializationError
-from headwater.hashing import portable_hash
-from headwater.serializers import dump_records, load_records, loads
 from headwater.storagelevel import StorageLevel
 from headwater.taskcontext import TaskContext
 

@@ -20,7 +20,7 @@ from headwater.streaming.durations import local_datetime
 from headwater.streaming.runtime.batches import JobFinished, JobStarted, OutputJob
 from headwater.streaming.runtime.jobqueue import FailurePolicy
 from headwater.streaming.runtime.jobs import JobThreads
-from headwater.streaming.runtime.waiter import Waiter
+from headwater.streaming.waiter import Waiter
 from tests.streaming.conftest import PATIENCE_SECONDS, Harness
 
 FIRST_BATCH_MS = 1_000_000_000

@@ -18,7 +18,8 @@ from functools import partial
 from itertools import count
 from typing import Any, NamedTuple
 
-from headwater import logs
+from headwater.base import logs
+from headwater.base.threads import WatchedThread
 from headwater.clock import SystemClock
 from headwater.engine import interpreter, wire
 from headwater.engine.backends.protocol import ExecutorHandle, Post
@@ -53,7 +54,6 @@ from headwater.engine.executor import Executor, ExecutorSettings
 from headwater.engine.failures import description
 from headwater.engine.handshakes import PeerListener
 from headwater.engine.loop import Loop
-from headwater.threads import WatchedThread
 
 log = logging.getLogger(__name__)
 

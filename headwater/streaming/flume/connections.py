@@ -7,8 +7,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+from headwater.base.threads import WatchedThread
 from headwater.clock import SystemClock
-from headwater.threads import WatchedThread
 
 # What one call reads at most.
 READ_BYTES = 256 << 10

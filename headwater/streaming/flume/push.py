@@ -16,13 +16,13 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any, NoReturn
 
+from headwater.base.listening import Listener
 from headwater.conf import SparkConf
 from headwater.errors import IllegalArgumentException, SparkException
-from headwater.listening import Listener
 from headwater.storagelevel import StorageLevel
 from headwater.streaming.flume.connections import READ_BYTES, Connections
 from headwater.streaming.flume.rpc import Protocol, ProtocolError, Request, Responder
-from headwater.streaming.sources.receiver import Receiver
+from headwater.streaming.receivers.receiver import Receiver
 
 # Each has a thread; an application has as many as agents' sinks.
 CONNECTIONS_MAX = 512

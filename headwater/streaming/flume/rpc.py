@@ -18,8 +18,8 @@ import struct
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from headwater.base.extras import require
 from headwater.errors import SparkException
-from headwater.extras import require
 
 # A frame is held in memory as a whole.
 FRAME_BYTES_MAX = 128 << 20

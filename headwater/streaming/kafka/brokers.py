@@ -16,8 +16,8 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any, NamedTuple
 
+from headwater.base.daemonpool import DaemonPool
 from headwater.clock import SystemClock
-from headwater.daemonpool import DaemonPool
 from headwater.errors import SparkException
 from headwater.streaming.kafka.offsets import Positions, TopicAndPartition
 from headwater.streaming.kafka.params import KafkaParams

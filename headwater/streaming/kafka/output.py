@@ -14,7 +14,7 @@ from headwater.streaming.kafka.offsets import OffsetRange
 from headwater.streaming.kafka.params import KafkaParams
 from headwater.streaming.kafka.transactions import Batch, FencedError, TransactionalWriter
 from headwater.streaming.kafka.writing import Encoding, Writer
-from headwater.streaming.transactions import pending_ms
+from headwater.streaming.outputs.transactions import pending_ms
 
 if TYPE_CHECKING:
     from datetime import datetime

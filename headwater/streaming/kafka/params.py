@@ -14,7 +14,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from headwater import extras
+from headwater.base import extras
 from headwater.errors import IllegalArgumentException
 from headwater.streaming.kafka.records import Decoder, deserializer
 from headwater.streaming.recovery.secrets import Secrets

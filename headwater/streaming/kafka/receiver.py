@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from headwater.base.threads import WatchedThread
 from headwater.errors import HeadwaterError
 from headwater.storagelevel import StorageLevel
 from headwater.streaming.kafka.brokers import READING
 from headwater.streaming.kafka.params import KafkaParams
-from headwater.streaming.sources.receiver import Receiver
-from headwater.threads import WatchedThread
+from headwater.streaming.receivers.receiver import Receiver
 
 # Messages that are stored at once, and how long a member waits for so many.
 STORED_AT_ONCE = 5000

@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
+from headwater.base.threads import WatchedThread
 from headwater.streaming.kinesis.coordinator import Position
 from headwater.streaming.kinesis.leases import AT_TIMESTAMP, LATEST, SHARD_END, TRIM_HORIZON, Checkpoint
 from headwater.streaming.kinesis.records import Record, parts_of
-from headwater.threads import WatchedThread
 
 # The most that a call may ask for; Kinesis answers with 10 MB at most.
 RECORDS_MAX = 10_000

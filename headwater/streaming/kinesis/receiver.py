@@ -15,7 +15,7 @@ from headwater.streaming.kinesis.reading import ReadSettings
 from headwater.streaming.kinesis.records import Record
 from headwater.streaming.kinesis.table import LeaseTable
 from headwater.streaming.kinesis.worker import Worker
-from headwater.streaming.sources.receiver import Receiver
+from headwater.streaming.receivers.receiver import Receiver
 
 # The region in the host name of a Kinesis endpoint: requests to it are signed for that one.
 REGION = re.compile(r"^https?://kinesis\.([a-z0-9-]+)\.amazonaws\.com")

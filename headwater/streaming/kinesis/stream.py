@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from headwater import extras
+from headwater.base import extras
 from headwater.errors import IllegalArgumentException
 from headwater.rdd.checks import check_function
 from headwater.storagelevel import StorageLevel

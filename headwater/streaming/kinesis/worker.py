@@ -13,15 +13,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from headwater.base.daemonpool import DaemonPool
+from headwater.base.threads import WatchedThread
 from headwater.clock import SystemClock
-from headwater.daemonpool import DaemonPool
 from headwater.engine.loop import Loop
 from headwater.streaming.kinesis import coordinator as core
 from headwater.streaming.kinesis.leases import Shard
 from headwater.streaming.kinesis.reading import THROTTLED, Fetched, ReadSettings, ShardReader, error_code
 from headwater.streaming.kinesis.records import Record
 from headwater.streaming.kinesis.table import LeaseTable
-from headwater.threads import WatchedThread
 
 logger = logging.getLogger("headwater.streaming.kinesis")
 

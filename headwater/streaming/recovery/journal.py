@@ -20,10 +20,10 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from headwater import filesystem
-from headwater.cipher import Cipher
+from headwater.base.cipher import Cipher
+from headwater.base.threads import WatchedThread
 from headwater.streaming.recovery import checkpoint
 from headwater.streaming.recovery.ledger import BlockAdded, Ledger, encode_entry, replay
-from headwater.threads import WatchedThread
 
 logger = logging.getLogger("headwater.streaming.recovery.journal")
 

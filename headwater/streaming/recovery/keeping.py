@@ -14,7 +14,7 @@ from headwater.streaming.recovery.matching import Source
 if TYPE_CHECKING:
     from headwater.engine.events import StoredVersion
     from headwater.engine.successors import Successors
-    from headwater.streaming.runtime.receivers import BlockStored
+    from headwater.streaming.receivers.messages import BlockStored
 
 Then = Callable[[BaseException | None], None]
 

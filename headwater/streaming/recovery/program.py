@@ -13,19 +13,19 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from headwater import serializers
 from headwater.accumulators import Accumulator
+from headwater.base import pickling
+from headwater.base.unpicklable import culprit
 from headwater.broadcast import Broadcast
 from headwater.engine.successors import class_table
 from headwater.errors import SerializationError
 from headwater.streaming.recovery.secrets import Secrets
-from headwater.unpicklable import culprit
 
 if TYPE_CHECKING:
     from headwater.context import SparkContext
     from headwater.streaming.context import StreamingContext
-    from headwater.streaming.graph import Graph
-    from headwater.streaming.operators.node import Node
+    from headwater.streaming.graph.graph import Graph
+    from headwater.streaming.graph.node import Node
 
 
 def dump_graph(graph: Graph, *, upgraded: bool = False) -> bytes:
@@ -75,11 +75,11 @@ def _dumps(obj: Any, classes: list[type] | None = None) -> bytes:
 def _pickler() -> Any:
     from headwater.context import SparkContext
     from headwater.streaming.context import StreamingContext
-    from headwater.streaming.runtime.waiter import Waiter
+    from headwater.streaming.waiter import Waiter
 
-    class Pickler(serializers._pickler()):  # type: ignore[misc]
+    class Pickler(pickling._pickler()):  # type: ignore[misc]
         def __init__(self, file: io.BytesIO, classes: list[type]) -> None:
-            super().__init__(file, serializers.PROTOCOL)
+            super().__init__(file, pickling.PROTOCOL)
             self._classes = classes
 
         def reducer_override(self, obj: Any) -> Any:

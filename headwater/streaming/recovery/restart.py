@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from headwater.cipher import Cipher, KeySource, cipher_of, wrong_key
+from headwater.base.cipher import Cipher, KeySource, cipher_of, wrong_key
 from headwater.conf import SparkConf, is_secret
 from headwater.context import SparkContext
 from headwater.errors import SparkException

@@ -14,10 +14,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headwater import filesystem
-from headwater.cipher import Cipher, cipher_of
+from headwater.base.cipher import Cipher, cipher_of
+from headwater.base.threads import WatchedThread, nothing_depends
 from headwater.conf import is_secret
 from headwater.engine.failures import description
 from headwater.errors import IllegalStateException
+from headwater.streaming.receivers.messages import BlockStored
+from headwater.streaming.receivers.received import ReceiverInput
+from headwater.streaming.receivers.tracker import block_data
 from headwater.streaming.recovery import checkpoint, log
 from headwater.streaming.recovery.checkpoint import Checkpoint
 from headwater.streaming.recovery.code import Code
@@ -39,15 +43,12 @@ from headwater.streaming.recovery.log import LogSettings, LogWriter
 from headwater.streaming.recovery.matching import Source
 from headwater.streaming.recovery.segment import SegmentName
 from headwater.streaming.recovery.setaside import earlier_in, set_aside
-from headwater.streaming.runtime.receivers import BlockStored, block_data
-from headwater.streaming.sources.received import ReceiverInput
-from headwater.threads import WatchedThread, nothing_depends
 
 if TYPE_CHECKING:
     from headwater.conf import SparkConf
     from headwater.context import SparkContext
     from headwater.engine.events import StoredVersion
-    from headwater.streaming.graph import Graph
+    from headwater.streaming.graph.graph import Graph
 
 logger = logging.getLogger("headwater.streaming.recovery")
 

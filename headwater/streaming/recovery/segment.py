@@ -15,7 +15,7 @@ import struct
 from typing import Any, BinaryIO, NamedTuple
 from zlib import crc32
 
-from headwater.cipher import KEY_ID_BYTES, Cipher, wrong_key
+from headwater.base.cipher import KEY_ID_BYTES, Cipher, wrong_key
 from headwater.errors import SparkException
 
 RECORD_BYTES_MAX = 1 << 30  # AES-GCM's library takes less than 2 GiB at once

@@ -16,12 +16,12 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from headwater.base.threads import WatchedThread
+from headwater.base.tracebacks import folded
 from headwater.clock import EXPIRED, Clock
 from headwater.streaming.durations import format_batch_time
 from headwater.streaming.runtime.batches import JobFinished, JobStarted, OutputJob, job_name
 from headwater.streaming.runtime.jobqueue import FailurePolicy, JobQueue
-from headwater.threads import WatchedThread
-from headwater.tracebacks import folded
 
 if TYPE_CHECKING:
     from headwater.context import SparkContext

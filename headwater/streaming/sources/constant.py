@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from headwater.streaming.dstream import DStream
-from headwater.streaming.graph import InputNode
+from headwater.streaming.graph.graph import InputNode
 
 if TYPE_CHECKING:
     from headwater.rdd import RDD

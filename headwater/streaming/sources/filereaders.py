@@ -17,11 +17,12 @@ from functools import partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, TypeVar
 
-from headwater import filesystem, textfiles
+from headwater import filesystem
 from headwater.accumulators import Accumulator, AccumulatorParam
 from headwater.filesystem import FileStatus
+from headwater.formats import textfiles
 from headwater.streaming.listener import StreamInputInfo
-from headwater.streaming.sources.receiver import count_undecodable
+from headwater.streaming.receivers.supervisor import count_undecodable
 
 if TYPE_CHECKING:
     from headwater.context import SparkContext

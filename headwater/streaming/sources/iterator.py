@@ -16,10 +16,10 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable
 from typing import TYPE_CHECKING, Any
 
+from headwater.base.threads import WatchedThread
 from headwater.errors import SparkException
-from headwater.streaming.graph import InputNode
+from headwater.streaming.graph.graph import InputNode
 from headwater.streaming.listener import ReceiverError, ReceiverInfo, StreamInputInfo
-from headwater.threads import WatchedThread
 
 if TYPE_CHECKING:
     from headwater.clock import Clock

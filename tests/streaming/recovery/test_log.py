@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.cipher import Cipher
+from headwater.base.cipher import Cipher
 from headwater.clock import ManualClock
 from headwater.errors import IllegalStateException, SparkException
 from headwater.streaming.recovery.log import (

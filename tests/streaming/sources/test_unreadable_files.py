@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from headwater import textfiles
 from headwater.filesystem import FileStatus
+from headwater.formats import textfiles
 from headwater.streaming.sources.unreadable import Outcome, Unreadable
 from tests.streaming.conftest import Harness
 
