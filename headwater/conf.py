@@ -19,8 +19,8 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
-from headwater.base import submitargs
 from headwater.errors import IllegalArgumentException
+from headwater.settings import submitargs
 
 __all__ = ["SparkConf"]
 

@@ -76,6 +76,7 @@ class SparkContext(WithJobProperties, WithHadoopInput):
         IllegalArgumentException: the master is unknown.
     """
 
+    kept_as = "SparkContext"  # a checkpoint of streams leaves it out
     _active_spark_context: ClassVar[SparkContext | None] = None  # the one that lives, or is being started
     _lock: ClassVar[threading.RLock] = threading.RLock()  # guards the field above
 

@@ -8,13 +8,12 @@ from headwater.base.lazy import lazy_names
 
 if TYPE_CHECKING:
     from headwater.streaming.context import StreamingContext
-    from headwater.streaming.dstream import DStream
+    from headwater.streaming.dstream import ConstantInputDStream, DStream
     from headwater.streaming.listener import StatsReportListener, StreamingListener
     from headwater.streaming.pool import ConnectionPool
     from headwater.streaming.receivers.asynchronous import AsyncReceiver
     from headwater.streaming.receivers.raw import rawFrame
     from headwater.streaming.receivers.receiver import Receiver
-    from headwater.streaming.sources.constant import ConstantInputDStream
     from headwater.streaming.state import State, StateSpec
 
 __all__ = [
@@ -36,7 +35,7 @@ __getattr__, __dir__ = lazy_names(
     {
         "AsyncReceiver": "receivers.asynchronous",
         "ConnectionPool": "pool",
-        "ConstantInputDStream": "sources.constant",
+        "ConstantInputDStream": "dstream",
         "DStream": "dstream",
         "Receiver": "receivers.receiver",
         "State": "state",

@@ -19,8 +19,8 @@ from headwater.rdd.partitioner import Partitioner
 from headwater.resultiterable import ResultIterable
 from headwater.storagelevel import StorageLevel
 from headwater.streaming.durations import duration_ms, instant_ms
-from headwater.streaming.graph.graph import InputNode
 from headwater.streaming.graph.incremental import IncrementalWindow
+from headwater.streaming.graph.inputs import InputNode
 from headwater.streaming.graph.joined import Paired, TransformedWith, United
 from headwater.streaming.graph.mapped import Counted, Mapped, Reduced, Transformed, with_none
 from headwater.streaming.graph.mapwithstate import MappedWithState, Snapshots, WithState
@@ -30,6 +30,7 @@ from headwater.streaming.graph.versioned import Versioned
 from headwater.streaming.graph.windowed import Windowed, window_ms
 from headwater.streaming.outputs.fileoutputs import WithFileOutputs
 from headwater.streaming.outputs.transactions import TABLE, TransactionalOutput
+from headwater.streaming.sources.constant import ConstantInput
 from headwater.streaming.state import StateSpec
 from headwater.streaming.util import rddToFileName as rddToFileName
 
@@ -703,3 +704,22 @@ class MapWithStateDStream(DStream[Any]):
         """`(key, state)` for all keys, as they are after each batch."""
         assert isinstance(self._node, MappedWithState)
         return self._new(Snapshots(self._node))
+
+
+class ConstantInputDStream(DStream[T]):
+    """A stream whose every batch is the same RDD; cache that if it's costly. Mostly for tests, and to join with.
+
+    Args:
+        ssc: the context of the stream.
+        rdd: what each batch has.
+
+    Raises:
+        TypeError: it is no RDD.
+        IllegalStateException: the context has started.
+    """
+
+    def __init__(self, ssc: StreamingContext, rdd: RDD[T]) -> None:
+        if not isinstance(rdd, RDD):
+            raise TypeError(f"ConstantInputDStream: rdd must be an RDD, not {type(rdd).__name__}")
+        batch_ms = ssc._batch_ms
+        super().__init__(ssc._input(lambda stream_id: ConstantInput(stream_id, batch_ms, rdd))._node, ssc)

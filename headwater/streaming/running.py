@@ -193,7 +193,12 @@ class Running:
             waiting = {stream_id: self._waiting(ledger, node) for stream_id, node in self._inputs.items()}
             used = {stream_id: _block_ids(ledger, node.uid) for stream_id, node in self._inputs.items()}
             self.tracker.restored(waiting, used)
-            self._keeping.started([node.uid for node in self._graph.inputs], states, self._graph.sources())
+            self._keeping.started(
+                [node.uid for node in self._graph.inputs],
+                states,
+                self._graph.sources(),
+                receiving=[node.uid for node in self._inputs.values()],
+            )
             self._graph.begin()
             if self._rate_initial is not None:
                 self._graph.limit({node.stream_id: self._rate_initial for node in self._graph.inputs})
@@ -290,7 +295,7 @@ class Running:
         inputs = self._graph.brought(time_ms)
         generated = batches.Generated(time_ms, jobs, inputs, self._clock.now_ms())
         taken = {
-            stream_id: [stored.block.block_id for stored in batch.blocks]
+            self._inputs[stream_id].uid: [stored.block.block_id for stored in batch.blocks]
             for stream_id, batch in action.blocks.items()
             if batch.blocks
         }
@@ -339,7 +344,7 @@ class Running:
         def recorded(error: BaseException | None) -> None:
             self._receiver_loop.post(tracker.Recorded(stored, _text(error)))
 
-        self._keeping.block_stored(stored, recorded)
+        self._keeping.block_stored(self._inputs[stored.stream_id].uid, tracker.block_data(stored), recorded)
 
     def _waiting(self, ledger: Ledger, node: ReceiverInput) -> list[messages.BlockStored]:
         """Blocks that a driver of before has received, as far as they are in a log."""

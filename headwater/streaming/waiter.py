@@ -12,6 +12,8 @@ SLICE_SECONDS = 1.0
 class Waiter:
     """Holds the latest error, and whether the context has stopped. Safe to use from any thread."""
 
+    kept_as = "Waiter"  # a checkpoint leaves it out: see graph/program.py
+
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._error: BaseException | None = None

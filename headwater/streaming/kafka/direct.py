@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from headwater.engine.application import is_on
 from headwater.errors import IllegalArgumentException, SparkException
 from headwater.streaming.dstream import DStream
-from headwater.streaming.graph.graph import InputNode
+from headwater.streaming.graph.inputs import InputNode
 from headwater.streaming.kafka import offsets
 from headwater.streaming.kafka.brokers import Brokers, Watch
 from headwater.streaming.kafka.kept import close_all

@@ -11,7 +11,7 @@ from headwater.base.pickling import load_records
 from headwater.engine.blocks import decode
 from headwater.engine.lineage import BlockRef, Records, StoredBlocks
 from headwater.errors import BlockLost
-from headwater.streaming.graph.graph import ReceivingNode
+from headwater.streaming.graph.inputs import ReceivingNode
 from headwater.streaming.listener import StreamInputInfo
 from headwater.streaming.receivers.receiver import Receiver
 from headwater.streaming.receivers.tracker import Batch, block_of

@@ -19,9 +19,6 @@ from headwater.base.threads import WatchedThread, nothing_depends
 from headwater.conf import is_secret
 from headwater.engine.failures import description
 from headwater.errors import IllegalStateException
-from headwater.streaming.receivers.messages import BlockStored
-from headwater.streaming.receivers.received import ReceiverInput
-from headwater.streaming.receivers.tracker import block_data
 from headwater.streaming.recovery import checkpoint, log
 from headwater.streaming.recovery.checkpoint import Checkpoint
 from headwater.streaming.recovery.code import Code
@@ -48,7 +45,6 @@ if TYPE_CHECKING:
     from headwater.conf import SparkConf
     from headwater.context import SparkContext
     from headwater.engine.events import StoredVersion
-    from headwater.streaming.graph.graph import Graph
 
 logger = logging.getLogger("headwater.streaming.recovery")
 
@@ -72,8 +68,7 @@ class Safekeeping(Keeping):
     Args:
         sc: whose settings go into checkpoints.
         directory: for checkpoints.
-        graph: the streams, identified by their uids.
-        program: the graph, pickled.
+        program: the stream graph, pickled.
         ledger: of this run from its start; one that was found goes on.
         lock: on the directory, if it was found; else it is taken, and what other runs left there is set aside.
         code: of the program.
@@ -87,7 +82,6 @@ class Safekeeping(Keeping):
         self,
         sc: SparkContext,
         directory: str,
-        graph: Graph,
         program: bytes,
         ledger: Ledger,
         lock: DirectoryLock | None,
@@ -96,7 +90,7 @@ class Safekeeping(Keeping):
         super().__init__(directory, ledger)  # the journal's, once that has started
         self.received_data = f"{directory}/receivedData"
         self._sc = sc
-        self._graph = graph
+        self._receiving: tuple[str, ...] = ()  # uids of the streams that have receivers, once `started` has told
         self._code = code
         self._begins_anew = lock is None
         self._when_lost: Callable[[BaseException], None] | None = None
@@ -163,15 +157,12 @@ class Safekeeping(Keeping):
         if not filesystem.is_local(self.directory):
             return []
         lost = []
-        for uid in self._receiving():
+        for uid in self._receiving:
             paths = {block[3][0] for block in ledger.logged_blocks(uid)}
             gone = sorted(path for path in paths if not filesystem.exists(path))
             if gone:
                 lost.append(LogsLost(uid, gone))
         return lost
-
-    def _receiving(self) -> list[str]:
-        return [node.uid for node in self._graph.inputs if isinstance(node, ReceiverInput)]
 
     # -------------------------------------------------------------------------------------------- life
     def start(self) -> None:
@@ -191,23 +182,24 @@ class Safekeeping(Keeping):
         inputs: Sequence[str],
         states: Mapping[str, tuple[int, int | None]],
         sources: Mapping[str, Source],
+        receiving: Collection[str],
     ) -> None:
+        self._receiving = tuple(receiving)
         self._journal.post(Started(list(inputs), states, sources), self._sweep)
 
     # -------------------------------------------------------------------------------------------- what happens
-    def block_stored(self, stored: BlockStored, then: Then) -> None:
-        self._journal.post(BlockAdded(self._graph.inputs[stored.stream_id].uid, block_data(stored)), then)
+    def block_stored(self, uid: str, block: list[Any], then: Then) -> None:
+        self._journal.post(BlockAdded(uid, block), then)
 
     def batch_begun(
         self,
         time_ms: int,
         inputs: Mapping[str, Any],
-        blocks: Mapping[int, list[str]],
+        blocks: Mapping[str, list[str]],
         memory: Mapping[str, Mapping[str, Any]],
         then: Then,
     ) -> None:
-        taken = {self._graph.inputs[stream_id].uid: ids for stream_id, ids in blocks.items()}
-        self._journal.post(BatchBegun(time_ms, inputs, taken, memory), then)
+        self._journal.post(BatchBegun(time_ms, inputs, blocks, memory), then)
 
     def batches_amended(
         self, inputs: Sequence[tuple[str, int, Any]], memory: Mapping[str, Mapping[str, Any]]
@@ -238,7 +230,7 @@ class Safekeeping(Keeping):
         self._cleaned_at = time.monotonic()
         # What a receiver has logged, and tells us of only now, is no older.
         latest_ms = time.time_ns() // 1_000_000 - self._store_timeout_ms
-        needed = oldest_needed(self.ledger, self._receiving())
+        needed = oldest_needed(self.ledger, self._receiving)
         below = f"{self.directory}/receivedData"
         for name in filesystem.names_in(below):
             log.clean(f"{below}/{name}", min(latest_ms, needed.get(name, latest_ms)))

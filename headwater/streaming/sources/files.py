@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from headwater.errors import SparkException
 from headwater.filesystem import FileStatus, InvalidInputException
-from headwater.streaming.graph.graph import InputNode
+from headwater.streaming.graph.inputs import InputNode
 from headwater.streaming.listener import StreamInputInfo
 from headwater.streaming.sources.filereaders import FileInputInfo, FileReader, Reports
 from headwater.streaming.sources.listing import DirectoryLister

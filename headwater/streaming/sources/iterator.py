@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from headwater.base.threads import WatchedThread
 from headwater.errors import SparkException
-from headwater.streaming.graph.graph import InputNode
+from headwater.streaming.graph.inputs import InputNode
 from headwater.streaming.listener import ReceiverError, ReceiverInfo, StreamInputInfo
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from headwater.streaming.graph.graph import InputNode
+from headwater.streaming.graph.inputs import InputNode
 
 if TYPE_CHECKING:
     from headwater.context import SparkContext

@@ -1,15 +1,15 @@
 """The program of a streaming application as a checkpoint holds it: the stream graph with its functions, pickled.
 
-Contexts are left out and put in again when it's loaded, and so are secrets; broadcasts go along with their values and
-are sent anew; accumulators begin from zero. All else that can't be pickled is named, with the stream and the variable,
-at the start.
+Objects of the driver that say by `kept_as` what they are (contexts, for example) are left out and put in again when it
+is loaded, and so are secrets; broadcasts go along with their values and are sent anew; accumulators begin from zero.
+All else that can't be pickled is named, with the stream and the variable, at the start.
 """
 
 from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +19,15 @@ from headwater.base.unpicklable import culprit
 from headwater.broadcast import Broadcast
 from headwater.engine.successors import class_table
 from headwater.errors import SerializationError
+from headwater.streaming.graph.graph import Graph
+from headwater.streaming.graph.node import Node
 from headwater.streaming.recovery.secrets import Secrets
 
 if TYPE_CHECKING:
     from headwater.context import SparkContext
-    from headwater.streaming.context import StreamingContext
-    from headwater.streaming.graph.graph import Graph
-    from headwater.streaming.graph.node import Node
+
+# What may be left out: the `kept_as` of the classes of such objects.
+PLACED = frozenset({"SparkContext", "StreamingContext", "Waiter"})
 
 
 def dump_graph(graph: Graph, *, upgraded: bool = False) -> bytes:
@@ -53,13 +55,18 @@ def dump_graph(graph: Graph, *, upgraded: bool = False) -> bytes:
     return _dumps(graph)
 
 
-def load_graph(data: bytes, ssc: StreamingContext) -> Graph:
-    """The graph that `dump_graph` wrote, for a context.
+def load_graph(data: bytes, sc: SparkContext, placed: Mapping[str, Any]) -> Graph:
+    """The graph that `dump_graph` wrote.
+
+    Args:
+        data: what it returned.
+        sc: has the settings of secrets, and makes broadcasts and accumulators anew.
+        placed: by their `kept_as`, the objects that take the places of those that were left out.
 
     Raises:
         Exception: of any kind, where code that the program needs has gone or changed.
     """
-    graph: Graph = _Unpickler(io.BytesIO(data), ssc).load()
+    graph: Graph = _Unpickler(io.BytesIO(data), sc, placed).load()
     return graph
 
 
@@ -73,10 +80,6 @@ def _dumps(obj: Any, classes: list[type] | None = None) -> bytes:
 
 @cache
 def _pickler() -> Any:
-    from headwater.context import SparkContext
-    from headwater.streaming.context import StreamingContext
-    from headwater.streaming.waiter import Waiter
-
     class Pickler(pickling._pickler()):  # type: ignore[misc]
         def __init__(self, file: io.BytesIO, classes: list[type]) -> None:
             super().__init__(file, pickling.PROTOCOL)
@@ -89,8 +92,9 @@ def _pickler() -> Any:
             return reduced
 
         def persistent_id(self, obj: Any) -> Any:
-            if isinstance(obj, (SparkContext, StreamingContext, Waiter)):
-                return (type(obj).__name__,)
+            kept_as = getattr(type(obj), "kept_as", None)
+            if kept_as in PLACED:
+                return (kept_as,)
             if isinstance(obj, Secrets):
                 return "Secrets", type(obj), tuple(obj)
             if isinstance(obj, Broadcast):
@@ -103,27 +107,23 @@ def _pickler() -> Any:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Puts the context in, and makes each shared variable once."""
+    """Puts the driver's objects in, and makes each shared variable once."""
 
-    def __init__(self, file: io.BytesIO, ssc: StreamingContext) -> None:
+    def __init__(self, file: io.BytesIO, sc: SparkContext, placed: Mapping[str, Any]) -> None:
         super().__init__(file)
-        self._ssc = ssc
+        self._sc = sc
+        self._placed = placed
         self._made: dict[tuple[str, int], Any] = {}
 
     def persistent_load(self, pid: Any) -> Any:
-        sc: SparkContext = self._ssc.sparkContext
-        kind = pid[0]
-        if kind == "SparkContext":
-            return sc
-        if kind == "StreamingContext":
-            return self._ssc
-        if kind == "Waiter":
-            return self._ssc._waiter
+        sc, kind = self._sc, pid[0]
+        if kind in PLACED:
+            return self._placed[kind]
         if kind == "Secrets":
             return pid[1].found(pid[2], sc._conf)
         key = kind, pid[1]
         if key not in self._made:
-            value = _Unpickler(io.BytesIO(pid[2]), self._ssc).load()
+            value = _Unpickler(io.BytesIO(pid[2]), sc, self._placed).load()
             self._made[key] = sc.broadcast(value) if kind == "Broadcast" else sc.accumulator(*value)
         return self._made[key]
 

@@ -11,7 +11,7 @@ import pytest
 from headwater import SparkConf, SparkContext
 from headwater.errors import SerializationError
 from headwater.streaming import DStream, StreamingContext
-from headwater.streaming.recovery.program import dump_graph, load_graph
+from headwater.streaming.graph.program import dump_graph, load_graph
 
 
 @pytest.fixture
@@ -32,7 +32,9 @@ def lines(ssc: StreamingContext) -> DStream:
 
 def loaded(ssc: StreamingContext) -> Any:
     """The graph as another context gets it."""
-    return load_graph(dump_graph(ssc._graph), StreamingContext(ssc.sparkContext, 1))
+    other = StreamingContext(ssc.sparkContext, 1)
+    placed = {each.kept_as: each for each in (ssc.sparkContext, other, other._waiter)}
+    return load_graph(dump_graph(ssc._graph), ssc.sparkContext, placed)
 
 
 def nothing(rdd: Any) -> None:

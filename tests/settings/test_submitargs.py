@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from headwater import SparkConf
-from headwater.base.submitargs import UnknownOptionWarning, settings_of
 from headwater.errors import IllegalArgumentException
+from headwater.settings.submitargs import UnknownOptionWarning, settings_of
 
 
 @pytest.mark.parametrize(
