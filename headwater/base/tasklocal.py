@@ -15,17 +15,14 @@ from typing import TYPE_CHECKING, Any, cast
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
 
-    from headwater.accumulators import Updates
-    from headwater.taskcontext import TaskContext
-
 _OF_STARTER = "_headwater_task"  # attribute of a Thread
 
 
 class _Running(threading.local):
     """The task of each thread; None in the driver, and between tasks."""
 
-    context: TaskContext | None
-    updates: Updates | None
+    context: Any  # a TaskContext
+    updates: Any  # accumulators.Updates
 
     def __init__(self) -> None:  # when a thread first asks
         self.context, self.updates = getattr(threading.current_thread(), _OF_STARTER, (None, None))
@@ -56,7 +53,7 @@ def let_threads_inherit() -> None:
 
 
 def _within(
-    context: TaskContext | None, updates: Updates | None, fn: Callable[..., Any], *args: Any, **kwargs: Any
+    context: Any, updates: Any, fn: Callable[..., Any], *args: Any, **kwargs: Any
 ) -> Any:
     before = running.context, running.updates
     running.context, running.updates = context, updates

@@ -165,7 +165,7 @@ def test_sealed_file_is_read_as_a_file(size: int) -> None:
 
 
 def test_example_of_the_format_page_opens() -> None:
-    page = Path(__file__).parent.parent / "docs" / "formats" / "sealed.md"
+    page = Path(__file__).parents[2] / "docs" / "formats" / "sealed.md"
     rows = re.findall(r"^[0-9a-f]{8}: ([0-9a-f ]+)$", page.read_text(), re.MULTILINE)
     assert unsealed(Cipher(bytes(32)), bytes.fromhex("".join(rows)), "name", "the example") == b""
 

@@ -136,7 +136,8 @@ def test_class_of_a_script_travels_by_value() -> None:
         from headwater.base.pickling import dump_records
         class Reading:
             def __init__(self, value): self.value = value
-        other = "import sys; from headwater.base import pickling as p; print(p.load_records(sys.stdin.buffer.read())[0].value)"
+        load = "load_records(sys.stdin.buffer.read())[0].value"
+        other = f"import sys; from headwater.base.pickling import *; print({load})"
         data = dump_records([Reading(7)])
         print(subprocess.run([sys.executable, "-c", other], input=data, capture_output=True, check=True).stdout)
     """

@@ -135,7 +135,7 @@ def test_long_job_shows_a_bar_on_a_terminal_and_leaves_an_empty_line(tmp_path: P
         [sys.executable, str(program), str(gate)],
         stdout=subprocess.PIPE,
         stderr=theirs,
-        env={**os.environ, "COLUMNS": "60", "PYTHONPATH": str(Path(__file__).parent.parent)},
+        env={**os.environ, "COLUMNS": "60", "PYTHONPATH": str(Path(__file__).parents[2])},
     )
     os.close(theirs)
     written = b""

@@ -9,7 +9,6 @@ import logging
 import queue
 import reprlib
 import threading
-import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
@@ -19,7 +18,7 @@ from headwater.base.cipher import cipher_of
 from headwater.clock import Clock, SystemClock
 from headwater.conf import SparkConf
 from headwater.engine.events import Wake, Woken
-from headwater.engine.failures import description, shortened
+from headwater.engine.failures import description, error_text, shortened
 from headwater.engine.loop import Loop
 from headwater.errors import SparkException
 from headwater.streaming.receivers.blocks import RECORDS_MAX, BlockGenerator
@@ -386,18 +385,6 @@ def count_undecodable(data: bytes) -> int:
     if data.isascii() or _is_utf8(data):
         return 0
     return sum(not _is_utf8(line) for line in data.split(b"\n"))
-
-
-def error_text(error: BaseException | None) -> str:
-    """An error for people: one line where the outside world failed, the traceback where the code did."""
-    if error is None:
-        return ""
-    if isinstance(error, OSError) or error.__traceback__ is None:
-        return description(error)
-    try:
-        return shortened("".join(traceback.format_exception(error)).rstrip())
-    except Exception:  # of its own methods
-        return description(error)
 
 
 def _plain(message: Any) -> str:

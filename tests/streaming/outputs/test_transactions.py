@@ -251,7 +251,7 @@ def program(database: Database, victim: str = "", step: str = "", once: str = ""
         capture_output=True,
         text=True,
         timeout=PATIENCE_SECONDS,
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
     )
     assert ended.returncode in (0, -signal.SIGKILL), ended.stderr
     return ended.returncode
