@@ -104,8 +104,8 @@ class KafkaInput(InputNode):
         self._sc = sc
         self._settings = settings
 
-    def _begin(self) -> None:
-        super()._begin()
+    def _reset(self) -> None:
+        super()._reset()
         self._watch: Watch | None = None  # from begin to stop
         self._ranges: dict[int, tuple[OffsetRange, ...]] = {}  # batch time -> what it reads, as long as remembered
         self._positions: dict[TopicAndPartition, int] = {}  # the next offset of each partition, in the order of ranges
@@ -134,15 +134,16 @@ class KafkaInput(InputNode):
         begun, self._known = {} if self._known else {_BEGUN: True}, True
         return begun | {_name(each): at for each, at in changed.items()} | {_name(each): None for each in gone}
 
-    def go_on(self, first_ms: int, after_ms: int, memory: Mapping[str, Any]) -> None:
+    def restore(
+        self, first_ms: int, after_ms: int, memory: Mapping[str, Any], batches: Mapping[int, Any]
+    ) -> None:
         self._begins_ms = first_ms
         self._told = {_named(name): at for name, at in memory.items() if name != _BEGUN}
         # New code may read other topics.
         self._positions = {each: at for each, at in self._told.items() if self._settings.strategy.selects(each)}
         self._known = _BEGUN in memory
-
-    def restore_batch(self, time_ms: int, data: Any) -> None:
-        self._ranges[time_ms] = tuple(OffsetRange(*fields) for fields in data)
+        for time_ms, data in batches.items():
+            self._ranges[time_ms] = tuple(OffsetRange(*fields) for fields in data)
 
     # -------------------------------------------------------------------------------------------- its life
     def begin(self) -> None:
@@ -272,9 +273,9 @@ class KafkaInput(InputNode):
         metadata = {"offsets": list(ranges), "Description": offsets.description(ranges)}
         return StreamInputInfo(self.stream_id, sum(each.count() for each in ranges), metadata)
 
-    def forget(self, until_ms: int, *, unpersist: bool) -> None:
-        super().forget(until_ms, unpersist=unpersist)
-        for time_ms in [time_ms for time_ms in self._ranges if time_ms <= until_ms - self.remember_ms]:
+    def forget(self, done_ms: int, *, unpersist: bool) -> None:
+        super().forget(done_ms, unpersist=unpersist)
+        for time_ms in [time_ms for time_ms in self._ranges if time_ms <= self.unneeded_ms(done_ms)]:
             del self._ranges[time_ms]
 
     def limit(self, records_per_second: float) -> None:
