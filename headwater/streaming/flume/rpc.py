@@ -1,6 +1,6 @@
 """Avro RPC over Netty's framing: bytes in, messages out, and the other way round; no socket.
 
-- A frame is an int32 serial, an int32 count and so many buffers, each an int32 length and its bytes. The answer to a
+- A frame is an int32 serial, an int32 count and that many buffers, each an int32 length and its bytes. The answer to a
   request carries the request's serial.
 - The first request of a connection begins with a handshake, as does its answer; once protocols are agreed on, later
   ones don't. Who is told that its protocol is unknown sends the same request again, with the protocol's text.

@@ -226,7 +226,7 @@ class Graph:
         return run
 
     def limit(self, rates: Mapping[int, float]) -> None:
-        """Have input streams bring in no more than so many records a second, by stream id."""
+        """Have input streams bring in at most this many records per second, by stream id."""
         with self._lock:
             for stream_id, rate in rates.items():
                 self.inputs[stream_id].limit(rate)
@@ -244,7 +244,7 @@ class Graph:
                 node.completed(time_ms)
 
     def forget(self, done_ms: int, *, unpersist: bool) -> list[str]:
-        """All batches up to `done_ms` are done with: drop what nobody needs; returns the blocks to remove."""
+        """All batches up to `done_ms` are done with: drop what is needed no more; returns the blocks to remove."""
         with self._lock:
             self._forgotten_ms = done_ms
             for node in self._nodes:
@@ -325,7 +325,7 @@ class Graph:
         """Go on from a ledger; after `start`.
 
         Args:
-            ledger: of a driver of before, or a new one.
+            ledger: of the previous driver, or a new one.
             missed: the batches from before the first tick that are to be run, ascending.
             tick_ms: the first tick. Between the last of those and it no batch takes place.
             drop_unknown: whether to go on without what it holds for streams that this graph doesn't have.

@@ -63,7 +63,7 @@ class InputNode(Node):
         return None
 
     def memory(self) -> Mapping[str, Any]:
-        """What has changed, since it was asked last, of that which a restart must know besides: JSON by key.
+        """What else a restart must know, as far as it has changed since this was asked last: JSON by key.
 
         None for a key says that it may be forgotten.
         """
@@ -95,11 +95,11 @@ class InputNode(Node):
         return None
 
     def released(self, until_ms: int) -> list[str]:
-        """Ids of received blocks that nobody needs after `forget(until_ms)`; they are handed out once."""
+        """Ids of received blocks that are not needed after `forget(until_ms)`; they are handed out once."""
         return []
 
     def limit(self, records_per_second: float) -> None:
-        """Back-pressure: bring in no more than so many records a second from now on. What has no pace ignores it."""
+        """Back-pressure: bring in at most this many records per second from now on. What has no pace ignores it."""
 
     def completed(self, time_ms: int) -> None:
         """All outputs of a batch have succeeded. Called on the generator's thread, so it must not wait."""

@@ -177,11 +177,11 @@ class Node:
         self._failure = None
 
     def unneeded_ms(self, done_ms: int) -> int:
-        """The latest batch that nobody needs of this stream, once all batches up to `done_ms` are done with."""
+        """The latest batch of this stream that is not needed, once all batches up to `done_ms` are done with."""
         return done_ms - self.remember_ms
 
     def forget(self, done_ms: int, *, unpersist: bool) -> None:
-        """All batches up to `done_ms` are done with: drop the RDDs that nobody needs; parents are not told."""
+        """All batches up to `done_ms` are done with: drop the RDDs that are needed no more; parents are not told."""
         until_ms = self.unneeded_ms(done_ms)
         self.skipped = [(after_ms, before_ms) for after_ms, before_ms in self.skipped if before_ms > until_ms]
         gone = [time_ms for time_ms in self._rdds if time_ms <= until_ms]

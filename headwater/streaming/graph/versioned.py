@@ -77,7 +77,7 @@ class Versioned(Node):
         self._cut_ms = -1  # versions up to this are stored and have no lineage
         self._asked_ms: int | None = None  # the latest batch of which a version was asked for, once there is one
         self._lock = threading.Lock()  # guards `_reached` and lineages where threads of outputs change them
-        self._settling = threading.Lock()  # held while versions of before are made; guards the two below
+        self._settling = threading.Lock()  # held while earlier versions are made; guards the two below
         self._settled_ms = -1  # versions up to this are made, or given up
         self._given_up: dict[int, Exception] = {}  # batches that the state goes on without, as long as remembered
 

@@ -1,4 +1,4 @@
-"""Streams of which each batch follows from the last batches of another stream: windows.
+"""Streams whose batches follow from the last batches of another stream: windows.
 
 A window holds the batches of the last `window_ms`, the current one included, as far as the stream is old enough to have
 them. It has an RDD each `slide_ms`. Both are multiples of the parent's slide.

@@ -4,7 +4,7 @@
 - A lease is held from a write that the table accepted until `lease_ms` after that write was *asked* for. Others take it
   when they have seen it unmoved for `lease_ms`, so never while its owner may still believe in it. Only balancing takes
   a lease from an owner that lives; that one learns of it by its next write.
-- Every write is conditional on owner and counter, so a checkpoint is never written by whoever lost the lease.
+- Every write is conditional on owner and counter, so a checkpoint is never written by a worker that lost the lease.
 - A shard is read once its parents were read to their ends.
 """
 
@@ -270,7 +270,7 @@ class Coordinator:
         return [*map(Delete, gone), *map(Create, missing), *takes]
 
     def _takes(self, now_ms: int) -> list[Write]:
-        """The leases to take: free ones up to our share, else some of whoever has most, if that has two more."""
+        """The leases to take: free ones up to our share, else some of the worker that has most, if it has two more."""
         live = [lease for lease, _ in self._seen.values() if self._is_ready(lease)]
         mine = sum(lease.key in self._held or lease.key in self._writing for lease in live)
         others = [lease for lease in live if lease.key not in self._held and lease.key not in self._writing]

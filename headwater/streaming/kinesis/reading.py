@@ -165,6 +165,6 @@ def error_code(error: BaseException) -> str:
 
 
 def pause_seconds(first_ms: int, failures: int) -> float:
-    """How long to wait after so many failures in a row: twice as long each time, by chance up to half of it less."""
+    """How long to wait after this many failures in a row: twice as long each time, by chance up to half of it less."""
     longest_ms = min(PAUSE_MS_MAX, first_ms << min(failures - 1, 20))
     return longest_ms * random.uniform(0.5, 1.0) / 1000

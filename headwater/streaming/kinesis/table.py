@@ -8,7 +8,7 @@ from typing import Any
 from headwater.errors import SparkException
 from headwater.streaming.kinesis.leases import Checkpoint, Lease
 
-# A new table is waited for so long, in steps of a second.
+# A new table is waited for this long, in steps of a second.
 CREATE_SECONDS_MAX = 60
 
 

@@ -85,7 +85,7 @@ class Puller:
         self._add_under_way(-len(taken))
 
     def limit(self, records: int) -> None:
-        """Let no more than so many records wait for a batch, at least one and at most what the program allows."""
+        """Let at most this many records wait for a batch; at least one, and at most what the program allows."""
         self._records_max = max(1, min(records, self._most))
         self._add_under_way(0)
 
@@ -192,7 +192,7 @@ class Puller:
 
 def _in(loop: asyncio.AbstractEventLoop, call: Callable[[], Any]) -> Callable[[], None]:
     def from_any_thread() -> None:
-        with contextlib.suppress(RuntimeError):  # the loop has ended: there is nobody to tell
+        with contextlib.suppress(RuntimeError):  # the loop has ended: there is nothing to tell
             loop.call_soon_threadsafe(call)
 
     return from_any_thread
