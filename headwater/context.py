@@ -333,7 +333,7 @@ class SparkContext(WithJobProperties, WithHadoopInput):
 
         Arguments:
             name: files, directories and globs, separated by commas. .gz, .bz2 and .zst files are decompressed.
-            minPartitions: at least so many partitions, if the files can be split; None is `defaultMinPartitions`.
+            minPartitions: at least this many partitions, if the files can be split; None is `defaultMinPartitions`.
             use_unicode: give str; otherwise bytes.
 
         Raises:
@@ -542,11 +542,11 @@ class SparkContext(WithJobProperties, WithHadoopInput):
         )
 
     def cancelJobGroup(self, groupId: str) -> None:
-        """Cancel the group's jobs that run; whoever waits for one gets `JobCancelled`."""
+        """Cancel the group's jobs that run; those who wait for one get `JobCancelled`."""
         self._application.cancel_group(groupId, "by cancelJobGroup")
 
     def cancelAllJobs(self) -> None:
-        """Cancel all jobs that run; whoever waits for one gets `JobCancelled`."""
+        """Cancel all jobs that run; those who wait for one get `JobCancelled`."""
         self._application.cancel_all("by cancelAllJobs")
 
     def statusTracker(self) -> StatusTracker:

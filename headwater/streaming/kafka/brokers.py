@@ -252,7 +252,7 @@ class Watch:
         if self._under_way is None:
             self._under_way = self._thread.submit(self._find)
         try:
-            # Once they have failed nobody waits for them, until they have answered again.
+            # Once they have failed they are not waited for, until they have answered again.
             self._look = self._under_way.result(0 if self._trouble else self._wait_seconds)
         except NotYet:
             self._fail(f"no answer within {self._wait_seconds:g} s")

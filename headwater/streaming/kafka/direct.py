@@ -42,7 +42,7 @@ logger = logging.getLogger("headwater.streaming.kafka")
 
 CommitCallback = Callable[[Positions, "Exception | None"], Any]
 
-# A batch waits so long for the brokers to say where partitions end, or for its interval if that is longer.
+# A batch waits this long for the brokers to say where partitions end, or for its interval if that is longer.
 WAIT_MS_MIN = 500
 # So many batches that aren't done keep offsets from being committed; with more, none are committed any more.
 OUTSTANDING_MAX = 1000
@@ -256,7 +256,7 @@ class KafkaInput(InputNode):
         self._positions.update(self._watch.ask(lambda brokers: brokers.earliest(behind)))
 
     def _executors(self, wanted: OffsetRange) -> tuple[str, ...]:
-        """The executors that had better read a range."""
+        """The executors that should read a range."""
         locations = self._settings.locations
         if not locations.brokers and not locations.hosts:
             return ()

@@ -62,7 +62,7 @@ class OffsetRange:
         return self.topicPartition()
 
     def count(self) -> int:
-        """How many offsets it has: at most so many records, for compacted and transactional topics have gaps."""
+        """How many offsets it has: at most this many records, for compacted and transactional topics have gaps."""
         return self.untilOffset - self.fromOffset
 
     def __str__(self) -> str:

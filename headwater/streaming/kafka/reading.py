@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("headwater.streaming.kafka")
 
-# Messages asked for at once: as many as have about so many bytes.
+# Messages asked for at once: as many as have about this many bytes.
 _TAKEN_BYTES = 8 << 20
 _TAKEN_FIRST, _TAKEN_MAX = 1000, 20_000
 # How long a call waits for all the messages that it asked for: what there is by then may be all there'll be.
@@ -51,7 +51,7 @@ class ReadSettings(NamedTuple):
 
 
 class KafkaSplit(NamedTuple):
-    """A partition's payload. `locations`: executors that had better read it."""
+    """A partition's payload. `locations`: executors that should read it."""
 
     range: OffsetRange
     locations: tuple[str, ...] = ()
@@ -122,7 +122,7 @@ def read_range(params: KafkaParams, build: Build, settings: ReadSettings, wanted
         for messages in reader.messages(wanted, settings):
             yield from build(messages)
     except GeneratorExit:
-        _readers.give_back(key, reader, settings.readers_max)  # nobody wants the rest
+        _readers.give_back(key, reader, settings.readers_max)  # the rest is not wanted
         raise
     except BaseException:
         reader.close()
