@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from headwater.cipher import Cipher, KeySource, cipher_of, wrong_key
-from headwater.conf import SparkConf, is_secret
+from headwater.conf import SparkConf
 from headwater.context import SparkContext
 from headwater.errors import SparkException
 from headwater.filesystem import qualify
+from headwater.settings.secrets import is_secret
 from headwater.streaming.recovery import checkpoint
 from headwater.streaming.recovery.checkpoint import Checkpoint
 from headwater.streaming.recovery.code import changed_files, fingerprint

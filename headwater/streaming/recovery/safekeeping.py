@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headwater import filesystem
 from headwater.cipher import Cipher, cipher_of
-from headwater.conf import is_secret
 from headwater.engine.failures import description
 from headwater.errors import IllegalStateException
+from headwater.settings.secrets import is_secret
 from headwater.streaming.recovery import checkpoint, log
 from headwater.streaming.recovery.checkpoint import Checkpoint
 from headwater.streaming.recovery.code import Code
