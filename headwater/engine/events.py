@@ -6,11 +6,11 @@ a program that starts notices.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-if TYPE_CHECKING:
-    from headwater.broadcast import Captured
-    from headwater.engine.stages import Job
+from headwater.broadcast import Captured
+from headwater.engine.lineage import BlockRef, Caching
+from headwater.engine.stages import Job
 
 
 # ------------------------------------------------------------------------------------------------ on every loop
@@ -45,15 +45,6 @@ class MapOutput(NamedTuple):
     on_disk: tuple[str, ...] = ()  # the ids of those that aren't in memory
 
 
-class Caching(NamedTuple):
-    """A node of the program whose partitions are to be kept: under which dataset's id, at which level."""
-
-    dataset_id: int
-    use_disk: bool
-    use_memory: bool
-    replication: int
-
-
 class TaskSpec(NamedTuple):
     """One attempt of a stage on one partition. Node numbers are positions in the program."""
 
@@ -65,7 +56,7 @@ class TaskSpec(NamedTuple):
     program: str  # content hash
     inputs: dict[tuple[int, int], Any]  # (node, partition) -> the leaf's payload
     caching: dict[int, Caching]  # node -> how it's kept
-    cached: dict[tuple[int, int], Any]  # (node, partition) -> BlockRef of a partition that is stored already
+    cached: dict[tuple[int, int], BlockRef]  # (node, partition) -> where that partition is stored already
     properties: dict[str, str]
     shuffle_id: int = -1  # the shuffle that is written, if the stage ends in one
     pin: int = -1  # tasks with the same one go to the same worker, whose heap has live state for them

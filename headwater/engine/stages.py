@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 from zlib import crc32
 
 from headwater.broadcast import Captured, captured
-from headwater.engine.events import Caching
-from headwater.engine.lineage import Action, Dataset, Operator, Origin, Shuffle, ShuffleWrite
+from headwater.engine.lineage import Action, Caching, Dataset, Operator, Origin, Shuffle, ShuffleWrite
 from headwater.serializers import dumps
 
 

@@ -24,7 +24,6 @@ from headwater.cipher import Cipher, KeySource, cipher_of
 from headwater.engine import forks, fusion
 from headwater.engine.blocks import NoSpace, Placed, decode, encode_records
 from headwater.engine.events import (
-    Caching,
     MapOutput,
     Segment,
     StoredBlock,
@@ -36,7 +35,7 @@ from headwater.engine.events import (
 from headwater.engine.external import MemoryBudget, Merger, SpillDirectory
 from headwater.engine.failureplaces import Place, in_words, is_of_an_operation, record_of, taken_note
 from headwater.engine.failures import description, pickled, shortened
-from headwater.engine.lineage import Aggregator, BlockRef, Leaf, PerRecord, Records, ShuffleWrite
+from headwater.engine.lineage import Aggregator, BlockRef, Caching, Leaf, PerRecord, Records, ShuffleWrite
 from headwater.engine.shuffle import ShuffleWriter
 from headwater.engine.stages import Program
 from headwater.engine.states import LiveStates

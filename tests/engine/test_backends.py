@@ -16,7 +16,6 @@ import pytest
 from headwater.conf import SparkConf
 from headwater.engine.backends.protocol import Backend, ExecutorHandle
 from headwater.engine.events import (
-    Caching,
     ExecutorJoined,
     ExecutorLeft,
     ReceiverPosted,
@@ -24,7 +23,7 @@ from headwater.engine.events import (
     TaskReply,
     TaskSpec,
 )
-from headwater.engine.lineage import Action, ShuffleWrite, Slice
+from headwater.engine.lineage import Action, Caching, ShuffleWrite, Slice
 from headwater.engine.masters import make_backend, parse_master
 from headwater.engine.stages import Program
 from headwater.hashing import portable_hash
