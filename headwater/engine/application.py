@@ -31,6 +31,7 @@ from headwater.engine.events import (
     ExecutorLeft,
     ExecutorSuspected,
     ExecutorTrusted,
+    FailureKind,
     ForgetDataset,
     ForgetShuffle,
     JobFailure,
@@ -601,7 +602,7 @@ class Application:
             except FileNotFoundError:
                 pass  # destroyed: the task that uses it will say so
             except (OSError, SparkException) as error:  # a full disk
-                failure = TaskFailure("refused", f"broadcast {broadcast_id} could not be stored: {error}")
+                failure = TaskFailure(FailureKind.REFUSED, f"broadcast {broadcast_id} could not be stored: {error}")
                 for task in action.tasks:
                     reply = TaskReply(task.task_id, failure, None, b"", (), {})
                     self._loop.post(TaskEnded(action.executor_id, reply))
@@ -627,7 +628,7 @@ def _exception(job_id: int, failure: JobFailure) -> BaseException:
     task = failure.task
     if task is None:
         return SparkException(failure.text, job_id=job_id)
-    if task.kind != "raised":
+    if task.kind is not FailureKind.RAISED:
         return SparkException(failure.text, job_id=job_id)
     cause = TaskError(
         task.traceback,

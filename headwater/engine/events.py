@@ -6,6 +6,7 @@ a program that starts notices.
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Any, NamedTuple
 
 from headwater.broadcast import Captured
@@ -81,20 +82,26 @@ class StoredVersion(NamedTuple):
     segments: tuple[str, ...]
 
 
+class FailureKind(Enum):
+    """Why an attempt failed, by which the scheduler decides what to do about it."""
+
+    RAISED = "raised"  # the user's code raised
+    FETCH = "fetch"  # a map output could not be read
+    CACHE = "cache"  # a partition believed to be stored was not
+    LOST = "lost"  # the worker, or its executor, died
+    REFUSED = "refused"  # the result is over the limit, or can't be pickled: no retry would help
+    KILLED = "killed"  # on request
+
+
 class TaskFailure(NamedTuple):
-    """Why an attempt failed. `kind` says how the scheduler answers.
+    """What an attempt failed of."""
 
-    raised: the user's code raised; `error` is the pickled exception. fetch: a map output could not be read. cache: a
-    partition believed to be stored was not. lost: the worker died, see `text`. refused: the result is over the limit
-    or can't be pickled: no retry would help. killed: on request.
-    """
-
-    kind: str
+    kind: FailureKind
     text: str
     traceback: str = ""
-    error: bytes = b""
-    segment: Segment | None = None
-    block_id: str = ""
+    error: bytes = b""  # the exception, pickled; empty if there is none that can be
+    segment: Segment | None = None  # of the map output that could not be read
+    block_id: str = ""  # of the stored partition that was not there
     operation: str = ""  # where it raised, as far as that is known
     record: str = ""  # on what, as text
     whole_traceback: str = ""  # with the engine's frames, if it has any

@@ -31,6 +31,7 @@ from headwater.engine.events import (
     ExecutorLeft,
     ExecutorSuspected,
     ExecutorTrusted,
+    FailureKind,
     ForgetDataset,
     ForgetShuffle,
     JobFailure,
@@ -54,6 +55,7 @@ from headwater.engine.holdings import CachedPartitions, Inputs, MapOutputs
 from headwater.engine.lineage import BlockRef
 from headwater.engine.runs import Executors, StageRun
 from headwater.engine.stages import Job, Stage
+from headwater.exhaustive import assert_never
 
 # A worker's death is seldom the program's fault, so it is retried even where an exception is not (local mode).
 DEATHS_MAX = 4
@@ -356,18 +358,22 @@ class Scheduler:
         run, partition = attempt.run, attempt.partition
         run.pending.add(partition)
         self._unsettled[run] = None
-        if failure.kind == "fetch":
-            self._fetch_failed(run, failure)
-        elif failure.kind == "cache":
-            self._cached.lose(*_cached_key(failure.block_id))
-        elif failure.kind == "lost":
-            run.deaths[partition] += 1
-            if run.deaths[partition] >= max(DEATHS_MAX, self._limits.task_failures):
-                self._give_up(attempt, failure, run.deaths[partition])
-        else:
-            run.raised[partition] += 1
-            if failure.kind == "refused" or run.raised[partition] >= self._limits.task_failures:
-                self._give_up(attempt, failure, run.raised[partition])
+        match failure.kind:
+            case FailureKind.FETCH:
+                self._fetch_failed(run, failure)
+            case FailureKind.CACHE:
+                self._cached.lose(*_cached_key(failure.block_id))
+            case FailureKind.LOST:
+                run.deaths[partition] += 1
+                if run.deaths[partition] >= max(DEATHS_MAX, self._limits.task_failures):
+                    self._give_up(attempt, failure, run.deaths[partition])
+            case FailureKind.RAISED | FailureKind.KILLED | FailureKind.REFUSED:
+                run.raised[partition] += 1
+                no_retry_helps = failure.kind is FailureKind.REFUSED
+                if no_retry_helps or run.raised[partition] >= self._limits.task_failures:
+                    self._give_up(attempt, failure, run.raised[partition])
+            case unknown:
+                assert_never(unknown, "a kind of failure")
 
     def _give_up(self, attempt: _Attempt, failure: TaskFailure, times: int) -> None:
         run = attempt.run
@@ -394,7 +400,7 @@ class Scheduler:
     # -------------------------------------------------------------------------------------------- overdue attempts
     def _overdue(self) -> TaskFailure:
         text = f"it ran longer than headwater.task.timeout ({self._limits.task_ms} ms), and was killed"
-        return TaskFailure("killed", text)
+        return TaskFailure(FailureKind.KILLED, text)
 
     def _kill_overdue(self) -> None:
         """Have attempts killed that take too long; they go on until their executor says that they have ended."""
@@ -430,7 +436,7 @@ class Scheduler:
             if task_id in self._attempts:  # giving up on one may have ended the others' jobs
                 del self._attempts[task_id]
                 attempt.run.running.discard(task_id)
-                self._failed(attempt, TaskFailure("lost", f"executor {executor_id} was lost: {reason}"))
+                self._failed(attempt, TaskFailure(FailureKind.LOST, f"executor {executor_id} was lost: {reason}"))
         self._killed_ended(lambda _, where: where == executor_id)
         self._make_again(lost_outputs)
         for run in self._runs.values():

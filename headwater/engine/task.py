@@ -24,6 +24,7 @@ from headwater.cipher import Cipher, KeySource, cipher_of
 from headwater.engine import forks, fusion
 from headwater.engine.blocks import NoSpace, Placed, decode, encode_records
 from headwater.engine.events import (
+    FailureKind,
     MapOutput,
     Segment,
     StoredBlock,
@@ -363,12 +364,13 @@ def failure_of(error: BaseException, operation: str = "") -> TaskFailure:
         operation: what the task was for, if the error doesn't know better.
     """
     if isinstance(error, FetchFailed):
-        return TaskFailure("fetch", str(error), segment=error.segment)
+        return TaskFailure(FailureKind.FETCH, str(error), segment=error.segment)
     if isinstance(error, CacheMissed):
-        return TaskFailure("cache", str(error), block_id=error.block_id)
+        return TaskFailure(FailureKind.CACHE, str(error), block_id=error.block_id)
     if isinstance(error, TaskKilled):
-        return TaskFailure("killed", "killed on request")
-    kind = "refused" if isinstance(error, (ResultTooLarge, SerializationError)) else "raised"
+        return TaskFailure(FailureKind.KILLED, "killed on request")
+    refused = isinstance(error, (ResultTooLarge, SerializationError))
+    kind = FailureKind.REFUSED if refused else FailureKind.RAISED
     try:
         noted, by_operation = taken_note(error), is_of_an_operation(error)
         place = noted or Place(operation, record_of(error))

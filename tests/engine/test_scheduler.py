@@ -12,6 +12,7 @@ from headwater.engine.events import (
     CountMetrics,
     DeliverResult,
     EndJob,
+    FailureKind,
     ForgetDataset,
     ForgetShuffle,
     JobOver,
@@ -360,7 +361,7 @@ def test_failed_task_leaves_the_partitions_that_it_cached() -> None:
     core.submit(cached(source(1)))
     spec = core.specs["0.0"]
     stored = (StoredBlock("rdd_1_0", 1, ("a",), True, False),)
-    core.handle(TaskEnded("a", TaskReply(spec.task_id, TaskFailure("raised", "no"), None, b"", stored, {})))
+    core.handle(TaskEnded("a", TaskReply(spec.task_id, TaskFailure(FailureKind.RAISED, "no"), None, b"", stored, {})))
     assert core.specs["0.0"].cached == {(1, 0): BlockRef("rdd_1_0", ("a",))}
 
 
@@ -530,7 +531,7 @@ def test_accumulators_of_a_failed_attempt_are_not_added() -> None:
     core.submit(source(1))
     spec = core.specs["0.0"]
     assert core.handle(
-        TaskEnded("a", TaskReply(spec.task_id, TaskFailure("raised", "no"), None, b"three", (), {}))
+        TaskEnded("a", TaskReply(spec.task_id, TaskFailure(FailureKind.RAISED, "no"), None, b"three", (), {}))
     ) == ["a runs 0.0#1"]
 
 
