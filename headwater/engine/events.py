@@ -1,13 +1,14 @@
 """The events that the scheduler's core takes and the actions that it gives, and the messages that tasks are made of.
 
-All are NamedTuples: immutable, the fastest to pickle, and such a class is made in a tenth of a dataclass's time, which
-a program that starts notices.
+- All are NamedTuples: immutable, the fastest to pickle, and such a class is made in a tenth of a dataclass's time,
+  which a program that starts notices.
+- The unions at the end list what a core takes and gives, so that type checkers prove each `match` on them exhaustive.
 """
 
 from __future__ import annotations
 
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from headwater.broadcast import Captured
 from headwater.engine.lineage import BlockRef, Caching
@@ -121,6 +122,8 @@ class TaskReply(NamedTuple):
 
 # ------------------------------------------------------------------------------------------------ events
 class SubmitJob(NamedTuple):
+    """Run a job, and start what it waits for."""
+
     job: Job
 
 
@@ -133,6 +136,8 @@ class CancelJobs(NamedTuple):
 
 
 class ExecutorJoined(NamedTuple):
+    """An executor is there; its id was never used before."""
+
     executor_id: str
     host: str
     cores: int
@@ -162,6 +167,8 @@ class ExecutorTrusted(NamedTuple):
 
 
 class TaskEnded(NamedTuple):
+    """A task has ended, by itself or killed, on the executor where it was launched; once, unless that has left."""
+
     executor_id: str
     reply: TaskReply
 
@@ -213,13 +220,15 @@ class Launch(NamedTuple):
 
 
 class KillTask(NamedTuple):
+    """End a task; its `TaskEnded` comes all the same."""
+
     executor_id: str
     task_id: int
     reason: str
 
 
 class DeliverResult(NamedTuple):
-    """A partition of a job is done, with the accumulator updates of its task; once per partition and job."""
+    """A result of a job; once for each position, the updates of accumulators before it."""
 
     job_id: int
     position: int
@@ -248,6 +257,8 @@ class EndJob(NamedTuple):
 
 
 class JobFailure(NamedTuple):
+    """Why a job has failed; the last four say of which attempt, if it was one."""
+
     text: str
     cancelled: bool = False
     task: TaskFailure | None = None
@@ -257,7 +268,7 @@ class JobFailure(NamedTuple):
 
 
 class RemoveBlocks(NamedTuple):
-    """Remove the blocks whose id starts with the prefix from every executor, or from the one named."""
+    """Remove the blocks whose id starts with the prefix, from every executor."""
 
     prefix: str
 
@@ -269,8 +280,10 @@ class TellVersion(NamedTuple):
     wanted: bool
 
 
-# Status, for whoever shows progress.
+# ------------------------------------------------------------------------------------------------ reports
 class JobStarted(NamedTuple):
+    """Report: a job was submitted."""
+
     job_id: int
     group: str | None
     stage_ids: tuple[int, ...]
@@ -279,17 +292,58 @@ class JobStarted(NamedTuple):
 
 
 class JobOver(NamedTuple):
+    """Report: a job has ended."""
+
     job_id: int
     status: str  # SUCCEEDED or FAILED
     time_ms: int
 
 
 class StageChanged(NamedTuple):
+    """Report: how many of a stage's tasks are where, each time that changes."""
+
     stage_id: int
     name: str
-    attempt: int
+    fetch_rounds: int  # how many map outputs that were gone it has had made again
     tasks: int
     active: int
     completed: int
     failed: int
     over: bool
+
+
+# ------------------------------------------------------------------------------------------------ unions
+BackendEvent: TypeAlias = (
+    ExecutorJoined
+    | ExecutorLeft
+    | ExecutorSuspected
+    | ExecutorTrusted
+    | TaskEnded
+    | BlocksDropped
+    | CancelJobs
+    | ReceiverPosted
+)
+SchedulerEvent: TypeAlias = (
+    SubmitJob
+    | CancelJobs
+    | ExecutorJoined
+    | ExecutorLeft
+    | ExecutorSuspected
+    | ExecutorTrusted
+    | TaskEnded
+    | BlocksDropped
+    | ForgetDataset
+    | ForgetShuffle
+)
+Report: TypeAlias = JobStarted | JobOver | StageChanged
+SchedulerAction: TypeAlias = (
+    Launch
+    | KillTask
+    | DeliverResult
+    | AddAccumulators
+    | CountMetrics
+    | EndJob
+    | RemoveBlocks
+    | TellVersion
+    | Report
+)

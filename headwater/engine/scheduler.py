@@ -18,7 +18,6 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import count
-from typing import Any
 
 from headwater.engine.events import (
     AddAccumulators,
@@ -41,6 +40,8 @@ from headwater.engine.events import (
     Launch,
     MapOutput,
     RemoveBlocks,
+    SchedulerAction,
+    SchedulerEvent,
     StageChanged,
     SubmitJob,
     TaskEnded,
@@ -117,11 +118,11 @@ class Scheduler:
         self._homes: dict[int, str] = {}  # pin -> the executor that got the last task with it
         self._counted: set[tuple[int, int]] = set()  # (stage id, partition) whose accumulators were added
         self._task_ids = count()
-        self._actions: list[Any] = []  # of the event that is being handled, as the two below
+        self._actions: list[SchedulerAction | Wake] = []  # of the event that is being handled, as the two below
         self._deadlines_ms: set[int] = set()
         self._now_ms = 0
 
-    def handle(self, event: Any, now_ms: int) -> list[Any]:
+    def handle(self, event: SchedulerEvent | Woken, now_ms: int) -> list[SchedulerAction | Wake]:
         """Take an event; returns the actions that follow."""
         self._now_ms = now_ms
         self._actions = []
@@ -152,8 +153,8 @@ class Scheduler:
             case Woken():  # for these, or for the dispatch below
                 self._end_overdue()
                 self._kill_overdue()
-            case _:
-                raise AssertionError(f"not an event of the scheduler: {event!r}")
+            case unknown:
+                assert_never(unknown, "an event of the scheduler")
         self._deadlines_ms.clear()
         self._settle()
         self._dispatch()
@@ -548,10 +549,16 @@ class Scheduler:
 
     def _report(self, run: StageRun, *, over: bool) -> None:
         stage = run.stage
-        attempt = run.fetch_rounds
         self._actions.append(
             StageChanged(
-                stage.id, stage.name, attempt, len(run.partitions), len(run.running), len(run.done), run.failed, over
+                stage.id,
+                stage.name,
+                run.fetch_rounds,
+                tasks=len(run.partitions),
+                active=len(run.running),
+                completed=len(run.done),
+                failed=run.failed,
+                over=over,
             )
         )
 
