@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from headwater.cipher import KeySource, cipher_of, unsealed
 from headwater.clock import Clock, SystemClock
+from headwater.engine import blockids
 from headwater.engine.events import (
     AddAccumulators,
     CancelJobs,
@@ -315,7 +316,7 @@ class Application:
         return unsealed(self._cipher, data, name, name)
 
     def _broadcast_path(self, broadcast_id: int) -> str:
-        return os.path.join(self._scratch.path, f"broadcast_{broadcast_id}")
+        return os.path.join(self._scratch.path, blockids.broadcast(broadcast_id))
 
     def add_file(self, name: str, path: str, *, importable: bool) -> None:
         """Give a file, or all files below a directory, to every executor, present and future."""
@@ -596,7 +597,7 @@ class Application:
         for broadcast_id in action.broadcasts - sent:
             action.broadcasts.put_again(broadcast_id)
             try:
-                executor.put_block(f"broadcast_{broadcast_id}", self._broadcast(broadcast_id))
+                executor.put_block(blockids.broadcast(broadcast_id), self._broadcast(broadcast_id))
                 sent.add(broadcast_id)
             except FileNotFoundError:
                 pass  # destroyed: the task that uses it will say so

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 
 from headwater import broadcast, filesystem
 from headwater.cipher import KeySource
-from headwater.engine import interpreter
+from headwater.engine import blockids, interpreter
 from headwater.engine.blocks import BlockStore, Places
 from headwater.engine.events import BlocksDropped, ExecutorLeft, TaskEnded, TaskFailure, TaskReply, TaskSpec
 from headwater.engine.failures import description
@@ -376,7 +376,9 @@ class Executor:
         """Remove what a task left that died with its worker: spill files, and map outputs that nobody knows of."""
         shutil.rmtree(os.path.join(self._worker_settings.scratch, f"spill-{spec.task_id}"), ignore_errors=True)
         if spec.shuffle_id >= 0:
-            self.places.remove_prefix(f"shuffle_{spec.shuffle_id}_{spec.partition}_{spec.task_id}_")
+            self.places.remove_prefix(
+                blockids.map_output_prefix(spec.shuffle_id, partition=spec.partition, task_id=spec.task_id)
+            )
 
     def _warden_ended(self) -> None:
         """The warden was killed, and the workers with it: start anew."""
@@ -527,7 +529,7 @@ class Executor:
 
     def forget_broadcast(self, broadcast_id: int) -> None:
         """Remove a broadcast, its value in the workers included."""
-        self.store.remove([f"broadcast_{broadcast_id}"])
+        self.store.remove([blockids.broadcast(broadcast_id)])
         with self._lock:
             self._tell(("forget", broadcast_id))
 

@@ -20,6 +20,7 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import Any
 
+from headwater.engine import blockids
 from headwater.engine.events import (
     AddAccumulators,
     BlocksDropped,
@@ -141,10 +142,10 @@ class Scheduler:
                 self._executor_left(event.executor_id, event.reason)
             case BlocksDropped():
                 for block_id in event.block_ids:
-                    self._cached.drop(*_cached_key(block_id), event.executor_id)
+                    self._cached.drop(*blockids.partition_of(block_id), event.executor_id)
             case ForgetDataset():
                 self._cached.forget(event.dataset_id)
-                self._actions.append(RemoveBlocks(f"rdd_{event.dataset_id}_"))
+                self._actions.append(RemoveBlocks(blockids.cached_prefix(event.dataset_id)))
             case ForgetShuffle():
                 self._forget_shuffle(event.shuffle_id)
             case Woken():  # for these, or for the dispatch below
@@ -456,7 +457,7 @@ class Scheduler:
         self._counted.difference_update((stage.id, p) for p in range(stage.recipes[-1].partitions))
         self._waiting.pop(shuffle_id, None)
         if self._outputs.forget(shuffle_id):
-            self._actions.append(RemoveBlocks(f"shuffle_{shuffle_id}_"))
+            self._actions.append(RemoveBlocks(blockids.shuffle_prefix(shuffle_id)))
 
     # -------------------------------------------------------------------------------------------- dispatch
     def _dispatch(self) -> None:
@@ -587,8 +588,3 @@ def _chosen(job: Job, event: CancelJobs) -> bool:
     if event.job_id is not None:
         return job.id == event.job_id
     return event.group is None or job.group == event.group
-
-
-def _cached_key(block_id: str) -> tuple[int, int]:
-    _, dataset_id, partition = block_id.split("_")
-    return int(dataset_id), int(partition)

@@ -21,7 +21,7 @@ from zlib import crc32
 
 from headwater import accumulators, taskcontext
 from headwater.cipher import Cipher, KeySource, cipher_of
-from headwater.engine import forks, fusion
+from headwater.engine import blockids, forks, fusion
 from headwater.engine.blocks import NoSpace, Placed, decode, encode_records
 from headwater.engine.events import (
     Caching,
@@ -264,7 +264,7 @@ class Task:
     # -------------------------------------------------------------------------------------------- keeping
     def _kept(self, node: int, partition: int) -> Records:
         caching = self.spec.caching[node]
-        block_id = f"rdd_{caching.dataset_id}_{partition}"
+        block_id = blockids.cached(caching.dataset_id, partition=partition)
         ref = self.spec.cached.get((node, partition))
         data = self._surroundings.read(block_id, ref.locations if ref else ())
         if data is not None:
@@ -310,9 +310,9 @@ class Task:
         else:
             steps, base = self._chain(node)
             source = self._base(base, partition) if steps else self._unchained(node, partition)
-        name = f"shuffle_{self.spec.shuffle_id}_{partition}_{self.spec.task_id}"
+        prefix = blockids.map_output_prefix(self.spec.shuffle_id, partition=partition, task_id=self.spec.task_id)
         index = indexer(write.partition_func, write.partitions)
-        writer = ShuffleWriter(name, write.partitions, self._surroundings)
+        writer = ShuffleWriter(prefix, write.partitions, self._surroundings)
         aggregator, full = write.aggregator, self.budget.full
         if aggregator is not None and aggregator.map_side:
             create, merge_value = aggregator.create, aggregator.merge_value

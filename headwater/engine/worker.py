@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from headwater import broadcast, filesystem, logs
 from headwater.cipher import KeySource
-from headwater.engine import wire
+from headwater.engine import blockids, wire
 from headwater.engine.blocks import Placed, Places
 from headwater.engine.forks import flush_output
 from headwater.engine.states import LiveStates
@@ -108,7 +108,7 @@ class ExecutorSurroundings:
 
     def read_broadcast(self, broadcast_id: int) -> bytes:
         """The pickled value of a broadcast, which the executor has before any task that uses it."""
-        data = self._places.read(f"broadcast_{broadcast_id}")
+        data = self._places.read(blockids.broadcast(broadcast_id))
         if data is None:
             raise LookupError(f"Attempted to use Broadcast({broadcast_id}) after it was destroyed")
         return data
