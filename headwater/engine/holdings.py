@@ -83,7 +83,8 @@ class CachedPartitions:
 
     def ref(self, dataset_id: int, partition: int) -> BlockRef:
         """Where the block of a stored partition is."""
-        return BlockRef(blockids.cached(dataset_id, partition=partition), tuple(sorted(self.holders(dataset_id, partition))))
+        locations = tuple(sorted(self.holders(dataset_id, partition)))
+        return BlockRef(blockids.cached(dataset_id, partition=partition), locations)
 
     def refs(self, dataset_id: int) -> dict[int, BlockRef]:
         """The stored partitions of a dataset."""

@@ -305,7 +305,7 @@ class Scheduler:
         run.running.discard(reply.task_id)
         self._executors.give_back(executor_id)
         for stored in reply.stored:
-            self._cached.add(*_cached_key(stored.block_id), [e for e in stored.locations if e in self._executors])
+            self._cached.add(*blockids.partition_of(stored.block_id), [e for e in stored.locations if e in self._executors])
         if reply.failure is None:
             self._succeeded(attempt, reply)
         else:
@@ -360,7 +360,7 @@ class Scheduler:
         if failure.kind == "fetch":
             self._fetch_failed(run, failure)
         elif failure.kind == "cache":
-            self._cached.lose(*_cached_key(failure.block_id))
+            self._cached.lose(*blockids.partition_of(failure.block_id))
         elif failure.kind == "lost":
             run.deaths[partition] += 1
             if run.deaths[partition] >= max(DEATHS_MAX, self._limits.task_failures):

@@ -30,8 +30,9 @@ def test_cached_partitions_id_has_its_dataset_and_partition() -> None:
 
 @pytest.mark.parametrize("dataset_id", [1, 10])
 def test_prefix_of_a_dataset_begins_the_ids_of_its_partitions_alone(dataset_id: int) -> None:
-    ids = [blockids.cached(1, partition=0), blockids.cached(10, partition=0), blockids.cached(11, partition=1)]
-    assert [blockids.partition_of(i)[0] for i in ids if i.startswith(blockids.cached_prefix(dataset_id))] == [dataset_id]
+    prefix = blockids.cached_prefix(dataset_id)
+    ids = [blockids.cached(of, partition=0) for of in (1, 10, 11)]
+    assert [i for i in ids if i.startswith(prefix)] == [blockids.cached(dataset_id, partition=0)]
 
 
 def test_prefix_of_a_map_task_begins_with_that_of_its_shuffle() -> None:

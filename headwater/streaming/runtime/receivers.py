@@ -334,7 +334,7 @@ class ReceiverTracker:
             receiver = self._receivers[stream_id]
             receiver.blocks.extend(blocks)
             used = (*known[stream_id], *(stored.block.block_id for stored in blocks))
-            receiver.last_block_ms = max(map(_id_ms, used), default=-1)
+            receiver.last_block_ms = max(map(blockids.time_ms_of, used), default=-1)
 
     def _block_stored(self, event: BlockStored) -> list[Any]:
         receiver = self._receivers[event.stream_id]
