@@ -119,9 +119,7 @@ class Places:
         """Whether memory has room for so many bytes. Asks the file system, which has other users, and costs 2 us."""
         return not self.reserve or free_bytes(self.memory) >= self.reserve + size
 
-    def place(
-        self, block_id: str, pieces: Sequence[bytes | memoryview], *, use_memory: bool, use_disk: bool
-    ) -> Placed:
+    def place(self, block_id: str, pieces: Sequence[bytes | memoryview], *, use_memory: bool, use_disk: bool) -> Placed:
         """Write a block to memory, or to disk if memory may not be used or takes no more.
 
         Raises:

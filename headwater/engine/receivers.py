@@ -54,9 +54,7 @@ class ReceiverHost:
         """Whether the executor is about to end."""
         return self._receivers.closing
 
-    def put_block(
-        self, block_id: str, data: bytes | Sequence[bytes], *, records: int, level: StorageLevel
-    ) -> BlockRef:
+    def put_block(self, block_id: str, data: bytes | Sequence[bytes], *, records: int, level: StorageLevel) -> BlockRef:
         """Store an encoded block and its copies; waits while the executor's limits of received blocks are reached.
 
         Raises:

@@ -305,7 +305,8 @@ class Scheduler:
         run.running.discard(reply.task_id)
         self._executors.give_back(executor_id)
         for stored in reply.stored:
-            self._cached.add(*blockids.partition_of(stored.block_id), [e for e in stored.locations if e in self._executors])
+            holders = [e for e in stored.locations if e in self._executors]
+            self._cached.add(*blockids.partition_of(stored.block_id), holders)
         if reply.failure is None:
             self._succeeded(attempt, reply)
         else:

@@ -452,5 +452,3 @@ def reply_bytes(reply: TaskReply) -> bytes:
         return pickle.dumps(reply, 5)
     except Exception as error:
         return pickle.dumps(TaskReply(reply.task_id, failure_of(error), None, b"", (), {}), 5)
-
-

@@ -49,5 +49,3 @@ class NearExecutor:
         self.start_receiver = executor.receivers.start
         self.send_to_receiver = executor.receivers.send
         self.stop_receiver = executor.receivers.stop_one
-
-
