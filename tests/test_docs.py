@@ -24,7 +24,7 @@ import headwater.testing
 from headwater.conf import SETTINGS, Standing
 from headwater.deploy import cli
 from headwater.deploy.textserver import TextServer
-from headwater.engine.masters import parse_master
+from headwater.engine.backends.masters import parse_master
 from headwater.errors import IllegalArgumentException
 from headwater.sql import functions
 from headwater.streaming import StreamingContext

@@ -268,6 +268,10 @@ class BlockStore:
         dropped = self.added(block_id, *placed, use_disk=use_disk, evictable=evictable)
         return Put(placed.in_memory, dropped)
 
+    def takes(self, size: int) -> bool:
+        """Whether memory has room for that many bytes; see `Places.takes`."""
+        return self._places.takes(size)
+
     def added(self, block_id: str, size: int, in_memory: bool, *, use_disk: bool, evictable: bool) -> list[str]:
         """A worker wrote this block; returns the ids of the blocks that were dropped to make room."""
         with self._lock:

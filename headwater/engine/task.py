@@ -125,14 +125,18 @@ class TaskKilled(BaseException):
     """Thrown into a task that runs in the driver's process, to end it."""
 
 
+def spill_directory(scratch: str, task_id: int) -> str:
+    """Where a task's spill files are, while it runs."""
+    return os.path.join(scratch, f"spill-{task_id}")
+
+
 class Task:
     """One attempt. Lives on one thread, from `run` to its reply."""
 
     def __init__(self, spec: TaskSpec, program: Program, surroundings: Surroundings) -> None:
         self.spec = spec
         self.budget = MemoryBudget(surroundings.memory_limit)
-        spill = os.path.join(surroundings.scratch, f"spill-{spec.task_id}")
-        self.spill = SpillDirectory(spill, key=surroundings.key)
+        self.spill = SpillDirectory(spill_directory(surroundings.scratch, spec.task_id), key=surroundings.key)
         self.metrics: Counter[str] = Counter()
         self._nodes = program.nodes
         self._ending = program.ending

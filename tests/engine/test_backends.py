@@ -1,4 +1,4 @@
-"""What every backend promises to the scheduler, asked of each: see `headwater.engine.backends.protocol`."""
+"""What every backend promises to the scheduler, asked of each: see `headwater.engine.backend`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from headwater.conf import SparkConf
-from headwater.engine.backends.protocol import Backend, ExecutorHandle
+from headwater.engine.backend import Backend, ExecutorHandle
+from headwater.engine.backends.masters import make_backend, parse_master
 from headwater.engine.events import (
     Caching,
     ExecutorJoined,
@@ -25,7 +26,6 @@ from headwater.engine.events import (
     TaskSpec,
 )
 from headwater.engine.lineage import Action, ShuffleWrite, Slice
-from headwater.engine.masters import make_backend, parse_master
 from headwater.engine.stages import Program
 from headwater.hashing import portable_hash
 from headwater.serializers import dump_records, dumps, load_records, loads
