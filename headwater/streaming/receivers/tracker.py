@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, NamedTuple
 
+from headwater.engine import blockids
 from headwater.engine.events import Wake, Woken
 from headwater.engine.lineage import BlockRef
 from headwater.errors import SparkException
@@ -278,12 +279,12 @@ class ReceiverTracker:
             receiver = self._receivers[stream_id]
             receiver.blocks.extend(blocks)
             used = (*known[stream_id], *(stored.block.block_id for stored in blocks))
-            receiver.last_block_ms = max(map(_id_ms, used), default=-1)
+            receiver.last_block_ms = max(map(blockids.time_ms_of, used), default=-1)
 
     def _block_stored(self, event: BlockStored) -> list[Any]:
         receiver = self._receivers[event.stream_id]
         # At once: a receiver that is launched meanwhile must not use the id again.
-        receiver.last_block_ms = max(receiver.last_block_ms, _id_ms(event.block.block_id))
+        receiver.last_block_ms = max(receiver.last_block_ms, blockids.time_ms_of(event.block.block_id))
         if self._drained:
             return [Tell(event.stream_id, Taken(event.block.block_id, "the context stops, and no batch would take it"))]
         if self._recorded:
@@ -540,8 +541,3 @@ def block_of(stream_id: int, data: list[Any], logs: str | None) -> BlockStored:
         path, *place = log
         log = ("/".join((logs or "", *path.split("/")[-2:])), *place)  # the directory may have been moved since
     return BlockStored(stream_id, BlockRef(block_id, (), records), undecodable, log)
-
-
-def _id_ms(block_id: str) -> int:
-    """The time in a block's id."""
-    return int(block_id.rpartition("-")[2])
