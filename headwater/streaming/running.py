@@ -47,12 +47,10 @@ RECEIVER_STOP_SECONDS = 10.0
 JOB_STOP_SECONDS = 2.0
 # A graceful stop waits this long for batches that were generated.
 FINISH_SECONDS_MAX = 3600.0
-# Of so many failed batches, the latest, what they need is kept for a restart.
-FAILED_HELD_MAX = 100
-# A restart waits so long for a clock that has been set back.
+# A restart waits this long for a clock that has been set back.
 CLOCK_BEHIND_MS_MAX = 600_000
-# The machine's clock is being set all the time: what is said of.
-CLOCK_SAID_MS_MIN = 1000
+# Clock steps below this are routine (NTP), and not logged.
+CLOCK_STEP_LOGGED_MS_MIN = 1000
 # Batches that a line of the log names one by one.
 TIMES_LISTED_MAX = 100
 
@@ -306,7 +304,7 @@ class Running:
     def _look_at_the_clock(self) -> None:
         """Say that the machine's clock was set back, once each time."""
         ahead_ms = self._clock.ahead_ms()
-        if ahead_ms > self._ahead_ms + CLOCK_SAID_MS_MIN:
+        if ahead_ms > self._ahead_ms + CLOCK_STEP_LOGGED_MS_MIN:
             logger.warning(
                 "The machine's clock was set back: batches go on at their pace, and are %g s ahead of it until it has "
                 "caught up. Files that are taken by their modification time may seem too old meanwhile; with "
@@ -357,15 +355,10 @@ class Running:
 
     def _forget(self, action: batches.Forget) -> None:
         self._remove_blocks(self._graph.forget(action.until_ms, unpersist=self._unpersist))
-        # A restart runs failed batches again, the latest of them.
-        failed = sorted(self.generator.failed())
-        held, given_up = failed[-FAILED_HELD_MAX:], failed[:-FAILED_HELD_MAX]
-        until_ms = min((action.until_ms, *(time_ms - self._graph.batch_ms for time_ms in held)))
-        given_up_ms = min(max(given_up, default=-1), until_ms)
-        self._keeping.when_durable(functools.partial(self._release, until_ms, given_up_ms))
+        self._keeping.when_durable(functools.partial(self._release, action))
 
-    def _release(self, until_ms: int, given_up_ms: int) -> None:
-        self._keeping.forget(*self._graph.release(until_ms), given_up_ms)
+    def _release(self, action: batches.Forget) -> None:
+        self._keeping.forget(*self._graph.release(action.held_ms), action.given_up_ms)
 
     def _remove_blocks(self, block_ids: list[str]) -> None:
         if block_ids:
