@@ -223,7 +223,7 @@ class Supervisor:
         self._has_stored = True
 
     def store_many(self, records: Iterator[Any]) -> None:
-        """Blocks of their own, of `RECORDS_MAX` records or as many as pass in a second; returns once they are stored."""
+        """Blocks of their own, of `RECORDS_MAX` records or what passes in a second; returns once they are stored."""
         while block := list(islice(records, self._records_max())):
             self._limiter.acquire(len(block))
             self._blocks.store_now(block)
