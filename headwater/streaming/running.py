@@ -26,7 +26,7 @@ from headwater.streaming.graph.graph import Graph
 from headwater.streaming.listener import BatchCompleted, StreamingListenerBus
 from headwater.streaming.receivers import messages, tracker
 from headwater.streaming.receivers.messages import ReceiverSettings
-from headwater.streaming.receivers.received import ReceiverInput, lost_blocks
+from headwater.streaming.receivers.received import ReceiverInput
 from headwater.streaming.receivers.supervisor import run_receiver
 from headwater.streaming.recovery.keeping import Keeping
 from headwater.streaming.recovery.ledger import Ledger
@@ -124,7 +124,6 @@ class Running:
         self._receivers_ended = threading.Event()
         self._own_threads: set[int] = set()  # of both loops, each entered by its own thread
         self._ahead_ms = 0  # of the machine's clock, as far as that was said; the batch loop's thread's
-        self._last_executor: dict[int, str] = {}  # where a receiver was lost: not there again, if it can be helped
         policy = failure_policy(conf)
         self.generator = batches.BatchGenerator(
             graph.batch_ms,
@@ -155,7 +154,7 @@ class Running:
             batches.Announce: self._announce,
             batches.Log: self._log,
             batches.Submit: lambda action: self._jobs.submit(action.jobs),
-            batches.Allocate: self._allocate,
+            batches.Allocate: self._receiver_loop.post,
             batches.Allocated: self._batch_loop.post,
             batches.Generate: self._generate,
             batches.Report: lambda action: self._waiter.report(action.error),
@@ -187,10 +186,10 @@ class Running:
             self._graph.match(ledger, refuses=refuses)
             drop_unknown: bool = conf.read("headwater.streaming.recovery.dropUnknown")
             states = self._graph.restore(ledger, missed, first_ms, drop_unknown=drop_unknown)
-            self._allocated_before = frozenset(ledger.pending)
-            waiting = {stream_id: self._waiting(ledger, node) for stream_id, node in self._inputs.items()}
-            used = {stream_id: _block_ids(ledger, node.uid) for stream_id, node in self._inputs.items()}
-            self.tracker.restored(waiting, used)
+            self.tracker.begun_before(ledger.pending)
+            for stream_id, node in self._inputs.items():
+                waiting = node.stored_again(ledger.waiting.get(node.uid, ()), "that no batch had")
+                self.tracker.restored(stream_id, waiting, used=[block.id for block in ledger.blocks(node.uid)])
             self._keeping.started(
                 [node.uid for node in self._graph.inputs],
                 states,
@@ -329,29 +328,13 @@ class Running:
         self._keeping.batch_done(action.time_ms)
         self._graph.completed(action.time_ms)
 
-    def _allocate(self, action: batches.Allocate) -> None:
-        """Received blocks for a batch; one that a driver of before has begun has its own."""
-        if action.time_ms in self._allocated_before:
-            self._batch_loop.post(batches.Allocated(action.time_ms, {}))
-        else:
-            self._receiver_loop.post(action)
-
     def _record(self, action: tracker.Record) -> None:
         stored = action.stored
 
         def recorded(error: BaseException | None) -> None:
             self._receiver_loop.post(tracker.Recorded(stored, _text(error)))
 
-        self._keeping.block_stored(self._inputs[stored.stream_id].uid, tracker.block_data(stored), recorded)
-
-    def _waiting(self, ledger: Ledger, node: ReceiverInput) -> list[messages.BlockStored]:
-        """Blocks that a driver of before has received, as far as they are in a log."""
-        waiting, logs = ledger.waiting.get(node.uid, ()), self._keeping.received_data
-        blocks = [tracker.block_of(node.stream_id, data, logs) for data in waiting]
-        logged = [stored for stored in blocks if stored.log is not None]
-        if len(logged) < len(blocks):
-            logger.warning("%s: %s", node.describe(), lost_blocks(len(blocks) - len(logged), "that no batch had"))
-        return logged
+        self._keeping.block_stored(self._inputs[stored.stream_id].uid, stored.kept, recorded)
 
     def _forget(self, action: batches.Forget) -> None:
         self._remove_blocks(self._graph.forget(action.until_ms, unpersist=self._unpersist))
@@ -389,7 +372,7 @@ class Running:
                 pickling.dumps(functools.partial(run_receiver, node.receiver, settings, secrets=secrets)),
                 functools.partial(self._heard, action.stream_id, action.epoch),
                 preferred_host=preferred_host,
-                avoid=self._last_executor.get(action.stream_id),
+                avoid=action.avoid or None,
             )
         except BaseException as error:  # of the receiver's own methods
             logger.error("Receiver for stream %d could not be launched", action.stream_id, exc_info=error)
@@ -401,8 +384,8 @@ class Running:
     def _heard(self, stream_id: int, epoch: int, payload: Any) -> None:
         """What a receiver posts, on a thread of the engine."""
         if isinstance(payload, ReceiverLost):
-            self._last_executor[stream_id] = payload.executor_id
-            payload = messages.Lost(stream_id, epoch, f"executor {payload.executor_id} was lost: {payload.reason}")
+            reason = f"executor {payload.executor_id} was lost: {payload.reason}"
+            payload = messages.Lost(stream_id, epoch, reason, payload.executor_id)
         elif isinstance(payload, Exception):
             payload = messages.Lost(stream_id, epoch, f"it could not be made: {type(payload).__name__}: {payload}")
         self._receiver_loop.post(payload)
@@ -457,11 +440,6 @@ def missed_batches(ledger: Ledger, first_ms: int, conf: SparkConf) -> list[int]:
     for name, times in (("during down time", down), ("pending processing", pending), ("to reschedule", pending + down)):
         logger.info("Batches %s (%d batches): %s", name, len(times), _listed(times))
     return pending + down
-
-
-def _block_ids(ledger: Ledger, uid: str) -> list[str]:
-    """Ids of the blocks that a stream's batches are made of."""
-    return [block[0] for blocks in ledger.inputs.get(uid, {}).values() for block in blocks]
 
 
 def _text(error: BaseException | None) -> str:
