@@ -32,6 +32,7 @@ from headwater.streaming.recovery.keeping import Keeping
 from headwater.streaming.recovery.ledger import Ledger
 from headwater.streaming.runtime import batches
 from headwater.streaming.runtime.backpressure import RateController, initial_rate
+from headwater.streaming.runtime.holds import Holds
 from headwater.streaming.runtime.jobqueue import failure_policy
 from headwater.streaming.runtime.jobs import JobProperties, JobThreads
 from headwater.streaming.waiter import Waiter
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from headwater.conf import SparkConf
     from headwater.context import SparkContext
 
-logger = logging.getLogger("headwater.streaming.runtime")
+logger = logging.getLogger("headwater.streaming.running")
 
 # How long a stop waits for receivers, and a stop that isn't graceful for the outputs that run.
 RECEIVER_STOP_SECONDS = 10.0
@@ -341,7 +342,9 @@ class Running:
         self._keeping.when_durable(functools.partial(self._release, action))
 
     def _release(self, action: batches.Forget) -> None:
-        self._keeping.forget(*self._graph.release(action.held_ms), action.given_up_ms)
+        released = self._graph.release(Holds(action.holds))
+        logger.debug("A restart needs %s", released.holds)
+        self._keeping.forget(released.inputs, released.versions, action.given_up_ms)
 
     def _remove_blocks(self, block_ids: list[str]) -> None:
         if block_ids:

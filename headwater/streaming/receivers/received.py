@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
@@ -74,8 +74,8 @@ class ReceiverInput(ReceivingNode):
         self.receiver = receiver
         self._sc = sc
 
-    def _begin(self) -> None:
-        super()._begin()
+    def _reset(self) -> None:
+        super()._reset()
         self._batches: dict[int, Batch] = {}  # batch time -> its blocks, until they are released
 
     @property
@@ -100,9 +100,13 @@ class ReceiverInput(ReceivingNode):
         kind = type(self.receiver)
         return (f"receiver stream of {kind.__module__}.{kind.__qualname__}", _arguments(self.receiver))
 
-    def restore_batch(self, time_ms: int, data: Any) -> None:
-        blocks = [Block.of(each) for each in data]
-        self._batches[time_ms] = Batch(self.stored_again(blocks, f"of the {len(blocks)} of batch {time_ms} ms"))
+    def restore(
+        self, first_ms: int, after_ms: int, memory: Mapping[str, Any], batches: Mapping[int, Any]
+    ) -> None:
+        for time_ms, data in batches.items():
+            blocks = [Block.of(each) for each in data]
+            which = f"of the {len(blocks)} of batch {time_ms} ms"
+            self._batches[time_ms] = Batch(self.stored_again(blocks, which))
 
     def stored_again(self, kept: Iterable[Block], which: str) -> tuple[BlockStored, ...]:
         """Blocks that a previous driver has received, as far as they are in a log; `which` names them in a warning."""

@@ -78,7 +78,7 @@ class GiveUp(NamedTuple):
     """Event, the last one: the supervisor itself has failed."""
 
 
-SupervisorEvent = Begin | Restart | Stop | Woken | GiveUp
+SupervisorEvent = Begin | Restart | Stop | GiveUp
 
 
 class CallStart(NamedTuple):
@@ -101,9 +101,9 @@ class TellStopped(NamedTuple):
     restarts: bool
 
 
-SupervisorAction = CallStart | CallStop | CloseBlocks | TellStopped | Wake
+SupervisorAction = CallStart | CallStop | CloseBlocks | TellStopped
 
-LIFE: Table[ReceiverState, type[SupervisorEvent]] = Table(
+LIFE: Table[ReceiverState, type[SupervisorEvent | Woken]] = Table(
     "the receiver",
     ReceiverState.CREATED,
     {
@@ -138,11 +138,11 @@ class SupervisorCore:
         """Where in its life the receiver is; any thread may ask."""
         return self._life.state
 
-    def handle(self, event: SupervisorEvent, now_ms: int) -> list[SupervisorAction]:
+    def handle(self, event: SupervisorEvent | Woken, now_ms: int) -> list[SupervisorAction | Wake]:
         """Take an event; returns the actions, in order."""
         if not self._life.may(type(event)) or (isinstance(event, Woken) and now_ms < self._start_ms):
             return []
-        calls: list[SupervisorAction] = [CallStop()] if self.state is ReceiverState.STARTED else []
+        calls: list[SupervisorAction | Wake] = [CallStop()] if self.state is ReceiverState.STARTED else []
         self._life.move(type(event))
         match event:
             case Begin() | Woken():
@@ -196,7 +196,7 @@ class Supervisor:
             on_refused=self._records_refused,
         )
         name = f"receiver-supervisor-{settings.stream_id}"
-        self._loop = Loop(name, self.core, self._perform, clock, self._crashed)
+        self._loop: Loop[SupervisorEvent, SupervisorAction] = Loop(name, self.core, self._perform, clock, self._crashed)
         receiver._attached = self
 
     def start(self) -> None:
@@ -298,8 +298,6 @@ class Supervisor:
                 self._host.post(Deregistered(settings.stream_id, settings.epoch, message, error, restarts))
                 if not restarts:
                     self._ended.set()
-            case Wake():
-                pass  # the loop's own
             case _:
                 assert_never(action, "an action of a supervisor")
 

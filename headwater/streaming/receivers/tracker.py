@@ -94,7 +94,6 @@ TrackerEvent = (
     | Executors
     | LaunchAll
     | StopAll
-    | Woken
 )
 
 
@@ -132,7 +131,8 @@ class Halt(NamedTuple):
     stream_id: int
 
 
-TrackerAction = Launch | Record | Tell | Halt | Allocated | Announce | Report | Log | Drained | Wake
+TrackerAction = Launch | Record | Tell | Halt | Allocated | Announce | Report | Log | Drained
+_Actions = list[TrackerAction | Wake]
 
 
 # ------------------------------------------------------------------------------------------------ lives
@@ -315,7 +315,7 @@ class ReceiverTracker:
         self._stopping = False
         self._drained = False  # whether `Drained` was given
 
-    def handle(self, event: TrackerEvent, now_ms: int) -> list[TrackerAction]:
+    def handle(self, event: TrackerEvent | Woken, now_ms: int) -> _Actions:
         """Take an event; returns the actions, in order."""
         match event:
             case BlockStored():
@@ -378,7 +378,7 @@ class ReceiverTracker:
         """A previous driver has begun these batches: they have blocks of their own; before the first event."""
         self._begun_before = frozenset(times_ms)
 
-    def _block_stored(self, event: BlockStored) -> list[TrackerAction]:
+    def _block_stored(self, event: BlockStored) -> _Actions:
         receiver = self._receivers[event.stream_id]
         # At once: a receiver that is launched meanwhile must not use the id again.
         receiver.last_block_ms = max(receiver.last_block_ms, _id_ms(event.block.block_id))
@@ -389,7 +389,7 @@ class ReceiverTracker:
             return [Record(event)]
         return self._block_taken(receiver, event)
 
-    def _block_recorded(self, event: Recorded) -> list[TrackerAction]:
+    def _block_recorded(self, event: Recorded) -> _Actions:
         stored = event.stored
         receiver = self._receivers[stored.stream_id]
         receiver.recording -= 1
@@ -397,12 +397,12 @@ class ReceiverTracker:
             return [Tell(stored.stream_id, Taken(stored.block.block_id, event.failure)), *self._drain()]
         return [*self._block_taken(receiver, stored), *self._drain()]
 
-    def _block_taken(self, receiver: _Receiver, event: BlockStored) -> list[TrackerAction]:
+    def _block_taken(self, receiver: _Receiver, event: BlockStored) -> _Actions:
         receiver.blocks.append(event)
         taken = Tell(event.stream_id, Taken(event.block.block_id))
         receiver.complained.clear()  # data flows: the next failure is news
         receiver.failures = 0
-        actions: list[TrackerAction] = [taken]
+        actions: _Actions = [taken]
         if len(event.block.locations) < receiver.copies:
             actions.append(Log(logging.WARNING, missing_copies(receiver.name, receiver.copies, event.block)))
             receiver.copies = 1
@@ -433,13 +433,13 @@ class ReceiverTracker:
         receiver.movable = None
         return Launch(receiver.stream_id, receiver.epoch, receiver.last_block_ms, receiver.rate, receiver.lost_on)
 
-    def _set_rate(self, event: SetRate) -> list[TrackerAction]:
+    def _set_rate(self, event: SetRate) -> _Actions:
         receiver = self._receivers[event.stream_id]
         receiver.rate = event.per_second
         # To one that isn't there nothing is sent: its next launch has the rate.
         return [Tell(event.stream_id, Limit(event.per_second))]
 
-    def _launched(self, event: Launched) -> list[TrackerAction]:
+    def _launched(self, event: Launched) -> _Actions:
         receiver = self._current(event)
         if receiver is None:
             return []
@@ -450,7 +450,7 @@ class ReceiverTracker:
         # A stop may have come while the engine was launching it: then it had nothing to stop yet.
         return [Halt(receiver.stream_id)] if receiver.state is TrackedState.STOPPING else []
 
-    def _registered(self, event: Registered, now_ms: int) -> list[TrackerAction]:
+    def _registered(self, event: Registered, now_ms: int) -> _Actions:
         receiver = self._current(event)
         if receiver is None or not receiver.life.may("registers"):
             return []
@@ -462,12 +462,12 @@ class ReceiverTracker:
         receiver.moved_from = ""
         return [Announce(ReceiverStarted(receiver.info)), *self._move_one()]
 
-    def _executors_changed(self, event: Executors) -> list[TrackerAction]:
+    def _executors_changed(self, event: Executors) -> _Actions:
         self._uneven |= bool(event.executor_ids - self._executors)
         self._executors = event.executor_ids
         return self._move_one()
 
-    def _move_one(self) -> list[TrackerAction]:
+    def _move_one(self) -> _Actions:
         """Halt a receiver of the executor that has the most, if another has two fewer; one at a time."""
         states = {receiver.state for receiver in self._receivers.values()}
         is_moving = states & {TrackedState.MOVING, TrackedState.LAUNCHING}
@@ -494,7 +494,7 @@ class ReceiverTracker:
         text = f"{receiver.name} leaves executor {receiver.executor_id}: it goes where fewer receivers are"
         return [Log(logging.INFO, text), Halt(receiver.stream_id)]
 
-    def _errored(self, event: Errored, now_ms: int) -> list[TrackerAction]:
+    def _errored(self, event: Errored, now_ms: int) -> _Actions:
         receiver = self._current(event)
         if receiver is None:
             return []
@@ -502,7 +502,7 @@ class ReceiverTracker:
         complaint = self._complain(receiver, f"Error reported by receiver for stream {event.stream_id}")
         return [complaint, Announce(ReceiverError(receiver.info))]
 
-    def _deregistered(self, event: Deregistered, now_ms: int) -> list[TrackerAction]:
+    def _deregistered(self, event: Deregistered, now_ms: int) -> _Actions:
         receiver = self._current(event)
         step: TrackedStep = "restarts" if event.restarts else "ends"
         if receiver is None or not receiver.life.may(step):
@@ -512,7 +512,7 @@ class ReceiverTracker:
         if not moves:
             receiver.life.move(step)
         text = f"Deregistered receiver for stream {event.stream_id}"
-        actions: list[TrackerAction] = []
+        actions: _Actions = []
         if event.restarts or event.error:
             _remember_error(receiver, event.message, event.error, now_ms)
             actions.append(self._complain(receiver, text))
@@ -528,7 +528,7 @@ class ReceiverTracker:
             actions.append(self._launch(receiver))
         return [*actions, *self._drain()]
 
-    def _lost(self, event: Lost, now_ms: int) -> list[TrackerAction]:
+    def _lost(self, event: Lost, now_ms: int) -> _Actions:
         receiver = self._current(event)
         if receiver is None or not receiver.life.may("is lost for good"):
             return []
@@ -544,7 +544,7 @@ class ReceiverTracker:
             return [Log(logging.WARNING, text), Announce(ReceiverStopped(receiver.info)), *self._drain()]
         is_over = was_given_up or self._fails_for_good(receiver)
         receiver.life.move("is lost for good" if is_over else "is lost")
-        actions: list[TrackerAction] = [self._complain(receiver, f"Lost receiver for stream {event.stream_id}")]
+        actions: _Actions = [self._complain(receiver, f"Lost receiver for stream {event.stream_id}")]
         actions.append(Announce(ReceiverStopped(receiver.info) if ran else ReceiverError(receiver.info)))
         if is_over:
             return actions if was_given_up else [*actions, self._given_up(receiver)]
@@ -572,15 +572,15 @@ class ReceiverTracker:
             )
         )
 
-    def _woken(self, now_ms: int) -> list[TrackerAction]:
+    def _woken(self, now_ms: int) -> _Actions:
         due = [r for r in self._receivers.values() if r.state is TrackedState.PAUSED and r.relaunch_ms <= now_ms]
         return [self._launch(receiver) for receiver in due]
 
-    def _stop_all(self) -> list[TrackerAction]:
+    def _stop_all(self) -> _Actions:
         if self._stopping:
             return []
         self._stopping = True
-        actions: list[TrackerAction] = []
+        actions: _Actions = []
         for receiver in self._receivers.values():
             # One that moves was halted already. One that is being launched has nothing to halt yet: see `_launched`.
             is_there = receiver.state is not TrackedState.LAUNCHING or receiver.executor_id
@@ -591,7 +591,7 @@ class ReceiverTracker:
             receiver.relaunch_ms = -1
         return [*actions, *self._drain()]
 
-    def _drain(self) -> list[TrackerAction]:
+    def _drain(self) -> _Actions:
         ended = all(r.state in _ENDED and not r.recording for r in self._receivers.values())
         if not self._stopping or self._drained or not ended:
             return []

@@ -34,6 +34,7 @@ from headwater.streaming.listener import (
     StreamingStarted,
     StreamInputInfo,
 )
+from headwater.streaming.runtime.holds import Hold
 
 # Batches that wait for their outputs, beyond which the next ones are late instead.
 WAITING_MAX = 1000
@@ -142,7 +143,7 @@ class StopNow(NamedTuple):
     """End at once; queued outputs are dropped by the shell."""
 
 
-BatchEvent = Begin | Allocated | Generated | JobStarted | JobFinished | StopGracefully | Drained | StopNow | Woken
+BatchEvent = Begin | Allocated | Generated | JobStarted | JobFinished | StopGracefully | Drained | StopNow
 
 
 # ------------------------------------------------------------------------------------------------ actions
@@ -192,12 +193,11 @@ class Complete(NamedTuple):
 class Forget(NamedTuple):
     """Batches up to this time are done: what no stream remembers longer may go.
 
-    A restart needs those after `held_ms`, because of failed batches that it would run again; failed ones up to
-    `given_up_ms` it won't run again.
+    `holds`: the batches that a restart would run again. Failed ones up to `given_up_ms` aren't run again.
     """
 
     until_ms: int
-    held_ms: int
+    holds: tuple[Hold, ...]
     given_up_ms: int = -1
 
 
@@ -229,8 +229,8 @@ BatchAction = (
     | Log
     | StopReceivers
     | Finished
-    | Wake
 )
+_Actions = list[BatchAction | Wake]
 
 
 # ------------------------------------------------------------------------------------------------ the core
@@ -266,7 +266,7 @@ class _Pace:
         self._took_ms: deque[int] = deque(maxlen=LATE_IN_A_ROW)  # what the last batches took
         self._logged_ms = -BEHIND_LOGGED_MS_MIN
 
-    def ended(self, batch: _Batch, now_ms: int, *, waiting: int) -> list[BatchAction]:
+    def ended(self, batch: _Batch, now_ms: int, *, waiting: int) -> _Actions:
         """A batch has ended, and `waiting` others haven't: a warning, if they fall behind and none was lately."""
         delay_ms = batch.started_ms - batch.time_ms
         is_late = delay_ms >= self._batch_ms and delay_ms > self._delay_ms
@@ -323,7 +323,7 @@ class BatchGenerator:
         self._given_up_ms = -1  # the latest batch that failed and is held no longer
         self._pace = _Pace(batch_ms)
 
-    def handle(self, event: BatchEvent, now_ms: int) -> list[BatchAction]:
+    def handle(self, event: BatchEvent | Woken, now_ms: int) -> _Actions:
         """Take an event; returns the actions, in order."""
         match event:
             case JobStarted():
@@ -379,7 +379,7 @@ class BatchGenerator:
         assert self.phase is not Phase.CREATED or not (self._running or self._failed or self._missed)
 
     # -------------------------------------------------------------------------------------------- ticks
-    def _begin(self, event: Begin, now_ms: int) -> list[BatchAction]:
+    def _begin(self, event: Begin, now_ms: int) -> _Actions:
         self._life.move("begin")
         self._next_ms = event.first_ms
         self._missed.extend(event.missed)
@@ -390,7 +390,7 @@ class BatchGenerator:
             *self._tick(now_ms),
         ]
 
-    def _woken(self, now_ms: int) -> list[BatchAction]:
+    def _woken(self, now_ms: int) -> _Actions:
         late = self._deadline_ms is not None and now_ms >= self._deadline_ms
         if late and self._life.may("too late"):
             self._life.move("too late")
@@ -398,7 +398,7 @@ class BatchGenerator:
             return [Log(logging.WARNING, text), *self._finish()]
         return self._tick(now_ms)
 
-    def _tick(self, now_ms: int) -> list[BatchAction]:
+    def _tick(self, now_ms: int) -> _Actions:
         """Begin the next tick if it is due and none is under way; else see to it that we are woken for it."""
         if self._generating_ms is not None or self.phase not in _TICKING:
             return []
@@ -419,7 +419,7 @@ class BatchGenerator:
         self._next_ms += self._batch_ms
         return [*leap, Allocate(self._generating_ms)]
 
-    def _leap(self, now_ms: int) -> list[BatchAction]:
+    def _leap(self, now_ms: int) -> _Actions:
         """Have the latest of very many late ticks stand for all of them."""
         late = (now_ms - self._next_ms) // self._batch_ms
         if late <= self._late_max:
@@ -431,7 +431,7 @@ class BatchGenerator:
         self._next_ms += late * self._batch_ms
         return [Log(logging.WARNING, text)]
 
-    def _hold(self) -> list[BatchAction]:
+    def _hold(self) -> _Actions:
         """Let ticks wait until a batch ends; this is said once, until half of the batches are done."""
         if self._held:
             return []
@@ -444,7 +444,7 @@ class BatchGenerator:
         )
         return [Log(logging.WARNING, text)]
 
-    def _generated(self, event: Generated, now_ms: int) -> list[BatchAction]:
+    def _generated(self, event: Generated, now_ms: int) -> _Actions:
         if event.time_ms != self._generating_ms:
             return []  # stopped meanwhile
         self._generating_ms = None
@@ -458,7 +458,7 @@ class BatchGenerator:
             actions = [Log(logging.INFO, text), Complete(event.time_ms), *self._forget()]
         return [*actions, *self._tick(now_ms), *self._finish()]
 
-    def _submit(self, event: Generated) -> list[BatchAction]:
+    def _submit(self, event: Generated) -> _Actions:
         outputs = {
             job.output_id: OutputOperationInfo(event.time_ms, job.output_id, job.name, job.description)
             for job in event.jobs
@@ -472,12 +472,12 @@ class BatchGenerator:
         ]
 
     # -------------------------------------------------------------------------------------------- outputs
-    def _job_started(self, event: JobStarted) -> list[BatchAction]:
+    def _job_started(self, event: JobStarted) -> _Actions:
         batch = self._running[event.time_ms]
         before = batch.outputs[event.output_id]
         output = OutputOperationInfo(event.time_ms, event.output_id, before.name(), before.description(), event.at_ms)
         batch.outputs[event.output_id] = output
-        actions: list[BatchAction] = []
+        actions: _Actions = []
         if batch.started_ms < 0:
             batch.started_ms = event.at_ms
             actions.append(Announce(BatchStarted(batch.info())))
@@ -485,7 +485,7 @@ class BatchGenerator:
         actions.append(Log(logging.INFO, f"Starting job {job_name(event)} from job set of time {event.time_ms} ms"))
         return actions
 
-    def _job_finished(self, event: JobFinished, now_ms: int) -> list[BatchAction]:
+    def _job_finished(self, event: JobFinished, now_ms: int) -> _Actions:
         batch = self._running[event.time_ms]
         before = batch.outputs[event.output_id]
         failure = None if event.error is None else "".join(traceback.format_exception(event.error))
@@ -501,7 +501,7 @@ class BatchGenerator:
         batch.outputs[event.output_id] = output
         batch.remaining -= 1
         batch.failed |= event.error is not None
-        actions: list[BatchAction] = [
+        actions: _Actions = [
             Log(logging.INFO, f"Finished job {job_name(event)} from job set of time {event.time_ms} ms"),
             Announce(OutputOperationCompleted(output)),
         ]
@@ -520,7 +520,7 @@ class BatchGenerator:
             return [*actions, *self._stop_now()]
         return [*actions, *self._finish()]
 
-    def _completed(self, batch: _Batch) -> list[BatchAction]:
+    def _completed(self, batch: _Batch) -> _Actions:
         if batch.failed:
             self._failed.add(batch.time_ms)
             if len(self._failed) > FAILED_HELD_MAX:
@@ -533,7 +533,7 @@ class BatchGenerator:
         text = f"Total delay: {total:.3f} s for time {batch.time_ms} ms (execution: {execution:.3f} s)"
         return [Log(logging.INFO, text), Complete(batch.time_ms), *self._forget()]
 
-    def _forget(self) -> list[BatchAction]:
+    def _forget(self) -> _Actions:
         """Forget up to the last batch before which all have ended.
 
         A batch that is tried again still runs, so its data is held. Once it has failed for good its data goes with
@@ -545,11 +545,14 @@ class BatchGenerator:
         if until_ms <= self._forgotten_ms:
             return []
         self._forgotten_ms = until_ms
-        held_ms = min((until_ms, *(time_ms - self._batch_ms for time_ms in self._failed)))
-        return [Forget(until_ms, held_ms, min(self._given_up_ms, held_ms))]
+        holds = (
+            Hold(f"batch {until_ms + self._batch_ms} ms, which isn't done", until_ms),
+            *(Hold(f"batch {time_ms} ms, which failed", time_ms - self._batch_ms) for time_ms in sorted(self._failed)),
+        )
+        return [Forget(until_ms, holds, min((self._given_up_ms, *(hold.until_ms for hold in holds))))]
 
     # -------------------------------------------------------------------------------------------- the end
-    def _stop_gracefully(self, event: StopGracefully, now_ms: int) -> list[BatchAction]:
+    def _stop_gracefully(self, event: StopGracefully, now_ms: int) -> _Actions:
         if self.phase is Phase.CREATED:
             return self._stop_now()
         if not self._life.may("stop"):
@@ -558,20 +561,20 @@ class BatchGenerator:
         self._deadline_ms = now_ms + event.timeout_ms
         return [StopReceivers(), Wake(self._deadline_ms)]
 
-    def _drained(self, event: Drained, now_ms: int) -> list[BatchAction]:
+    def _drained(self, event: Drained, now_ms: int) -> _Actions:
         if self.phase is not Phase.DRAINING:
             return []
         self._life.move("some left" if event.ticks else "none left")
         self._ticks_left = event.ticks
         return [*self._tick(now_ms), *self._finish()]
 
-    def _finish(self) -> list[BatchAction]:
+    def _finish(self) -> _Actions:
         if self.phase is not Phase.FINISHING or self._running or self._generating_ms is not None:
             return []
         self._life.move("all done")
         return [Finished()]
 
-    def _stop_now(self) -> list[BatchAction]:
+    def _stop_now(self) -> _Actions:
         if not self._life.may("stop now"):
             return []
         self._life.move("stop now")

@@ -106,7 +106,7 @@ WAYS: dict[ReceiverState, list[SupervisorEvent]] = {
 
 @pytest.mark.parametrize("event", [Begin(), Restart("m", "", 1, True), Stop("m", ""), Woken(), GiveUp()])
 @pytest.mark.parametrize("state", list(ReceiverState))
-def test_supervisor_ignores_what_its_table_does_not_list(state: ReceiverState, event: SupervisorEvent) -> None:
+def test_supervisor_ignores_what_its_table_does_not_list(state: ReceiverState, event: SupervisorEvent | Woken) -> None:
     core = SupervisorCore(2000)
     for before in WAYS[state]:
         core.handle(before, 0)
