@@ -108,7 +108,7 @@ class StreamingContext(InputStreams):
             raise ValueError("Batch duration for StreamingContext cannot be null")
         self._batch_ms = duration_ms(batchDuration, "batch duration")
         self._sc = sparkContext
-        conf = sparkContext._conf
+        conf = sparkContext.conf
         self._checkpoint_directory: str | None = None
         self._found: Found | None = None  # what the context goes on from
         self._setup: Callable[[], StreamingContext] | None = None  # the function of getOrCreate that made the streams
@@ -166,12 +166,12 @@ class StreamingContext(InputStreams):
         check_function("setupFunc", setupFunc)
         logs.show()  # what is read is spoken of before there is a context
         active = SparkContext._active_spark_context
-        found = find(qualify(checkpointPath), None if active is None else active._conf)
+        found = find(qualify(checkpointPath), None if active is None else active.conf)
         if found is None:
             return _set_up(setupFunc, checkpointPath)
         try:
             ssc = cls._going_on(found, checkpointPath, setupFunc, upgrade=upgrade)
-            refuse_another_key(found, ssc._sc._application.key)
+            refuse_another_key(found, ssc._sc.application.key)
         except BaseException:
             found.lock.close()
             raise
@@ -281,9 +281,9 @@ class StreamingContext(InputStreams):
                     f"started at {other._started_at}. Stop it first, or use StreamingContext.getActive()."
                 )
             try:
-                self._graph.validate(self._sc._checkpoint_dir, self._checkpoint_directory)
+                self._graph.validate(self._sc.checkpoint_directory, self._checkpoint_directory)
                 self._graph.identify()
-                if self._sc._conf.read("headwater.streaming.persistShared"):
+                if self._sc.conf.read("headwater.streaming.persistShared"):
                     self._graph.persist_shared()
                 running = Running(
                     self._sc,
@@ -291,7 +291,7 @@ class StreamingContext(InputStreams):
                     self._clock,
                     bus=self._bus,
                     waiter=self._waiter,
-                    properties=self._sc._properties.current,
+                    properties=self._sc.job_properties,
                     stop_context=partial(self.stop, stopSparkContext=False),
                     keeping=self._keeping(),
                 )
@@ -314,7 +314,7 @@ class StreamingContext(InputStreams):
         first_ms = next_multiple_ms(self._clock.now_ms(), self._batch_ms)
         ledger = Ledger(self._batch_ms, first_ms - self._batch_ms) if found is None else found.checkpoint.ledger
         if directory is None:
-            return Keeping(self._sc._application.directory, ledger)
+            return Keeping(self._sc.application.directory, ledger)
         upgraded = found is not None and not self._goes_on
         program = dump_graph(self._graph, upgraded=upgraded)
         lock = None if found is None else found.lock
@@ -438,7 +438,7 @@ class StreamingContext(InputStreams):
             self._sc.stop()
 
     def _at_exit(self) -> None:
-        gracefully: bool = self._sc._conf.read("spark.streaming.stopGracefullyOnShutdown")
+        gracefully: bool = self._sc.conf.read("spark.streaming.stopGracefullyOnShutdown")
         if self._state is StreamingContextState.ACTIVE:
             with contextlib.suppress(SystemExit):  # of a signal that comes now: the program ends anyway
                 self.stop(stopSparkContext=False, stopGraceFully=gracefully)
@@ -482,9 +482,9 @@ class StreamingContext(InputStreams):
             IllegalArgumentException: all is to be encrypted, by a key that the next driver would not have.
         """
         if directory is None:
-            self._sc._checkpoint_dir = self._checkpoint_directory = None
+            self._sc.checkpoint_directory = self._checkpoint_directory = None
         else:
-            key = self._sc._application.key
+            key = self._sc.application.key
             if key is not None and not key.lasts:
                 raise IllegalArgumentException(
                     "spark.io.encryption.enabled is true, and no key is named: this application's key ends with it, "

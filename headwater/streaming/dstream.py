@@ -523,7 +523,7 @@ class DStream(WithFileOutputs, Generic[T_co]):
             TypeError: `connect` is no function, or a name no string.
             IllegalArgumentException: `table` is no name, `name` is empty or another output's.
         """
-        retention_ms: int = self._sc._conf.read("headwater.streaming.output.commitRetention")
+        retention_ms: int = self._sc.conf.read("headwater.streaming.output.commitRetention")
         with_time = takes_time(write, 2)
         output = TransactionalOutput(
             connect, write, with_time=with_time, name=name, table=table, retention_ms=retention_ms

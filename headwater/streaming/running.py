@@ -100,13 +100,13 @@ class Running:
     ) -> None:
         self._sc = sc
         self._keeping = keeping
-        self._application = sc._application
+        self._application = sc.application
         self._graph = graph
         self._clock = clock
         self._bus = bus
         self._waiter = waiter
         self._stop_context = stop_context
-        conf = sc._conf
+        conf = sc.conf
         self._unpersist: bool = conf.read("spark.streaming.unpersist")
         self._graceful_ms: int = conf.read("spark.streaming.gracefulStopTimeout") or 10 * graph.batch_ms
         self._restart_ms: int = conf.read("spark.streaming.receiverRestartDelay")
@@ -181,10 +181,10 @@ class Running:
         """
         ledger = self._keeping.ledger
         first_ms = first_tick(ledger, self._clock.now_ms())
-        missed = missed_batches(ledger, first_ms, self._sc._conf)
+        missed = missed_batches(ledger, first_ms, self._sc.conf)
         try:
             self._graph.start(ledger.zero_ms, self._keeping)
-            conf = self._sc._conf
+            conf = self._sc.conf
             refuses = conf.read("headwater.streaming.recovery.positionalMatch") == "refuse"
             self._graph.match(ledger, refuses=refuses)
             drop_unknown: bool = conf.read("headwater.streaming.recovery.dropUnknown")

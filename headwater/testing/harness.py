@@ -149,7 +149,7 @@ class StreamHarness:
         """Give the context a checkpoint directory, as some operations need; returns its path. It goes at the end."""
         if self._checkpoints is None:
             self._checkpoints = tempfile.TemporaryDirectory(prefix="headwater-testing-")
-            self._checkpoints_before = self._sc._checkpoint_dir
+            self._checkpoints_before = self._sc.checkpoint_directory
             self._ssc.checkpoint(self._checkpoints.name)
         return self._checkpoints.name
 
@@ -216,7 +216,7 @@ class StreamHarness:
         """Stop the context, and the SparkContext if the harness made it; remove the checkpoint directory."""
         self._ssc.stop(stopSparkContext=self._owns_context)
         if self._checkpoints is not None:
-            self._sc._checkpoint_dir = self._checkpoints_before
+            self._sc.checkpoint_directory = self._checkpoints_before
             self._checkpoints.cleanup()
 
     def _next_ms(self) -> int:

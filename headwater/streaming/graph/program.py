@@ -120,7 +120,7 @@ class _Unpickler(pickle.Unpickler):
         if kind in PLACED:
             return self._placed[kind]
         if kind == "Secrets":
-            return pid[1].found(pid[2], sc._conf)
+            return pid[1].found(pid[2], sc.conf)
         key = kind, pid[1]
         if key not in self._made:
             value = _Unpickler(io.BytesIO(pid[2]), sc, self._placed).load()

@@ -129,7 +129,7 @@ class Versioned(Node):
         directory = f"{keeping.directory}/state/{self.uid}"
         self._stored = StoredVersions(directory, self._partitioner.numPartitions)
         self._stored.make(keeping.epoch)
-        self._state_id = self._sc._application.open_state(self._on_stored)
+        self._state_id = self._sc.application.open_state(self._on_stored)
         successors, taken_over = keeping.successors, None
         if successors is not None and successors.upgraded:
             taken_over = self._partitioner
@@ -161,7 +161,7 @@ class Versioned(Node):
         """Have the version that the state goes on from read at once: better now than in a batch."""
         (reached,) = self._reached.values()
         try:
-            self._sc._run_job(reached, _nothing, range(reached.num_partitions))
+            self._sc.run_job(reached, _nothing, range(reached.num_partitions))
         except Exception as error:
             raise SparkException(f"the state {self.uid!r} can't go on with this program: {error}") from error
 
@@ -223,7 +223,7 @@ class Versioned(Node):
 
     def stop(self) -> None:
         if self._stored is not None:
-            self._sc._application.close_state(self._state_id)
+            self._sc.application.close_state(self._state_id)
 
     # -------------------------------------------------------------------------------------------- batches
     def compute(self, time_ms: int) -> RDD[Any] | None:
@@ -352,7 +352,7 @@ class Versioned(Node):
     def _make(self, version: int) -> None:
         reached, stored = self._reached.get(version), self._stored
         if reached is not None and stored is not None and not stored.complete(version):
-            self._sc._run_job(reached, _nothing, range(reached.num_partitions))
+            self._sc.run_job(reached, _nothing, range(reached.num_partitions))
 
     def forget(self, until_ms: int, *, unpersist: bool) -> None:
         super().forget(until_ms, unpersist=unpersist)

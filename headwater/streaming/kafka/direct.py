@@ -146,7 +146,7 @@ class KafkaInput(InputNode):
 
     # -------------------------------------------------------------------------------------------- its life
     def begin(self) -> None:
-        conf, settings = self._sc._conf, self._settings
+        conf, settings = self._sc.conf, self._settings
         self._watch = Watch(
             settings.params,
             settings.strategy,
@@ -211,7 +211,7 @@ class KafkaInput(InputNode):
         if not pinned:
             ranges = offsets.split(ranges, self._settings.min_partitions)
         kind = PinnedKafkaRead if pinned else KafkaRead
-        operator = kind(self._settings.params, self._settings.build, read_settings(self._sc._conf))
+        operator = kind(self._settings.params, self._settings.build, read_settings(self._sc.conf))
         return KafkaRDD.of_splits(self._sc, operator, [KafkaSplit(each, self._executors(each)) for each in ranges])
 
     def _next_ranges(self) -> tuple[OffsetRange, ...]:
@@ -245,7 +245,7 @@ class KafkaInput(InputNode):
         if not behind:
             return
         text = ", ".join(f"{each} ends at {latest[each]}, and was read to {self._positions[each]}" for each in behind)
-        if self._sc._conf.read("headwater.streaming.kafka.offsetsExpired") != "earliest":
+        if self._sc.conf.read("headwater.streaming.kafka.offsetsExpired") != "earliest":
             raise SparkException(
                 f"{self.describe()}: {text}: a topic was made anew, or its brokers have lost records. To go on with "
                 "the oldest records that are there, set headwater.streaming.kafka.offsetsExpired=earliest."
@@ -262,7 +262,7 @@ class KafkaInput(InputNode):
         assert self._watch is not None
         hosts = self._watch.known.leaders if locations.brokers else locations.hosts
         host = hosts.get(wanted.topicPartition())
-        there = self._sc._application.hosts()
+        there = self._sc.application.hosts()
         return tuple(executor for executor, its in there.items() if host is not None and is_on(its, host))
 
     def brought(self, time_ms: int) -> StreamInputInfo | None:

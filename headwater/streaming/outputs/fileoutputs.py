@@ -69,7 +69,7 @@ class WithFileOutputs(ABC):
         refuse_converters(keyConverter, valueConverter)
         chosen = outputFormatClass, keyClass, valueClass
         # Better now than in the first batch.
-        output_format(Api.OLD, *chosen, JobSettings(self._sc._conf, conf), compressionCodecClass)
+        output_format(Api.OLD, *chosen, JobSettings(self._sc.conf, conf), compressionCodecClass)
         self._save(
             "saveAsHadoopFiles",
             prefix,
@@ -93,7 +93,7 @@ class WithFileOutputs(ABC):
         """Like `saveAsHadoopFiles`, but by `RDD.saveAsNewAPIHadoopFile`."""
         refuse_converters(keyConverter, valueConverter)
         chosen = outputFormatClass, keyClass, valueClass
-        output_format(Api.NEW, *chosen, JobSettings(self._sc._conf, conf))
+        output_format(Api.NEW, *chosen, JobSettings(self._sc.conf, conf))
         self._save(
             "saveAsNewAPIHadoopFiles",
             prefix,
@@ -102,7 +102,7 @@ class WithFileOutputs(ABC):
         )
 
     def _save(self, operation: str, prefix: str, suffix: str | None, save: Callable[[RDD[Any], str], None]) -> None:
-        skip_empty: bool = self._sc._conf.read("headwater.streaming.output.skipEmpty")
+        skip_empty: bool = self._sc.conf.read("headwater.streaming.output.skipEmpty")
         self._output(operation, saver(prefix, suffix, save, skip_empty=skip_empty), with_time=True)
 
     @abstractmethod

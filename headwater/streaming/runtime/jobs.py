@@ -152,7 +152,7 @@ class JobProperties:
 
     def set(self, job: OutputJob) -> None:
         """Give the calling thread the properties of `job`, and no others."""
-        self._sc._properties.current = {
+        self._sc.job_properties = {
             **self._inherited,
             BATCH_TIME_PROPERTY: str(job.time_ms),
             OUTPUT_ID_PROPERTY: str(job.output_id),

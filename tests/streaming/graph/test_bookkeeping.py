@@ -90,7 +90,7 @@ def stored_rdds(harness: Harness, **remember: float) -> list[int]:
     def output(rdd):
         rdd.count()
         rdds.append(rdd)
-        application = harness.ssc.sparkContext._application
+        application = harness.ssc.sparkContext.application
         counts.append(sum(bool(application.cached_partitions(rdd.dataset_id)) for rdd in rdds))
 
     for seconds in remember.values():

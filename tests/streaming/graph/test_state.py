@@ -399,14 +399,14 @@ def test_start_refuses_a_checkpoint_interval_that_does_not_fit_the_slide(
     sc: SparkContext, tmp_path: Path, interval: int, text: str
 ) -> None:
     ssc = StreamingContext(sc, 1)
-    before = sc._checkpoint_dir
+    before = sc.checkpoint_directory
     ssc.checkpoint(str(tmp_path))
     stream = ssc.queueStream([[("a", 1)]]).reduceByKeyAndWindow(max, min, 2, 2)
     stream.checkpoint(interval).pprint()
     with pytest.raises(IllegalArgumentException, match=f"checkpoint interval .* has been set to {text}"):
         ssc.start()
     ssc.stop(stopSparkContext=False)
-    sc._checkpoint_dir = before
+    sc.checkpoint_directory = before
 
 
 @settings(max_examples=6)
