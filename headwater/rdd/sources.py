@@ -102,9 +102,7 @@ def of_splits(
     return _of_files(ctx, reader, partial(splits, _absolute(path)))
 
 
-def _of_files(
-    ctx: Driver, reader: Callable[[Any], Records], list_splits: Callable[[], Sequence[Any]]
-) -> RDD[Any]:
+def _of_files(ctx: Driver, reader: Callable[[Any], Records], list_splits: Callable[[], Sequence[Any]]) -> RDD[Any]:
     missing = ctx.conf.read("spark.files.ignoreMissingFiles")
     corrupt = ctx.conf.read("spark.files.ignoreCorruptFiles")
     if missing or corrupt:

@@ -106,7 +106,7 @@ class StreamingContext(InputStreams):
             raise ValueError("Spark Streaming cannot be initialized with both SparkContext and checkpoint as null")
         if batchDuration is None:
             raise ValueError("Batch duration for StreamingContext cannot be null")
-        self._batch_ms = duration_ms(batchDuration, "batch duration")
+        self.batch_ms = duration_ms(batchDuration, "batch duration")  # never changed
         self._sc = sparkContext
         conf = sparkContext.conf
         self._checkpoint_directory: str | None = None
@@ -119,7 +119,7 @@ class StreamingContext(InputStreams):
             self.checkpoint(conf.read("spark.streaming.checkpoint.directory"))
         self._clock = clock
         self._state = StreamingContextState.INITIALIZED
-        self._graph = Graph(self._batch_ms)
+        self._graph = Graph(self.batch_ms)
         self._bus = StreamingListenerBus()
         self._waiter = Waiter()
         self._running: Running | None = None  # set once, by start
@@ -133,7 +133,7 @@ class StreamingContext(InputStreams):
         self._unstarted = unstarted.watch(self, self._graph, self._created_at)
 
     def __repr__(self) -> str:
-        return f"<StreamingContext: batches of {self._batch_ms / 1000:g} s, {self._state.value}, on {self._sc!r}>"
+        return f"<StreamingContext: batches of {self.batch_ms / 1000:g} s, {self._state.value}, on {self._sc!r}>"
 
     def __enter__(self) -> StreamingContext:
         return self
@@ -191,10 +191,10 @@ class StreamingContext(InputStreams):
             warn_if_changed(found, changed)
             return cls._stored(found)
         ssc = _set_up(setup, directory)
-        if ssc._batch_ms != ledger.batch_ms:
+        if ssc.batch_ms != ledger.batch_ms:
             raise SparkException(
                 f"the checkpoint in {directory} has a batch interval of {ledger.batch_ms} ms, the new program one "
-                f"of {ssc._batch_ms} ms: batch times would not match. Keep the interval, or use another directory."
+                f"of {ssc.batch_ms} ms: batch times would not match. Keep the interval, or use another directory."
             )
         logger.info("The program is that of the script, of which has changed: %s", ", ".join(changed) or "nothing")
         return ssc
@@ -311,8 +311,8 @@ class StreamingContext(InputStreams):
     def _keeping(self) -> Keeping:
         """Who keeps what a restart needs."""
         directory, found = self._checkpoint_directory, self._found
-        first_ms = next_multiple_ms(self._clock.now_ms(), self._batch_ms)
-        ledger = Ledger(self._batch_ms, first_ms - self._batch_ms) if found is None else found.checkpoint.ledger
+        first_ms = next_multiple_ms(self._clock.now_ms(), self.batch_ms)
+        ledger = Ledger(self.batch_ms, first_ms - self.batch_ms) if found is None else found.checkpoint.ledger
         if directory is None:
             return Keeping(self._sc.application.directory, ledger)
         upgraded = found is not None and not self._goes_on
@@ -526,6 +526,36 @@ class StreamingContext(InputStreams):
             raise ValueError("should have at least one DStream to transform")
         return DStream(TransformedAll(self._sc, nodes, transformFunc), self)
 
+    # -------------------------------------------------------------------------------------------- for connectors, tools
+    @property
+    def graph(self) -> Graph:
+        """The streams and outputs."""
+        return self._graph
+
+    @property
+    def clock(self) -> Clock:
+        """Says when batches are due."""
+        return self._clock
+
+    def add_input(self, make: Callable[[int], InputNode]) -> InputNode:
+        """Add the input that `make(stream id)` returns; a `DStream` of its node is its public face.
+
+        Raises:
+            IllegalStateException: the context has started, or has its streams from a checkpoint.
+        """
+        self._check_can_add()
+        return self._graph.add_input(make)
+
+    def add_output(self, output: Output) -> None:
+        """Add an output operation.
+
+        Raises:
+            IllegalStateException: as `add_input`.
+            IllegalArgumentException: another one of its kind has its name.
+        """
+        self._check_can_add()
+        self._graph.add_output(output)
+
     # -------------------------------------------------------------------------------------------- for DStream
     def _check_can_add(self) -> None:
         if self._state in _ADDING_REFUSED:
@@ -541,12 +571,7 @@ class StreamingContext(InputStreams):
         return self._state is not StreamingContextState.INITIALIZED
 
     def _input(self, make: Callable[[int], InputNode]) -> DStream[Any]:
-        self._check_can_add()
-        return DStream(self._graph.add_input(make), self)
-
-    def _add_output(self, output: Output) -> None:
-        self._check_can_add()
-        self._graph.add_output(output)
+        return DStream(self.add_input(make), self)
 
     def _slice(self, node: Node, from_ms: int, to_ms: int) -> list[RDD[Any]]:
         return self._graph.slice(node, from_ms, to_ms)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from headwater.base.callables import call_site, takes_time
 from headwater.base.callsite import place
 from headwater.base.hashing import portable_hash
-from headwater.errors import IllegalArgumentException, UnsupportedOperationException
+from headwater.errors import UnsupportedOperationException
 from headwater.rdd import RDD as RDD
 from headwater.rdd.checks import check_function, check_function_or_none, check_num_partitions
 from headwater.rdd.functions import second
@@ -28,6 +28,7 @@ from headwater.streaming.graph.output import Output, printer
 from headwater.streaming.graph.stateful import Updated
 from headwater.streaming.graph.versioned import Versioned
 from headwater.streaming.graph.windowed import Windowed, window_ms
+from headwater.streaming.outputs.batchoutput import BatchOutput, FunctionOutput
 from headwater.streaming.outputs.fileoutputs import WithFileOutputs
 from headwater.streaming.outputs.transactions import TABLE, TransactionalOutput
 from headwater.streaming.sources.constant import ConstantInput
@@ -37,7 +38,6 @@ from headwater.streaming.util import rddToFileName as rddToFileName
 if TYPE_CHECKING:
     from headwater.streaming.context import StreamingContext
     from headwater.streaming.graph.node import Node
-    from headwater.streaming.kafka.direct import KafkaDStream
     from headwater.streaming.pool import ConnectionPool
 
 
@@ -85,6 +85,11 @@ class DStream(WithFileOutputs, Generic[T_co]):
     def context(self) -> StreamingContext:
         """The StreamingContext that made it."""
         return self._ssc
+
+    @property
+    def node(self) -> Node:
+        """Its node of the stream graph, for connectors and tools."""
+        return self._node
 
     def uid(self, name: str) -> DStream[T_co]:
         """Give an input stream, or a state, the name under which checkpoints know it; returns the stream.
@@ -525,13 +530,42 @@ class DStream(WithFileOutputs, Generic[T_co]):
         """
         retention_ms: int = self._sc.conf.read("headwater.streaming.output.commitRetention")
         with_time = takes_time(write, 2)
-        output = TransactionalOutput(
+        sink = TransactionalOutput(
             connect, write, with_time=with_time, name=name, table=table, retention_ms=retention_ms
         )
-        functions = [other.function for other in self._ssc._graph.outputs]
-        if any(isinstance(other, TransactionalOutput) and other.name == name for other in functions):
-            raise IllegalArgumentException(f"another foreachTransaction has the name {name!r}. Give each its own.")
-        self._output("foreachTransaction", output, with_time=True)
+        self._add_output("foreachTransaction", sink)
+
+    def output(self, sink: BatchOutput) -> None:
+        """Have each batch written by an output of the program's own, with what Headwater's own outputs build on.
+
+        Args:
+            sink: called in the driver, once a batch and once more whenever it runs again; see `BatchOutput`.
+
+        Raises:
+            TypeError: it is no `BatchOutput`, or its name no string.
+            IllegalArgumentException: another output has its name.
+
+        >>> from headwater.streaming import BatchOutput
+        >>> from headwater.testing import StreamHarness
+        >>> class Ledger(BatchOutput):
+        ...     unique_name = "ledger"
+        ...     batches: dict[tuple[str, int], list[int]] = {}
+        ...     def write(self, batch, rdd):
+        ...         self.batches[batch.identity] = rdd.collect()  # once more is the same
+        >>> with StreamHarness(sparkContext=sc) as harness:
+        ...     harness.stream([[1, 2], [3]]).output(Ledger())
+        ...     infos = harness.run(2)
+        >>> list(Ledger.batches.values())
+        [[1, 2], [3]]
+        """
+        if not isinstance(sink, BatchOutput):
+            raise TypeError(
+                f"output: expected a headwater.streaming.BatchOutput, got {sink!r} of type {type(sink).__name__}. A "
+                "function is called with each batch by foreachRDD."
+            )
+        if not isinstance(sink.unique_name, str):
+            raise TypeError(f"output: unique_name should be a str, got {sink.unique_name!r}")
+        self._add_output("output", sink)
 
     def saveToKafka(
         self,
@@ -540,7 +574,7 @@ class DStream(WithFileOutputs, Generic[T_co]):
         keyEncoder: Callable[[Any], str | bytes | None] | None = None,
         valueEncoder: Callable[[Any], str | bytes | None] | None = None,
         exactlyOnce: str = "",
-        offsetsOf: KafkaDStream | None = None,
+        offsetsOf: DStream[Any] | None = None,
     ) -> None:
         """Write each batch to Kafka: at least once, or exactly once. Needs `headwater[kafka]`.
 
@@ -568,12 +602,8 @@ class DStream(WithFileOutputs, Generic[T_co]):
         """
         from headwater.streaming.kafka.stream import kafka_output
 
-        output = kafka_output(topic, kafkaParams, keyEncoder, valueEncoder, exactlyOnce, offsetsOf)
-        names = [getattr(other.function, "kafka_name", "") for other in self._ssc._graph.outputs]
-        if exactlyOnce and exactlyOnce in names:
-            raise IllegalArgumentException(f"another saveToKafka has the name {exactlyOnce!r}. Give each its own.")
-        must_checkpoint = bool(exactlyOnce) and offsetsOf is None
-        self._output("saveToKafka", output, with_time=True, must_checkpoint=must_checkpoint)
+        sink = kafka_output(topic, kafkaParams, keyEncoder, valueEncoder, exactlyOnce, offsetsOf)
+        self._add_output("saveToKafka", sink)
 
     def slice(self, begin: datetime | float, end: datetime | float) -> list[RDD[T_co]]:
         """The RDDs of the batches from `begin` to `end`, both included, as far as they are generated and remembered.
@@ -645,19 +675,12 @@ class DStream(WithFileOutputs, Generic[T_co]):
         self._check_stream(other, method)
         return self._new(Paired(self._sc, self._node, other._node, method, self._partitions(partitions)))
 
-    def _output(
-        self, operation: str, function: Callable[..., Any], *, with_time: bool, must_checkpoint: bool = False
-    ) -> None:
+    def _output(self, operation: str, function: Callable[..., Any], *, with_time: bool) -> None:
+        self._add_output(operation, FunctionOutput(function, with_time=with_time))
+
+    def _add_output(self, operation: str, sink: BatchOutput) -> None:
         name, description = call_site(operation)
-        output = Output(
-            self._node,
-            function,
-            with_time=with_time,
-            name=name,
-            description=description,
-            must_checkpoint=must_checkpoint,
-        )
-        self._ssc._add_output(output)
+        self._ssc.add_output(Output(self._node, sink, operation=operation, name=name, description=description))
 
     def _partitions(self, partitions: int | None) -> int:
         if partitions is None:
@@ -721,5 +744,5 @@ class ConstantInputDStream(DStream[T]):
     def __init__(self, ssc: StreamingContext, rdd: RDD[T]) -> None:
         if not isinstance(rdd, RDD):
             raise TypeError(f"ConstantInputDStream: rdd must be an RDD, not {type(rdd).__name__}")
-        batch_ms = ssc._batch_ms
-        super().__init__(ssc._input(lambda stream_id: ConstantInput(stream_id, batch_ms, rdd))._node, ssc)
+        batch_ms = ssc.batch_ms
+        super().__init__(ssc.add_input(lambda stream_id: ConstantInput(stream_id, batch_ms, rdd)), ssc)

@@ -156,7 +156,7 @@ class Running:
         self._performers: dict[type, Any] = {
             batches.Announce: self._announce,
             batches.Log: self._log,
-            batches.Submit: lambda action: self._jobs.submit(action.jobs),
+            batches.Submit: self._submit,
             batches.Allocate: self._allocate,
             batches.Allocated: self._batch_loop.post,
             batches.Generate: self._generate,
@@ -259,9 +259,19 @@ class Running:
         self._own_threads.add(threading.get_ident())
         self._performers[type(action)](action)
 
+    def _submit(self, action: batches.Submit) -> None:
+        self._tell_oldest_pending()
+        self._jobs.submit(action.jobs)
+
+    def _tell_oldest_pending(self) -> None:
+        """On the generator's thread, when a batch begins or has ended."""
+        if pending := self.generator.pending():
+            self._jobs.oldest_pending_ms = pending[0]
+
     def _announce(self, action: batches.Announce) -> None:
         self._bus.post(action.event)
         if isinstance(action.event, BatchCompleted):
+            self._tell_oldest_pending()
             rates = self._rates.completed(action.event.batchInfo())
             self._graph.limit(rates)
             for stream_id in rates.keys() & self._inputs.keys():

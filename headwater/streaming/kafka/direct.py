@@ -324,6 +324,11 @@ class KafkaDStream(DStream[Any]):
 
     _node: KafkaInput
 
+    @property
+    def node(self) -> KafkaInput:
+        """Its node of the stream graph."""
+        return self._node
+
     def commitAsync(self, offsetRanges: Iterable[OffsetRange], callback: CommitCallback | None = None) -> None:
         """Commit the ends of these ranges for the consumer group, once all outputs of a running batch are done.
 
@@ -348,9 +353,8 @@ class KafkaDStream(DStream[Any]):
 
 def direct_stream(ssc: StreamingContext, settings: DirectSettings) -> KafkaDStream:
     """A new direct stream of a context."""
-    ssc._check_can_add()
-    sc, batch_ms = ssc.sparkContext, ssc._batch_ms
-    node = ssc._graph.add_input(lambda stream_id: KafkaInput(stream_id, batch_ms, sc=sc, settings=settings))
+    sc, batch_ms = ssc.sparkContext, ssc.batch_ms
+    node = ssc.add_input(lambda stream_id: KafkaInput(stream_id, batch_ms, sc=sc, settings=settings))
     return KafkaDStream(node, ssc)
 
 

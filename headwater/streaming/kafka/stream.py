@@ -255,7 +255,7 @@ class KafkaUtils:
             SparkException: a record can't be delivered, or confluent-kafka isn't installed.
         """
         encoding = Encoding(topic, keyEncoder, valueEncoder)
-        rdd.foreachPartition(partial(output.write, read_params(kafkaParams), encoding))
+        rdd.foreachPartition(partial(output.write_partition, read_params(kafkaParams), encoding))
 
 
 def kafka_output(
@@ -264,9 +264,9 @@ def kafka_output(
     key_encoder: Encoder | None,
     value_encoder: Encoder | None,
     name: str,
-    offsets_of: Any,
+    offsets_of: DStream[Any] | None,
 ) -> KafkaOutput:
-    """The function of `DStream.saveToKafka`, which says what the arguments mean and what is raised."""
+    """The output of `DStream.saveToKafka`, which says what the arguments mean and what is raised."""
     if offsets_of is not None and not isinstance(offsets_of, KafkaDStream):
         raise TypeError(
             f"offsetsOf should be the stream that createDirectStream returned, not {type(offsets_of).__name__}"
@@ -274,7 +274,7 @@ def kafka_output(
     check_function_or_none("keyEncoder", key_encoder)
     check_function_or_none("valueEncoder", value_encoder)
     encoding = Encoding(topic, key_encoder, value_encoder)
-    return KafkaOutput(read_params(kafka_params), encoding, name, None if offsets_of is None else offsets_of._node)
+    return KafkaOutput(read_params(kafka_params), encoding, name, None if offsets_of is None else offsets_of.node)
 
 
 # ------------------------------------------------------------------------------------------------ arguments

@@ -56,6 +56,8 @@ class JobThreads:
         self._clock = clock
         self._report = report
         self._prepare = prepare
+        #: The oldest batch that isn't done, as far as is known: it's told with each job. An int: no lock guards it.
+        self.oldest_pending_ms = 0
         self._queue = JobQueue(policy)
         self._changed = threading.Condition()  # guards the queue
         # What ends a thread's pause: one each, since a clock wakes one waiter of a queue.
@@ -122,7 +124,7 @@ class JobThreads:
     def _try(self, job: OutputJob) -> BaseException | None:
         try:
             self._prepare(job)
-            job.run()
+            job.run(self.oldest_pending_ms)
         except BaseException as error:  # also SystemExit of a user's function: it must not end this thread unseen
             return folded(error)
         return None

@@ -244,4 +244,4 @@ def test_books_are_right_after_many_overlapping_batches_of_which_some_fail(harne
     generator.check()
     assert generator.pending() == tuple(sorted(failed))
     assert generator.running() == ()
-    assert len(stream._node.remembered()) == 1
+    assert len(stream.node.remembered()) == 1
