@@ -26,8 +26,8 @@ class OutputBatch:
     Attributes:
         output: the output's `unique_name`.
         time_ms: the batch time, in milliseconds since the epoch.
-        oldest_pending_ms: the oldest batch that isn't done, at most `time_ms`. No restart hands over a batch before
-            it, so what an output keeps to recognise such batches may go.
+        oldest_pending_ms: the oldest batch that isn't known to be done, at most `time_ms`. No restart hands over a
+            batch before it, so what an output keeps to recognise such batches may go.
     """
 
     output: str
