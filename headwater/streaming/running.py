@@ -38,7 +38,7 @@ from headwater.streaming.waiter import Waiter
 
 if TYPE_CHECKING:
     from headwater.conf import SparkConf
-    from headwater.context import SparkContext
+    from headwater.rdd.driver import Driver
 
 logger = logging.getLogger("headwater.streaming.runtime")
 
@@ -88,7 +88,7 @@ class Running:
 
     def __init__(
         self,
-        sc: SparkContext,
+        sc: Driver,
         graph: Graph,
         clock: Clock,
         *,

@@ -27,8 +27,8 @@ from headwater.streaming.graph.node import Node
 from headwater.streaming.recovery.versions import StoredVersions
 
 if TYPE_CHECKING:
-    from headwater.context import SparkContext
     from headwater.rdd import RDD
+    from headwater.rdd.driver import Driver
     from headwater.streaming.recovery.keeping import Keeping
     from headwater.streaming.recovery.matching import Source
 
@@ -56,7 +56,7 @@ class Versioned(Node):
 
     def __init__(
         self,
-        sc: SparkContext,
+        sc: Driver,
         parents: Sequence[Node],
         partitioner: Partitioner,
         *,

@@ -34,7 +34,7 @@ from headwater.streaming.listener import StreamInputInfo
 
 if TYPE_CHECKING:
     from headwater.conf import SparkConf
-    from headwater.context import SparkContext
+    from headwater.rdd.driver import Driver
     from headwater.streaming.context import StreamingContext
     from headwater.streaming.recovery.matching import Source
 
@@ -99,7 +99,7 @@ class KafkaInput(InputNode):
         "_committed",
     }
 
-    def __init__(self, stream_id: int, batch_ms: int, *, sc: SparkContext, settings: DirectSettings) -> None:
+    def __init__(self, stream_id: int, batch_ms: int, *, sc: Driver, settings: DirectSettings) -> None:
         super().__init__(stream_id, batch_ms)
         self._sc = sc
         self._settings = settings

@@ -24,7 +24,7 @@ from headwater.streaming.runtime.batches import JobFinished, JobStarted, OutputJ
 from headwater.streaming.runtime.jobqueue import FailurePolicy, JobQueue
 
 if TYPE_CHECKING:
-    from headwater.context import SparkContext
+    from headwater.rdd.driver import Driver
 
 logger = logging.getLogger("headwater.streaming.runtime.jobs")
 
@@ -146,7 +146,7 @@ class JobProperties:
     # What a job must not inherit: cancelling the starter's group would cancel the batches with it.
     _OWN = ("spark.jobGroup.id", "spark.job.description")
 
-    def __init__(self, sc: SparkContext, inherited: Mapping[str, str], batch_ms: int) -> None:
+    def __init__(self, sc: Driver, inherited: Mapping[str, str], batch_ms: int) -> None:
         self._sc = sc
         self._batch_ms = batch_ms
         self._inherited = {key: value for key, value in inherited.items() if key not in self._OWN}
