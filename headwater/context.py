@@ -46,7 +46,7 @@ from headwater.version import __version__
 
 if TYPE_CHECKING:
     from headwater.engine.application import Application, JobHandle
-    from headwater.rdd.core import Core
+    from headwater.engine.lineage import Dataset
     from headwater.ui.progress import ConsoleProgress
 
 __all__ = ["SparkContext"]
@@ -137,7 +137,7 @@ class SparkContext(WithJobProperties, WithHadoopInput):
         self._import_paths: list[str] = []  # what addPyFile has put on sys.path
         self.checkpoint_directory: str | None = None  # of this application's RDD checkpoints
         self._checkpoint_lock = threading.Lock()  # held while checkpoints are made
-        self._checkpoints_wanted: weakref.WeakSet[Core[Any]] = weakref.WeakSet()
+        self._checkpoints_wanted: weakref.WeakSet[Dataset] = weakref.WeakSet()
         self.reduce_partitions: int | None = None  # after a shuffle where none is given; None: as many as before it
         if self._conf.contains("spark.default.parallelism"):
             self.reduce_partitions = self._conf.read("spark.default.parallelism")
@@ -344,7 +344,7 @@ class SparkContext(WithJobProperties, WithHadoopInput):
 
         Arguments:
             name: files, directories and globs, separated by commas. .gz, .bz2 and .zst files are decompressed.
-            minPartitions: at least so many partitions, if the files can be split; None is `defaultMinPartitions`.
+            minPartitions: at least this many partitions, if the files can be split; None is `defaultMinPartitions`.
             use_unicode: give str; otherwise bytes.
 
         Raises:
@@ -474,11 +474,11 @@ class SparkContext(WithJobProperties, WithHadoopInput):
         """The directory of this application's RDD checkpoints, or None."""
         return self.checkpoint_directory
 
-    def want_checkpoint(self, rdd: Core[Any]) -> None:
+    def want_checkpoint(self, rdd: Dataset) -> None:
         """Have a checkpoint made of an RDD by the next job whose lineage it's in."""
         self._checkpoints_wanted.add(rdd)
 
-    def _make_checkpoints(self, lineage: Core[Any]) -> None:
+    def _make_checkpoints(self, lineage: Dataset) -> None:
         """Make the checkpoints that are wanted within a lineage of which an action has just succeeded."""
         from headwater.rdd import checkpointing
 
@@ -521,7 +521,7 @@ class SparkContext(WithJobProperties, WithHadoopInput):
         return list(chain.from_iterable(self.run_job(rdd, partial(functions.as_list_of, partitionFunc), chosen)))
 
     def run_job(
-        self, rdd: Core[Any], function: Callable[[int, Iterator[Any]], Any], partitions: Sequence[int]
+        self, rdd: Dataset, function: Callable[[int, Iterator[Any]], Any], partitions: Sequence[int]
     ) -> list[Any]:
         """Run a job of this thread, and the checkpoints that it brings about; see `Driver.run_job`."""
         application = self.application
@@ -541,7 +541,7 @@ class SparkContext(WithJobProperties, WithHadoopInput):
 
     def submit_job(
         self,
-        rdd: Core[Any],
+        rdd: Dataset,
         function: Callable[[int, Iterator[Any]], Any],
         partitions: Sequence[int],
         on_result: Callable[[int, Any], None] | None = None,
@@ -557,11 +557,11 @@ class SparkContext(WithJobProperties, WithHadoopInput):
         )
 
     def cancelJobGroup(self, groupId: str) -> None:
-        """Cancel the group's jobs that run; whoever waits for one gets `JobCancelled`."""
+        """Cancel the group's jobs that run; those who wait for one get `JobCancelled`."""
         self.application.cancel_group(groupId, "by cancelJobGroup")
 
     def cancelAllJobs(self) -> None:
-        """Cancel all jobs that run; whoever waits for one gets `JobCancelled`."""
+        """Cancel all jobs that run; those who wait for one get `JobCancelled`."""
         self.application.cancel_all("by cancelAllJobs")
 
     def statusTracker(self) -> StatusTracker:

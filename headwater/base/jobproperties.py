@@ -57,7 +57,7 @@ class WithJobProperties:
         self.setLocalProperty(_INTERRUPT, "true" if interruptOnCancel else "false")
 
     def setJobDescription(self, value: str | None) -> None:
-        """Describe this thread's jobs, for whoever watches them."""
+        """Describe this thread's jobs, for those who watch them."""
         self.setLocalProperty(_DESCRIPTION, value)
 
     @contextmanager

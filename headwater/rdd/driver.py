@@ -15,8 +15,8 @@ from headwater.conf import SparkConf
 if TYPE_CHECKING:
     from headwater.broadcast import Broadcast
     from headwater.engine.application import Application, JobHandle
+    from headwater.engine.lineage import Dataset
     from headwater.rdd import RDD
-    from headwater.rdd.core import Core
 
 T = TypeVar("T")
 
@@ -71,7 +71,7 @@ class Driver(Protocol):
 
     # -------------------------------------------------------------------------------------------- jobs
     def run_job(
-        self, rdd: Core[Any], function: Callable[[int, Iterator[Any]], Any], partitions: Sequence[int]
+        self, rdd: Dataset, function: Callable[[int, Iterator[Any]], Any], partitions: Sequence[int]
     ) -> list[Any]:
         """Run a job of the calling thread, and the checkpoints that it brings about; waits for both.
 
@@ -91,7 +91,7 @@ class Driver(Protocol):
 
     def submit_job(
         self,
-        rdd: Core[Any],
+        rdd: Dataset,
         function: Callable[[int, Iterator[Any]], Any],
         partitions: Sequence[int],
         on_result: Callable[[int, Any], None] | None = None,
@@ -125,7 +125,7 @@ class Driver(Protocol):
         ...
 
     # -------------------------------------------------------------------------------------------- RDDs
-    def want_checkpoint(self, rdd: Core[Any]) -> None:
+    def want_checkpoint(self, rdd: Dataset) -> None:
         """Have a checkpoint made of an RDD by the next `run_job` whose lineage it's in."""
         ...
 

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from headwater.base import logs
 from headwater.base.callables import call_site
@@ -45,9 +45,6 @@ from headwater.streaming.recovery.safekeeping import Found, Safekeeping
 from headwater.streaming.running import Running
 from headwater.streaming.termination import Course, Termination
 from headwater.streaming.waiter import Waiter
-
-if TYPE_CHECKING:
-    from headwater.streaming.graph.node import Node
 
 logger = logging.getLogger("headwater.streaming.context")
 
@@ -510,18 +507,18 @@ class StreamingContext(InputStreams):
         _streams(dstreams, "union")
         if len(dstreams) == 1:
             return dstreams[0]
-        if len({stream._node.slide_ms for stream in dstreams}) > 1:
+        if len({stream.node.slide_ms for stream in dstreams}) > 1:
             raise ValueError("All DStreams should have same slide duration")
-        self._check_can_add()
-        return DStream(United(self._sc, [stream._node for stream in dstreams]), self)
+        self.check_can_add()
+        return DStream(United(self._sc, [stream.node for stream in dstreams]), self)
 
     def transform(
         self, dstreams: Iterable[DStream[Any]], transformFunc: Callable[[list[Any]], RDD[T] | None]
     ) -> DStream[T]:
         """The RDDs that `transformFunc(list of the streams' RDDs)` returns."""
-        self._check_can_add()
+        self.check_can_add()
         check_function("transformFunc", transformFunc)
-        nodes = [stream._node for stream in _streams(dstreams, "transform")]
+        nodes = [stream.node for stream in _streams(dstreams, "transform")]
         if not nodes:
             raise ValueError("should have at least one DStream to transform")
         return DStream(TransformedAll(self._sc, nodes, transformFunc), self)
@@ -537,27 +534,17 @@ class StreamingContext(InputStreams):
         """Says when batches are due."""
         return self._clock
 
-    def add_input(self, make: Callable[[int], InputNode]) -> InputNode:
-        """Add the input that `make(stream id)` returns; a `DStream` of its node is its public face.
+    @property
+    def has_started(self) -> bool:
+        """Whether it has; also once it has stopped."""
+        return self._state is not StreamingContextState.INITIALIZED
+
+    def check_can_add(self) -> None:
+        """See to it that streams and outputs can be added.
 
         Raises:
             IllegalStateException: the context has started, or has its streams from a checkpoint.
         """
-        self._check_can_add()
-        return self._graph.add_input(make)
-
-    def add_output(self, output: Output) -> None:
-        """Add an output operation.
-
-        Raises:
-            IllegalStateException: as `add_input`.
-            IllegalArgumentException: another one of its kind has its name.
-        """
-        self._check_can_add()
-        self._graph.add_output(output)
-
-    # -------------------------------------------------------------------------------------------- for DStream
-    def _check_can_add(self) -> None:
         if self._state in _ADDING_REFUSED:
             raise IllegalStateException(_ADDING_REFUSED[self._state])
         if self._goes_on:
@@ -567,14 +554,27 @@ class StreamingContext(InputStreams):
                 "to getOrCreate; if that has changed, getOrCreate(path, setup, upgrade=True) takes the new ones."
             )
 
-    def _has_started(self) -> bool:
-        return self._state is not StreamingContextState.INITIALIZED
+    def add_input(self, make: Callable[[int], InputNode]) -> InputNode:
+        """Add the input that `make(stream id)` returns; a `DStream` of its node is its public face.
+
+        Raises:
+            IllegalStateException: as `check_can_add`.
+        """
+        self.check_can_add()
+        return self._graph.add_input(make)
+
+    def add_output(self, output: Output) -> None:
+        """Add an output operation.
+
+        Raises:
+            IllegalStateException: as `check_can_add`.
+            IllegalArgumentException: another one of its kind has its name.
+        """
+        self.check_can_add()
+        self._graph.add_output(output)
 
     def _input(self, make: Callable[[int], InputNode]) -> DStream[Any]:
         return DStream(self.add_input(make), self)
-
-    def _slice(self, node: Node, from_ms: int, to_ms: int) -> list[RDD[Any]]:
-        return self._graph.slice(node, from_ms, to_ms)
 
 
 def _streams(given: Iterable[Any], method: str) -> list[DStream[Any]]:

@@ -32,6 +32,7 @@ from headwater.streaming.recovery.keeping import Keeping
 from headwater.streaming.recovery.ledger import Ledger
 from headwater.streaming.runtime import batches
 from headwater.streaming.runtime.backpressure import RateController, initial_rate
+from headwater.streaming.runtime.holds import Hold, Holds
 from headwater.streaming.runtime.jobqueue import failure_policy
 from headwater.streaming.runtime.jobs import JobProperties, JobThreads
 from headwater.streaming.waiter import Waiter
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from headwater.conf import SparkConf
     from headwater.rdd.driver import Driver
 
-logger = logging.getLogger("headwater.streaming.runtime")
+logger = logging.getLogger("headwater.streaming.running")
 
 # How long a stop waits for receivers, and a stop that isn't graceful for the outputs that run.
 RECEIVER_STOP_SECONDS = 10.0
@@ -370,12 +371,16 @@ class Running:
         # A restart runs failed batches again, the latest of them.
         failed = sorted(self.generator.failed())
         held, given_up = failed[-FAILED_HELD_MAX:], failed[:-FAILED_HELD_MAX]
-        until_ms = min((action.until_ms, *(time_ms - self._graph.batch_ms for time_ms in held)))
-        given_up_ms = min(max(given_up, default=-1), until_ms)
-        self._keeping.when_durable(functools.partial(self._release, until_ms, given_up_ms))
+        running = Hold(f"batch {action.until_ms + self._graph.batch_ms} ms, which isn't done", action.until_ms)
+        before = (Hold(f"batch {time_ms} ms, which failed", time_ms - self._graph.batch_ms) for time_ms in held)
+        holds = Holds((running, *before))
+        given_up_ms = min(max(given_up, default=-1), holds.until_ms)
+        self._keeping.when_durable(functools.partial(self._release, holds, given_up_ms))
 
-    def _release(self, until_ms: int, given_up_ms: int) -> None:
-        self._keeping.forget(*self._graph.release(until_ms), given_up_ms)
+    def _release(self, holds: Holds, given_up_ms: int) -> None:
+        released = self._graph.release(holds)
+        logger.debug("A restart needs %s", released.holds)
+        self._keeping.forget(released.inputs, released.versions, given_up_ms)
 
     def _remove_blocks(self, block_ids: list[str]) -> None:
         if block_ids:

@@ -1,4 +1,4 @@
-"""A context that nobody starts: its program ends, or waits, and says nothing. So that's said here.
+"""A context that is never started: its program ends, or waits, and says nothing. So that's said here.
 
 It knows the graph, and not the context, so that it can tell that the context is gone.
 """

@@ -172,7 +172,7 @@ class StreamHarness:
         self._ssc.start()
 
     def run(self, batches: int = 1) -> list[BatchInfo]:
-        """Let so many batches pass, one after the other; returns what listeners hear of them.
+        """Let this many batches pass, one after the other; returns what listeners hear of them.
 
         Raises:
             BaseException: what an output or a transformation of one of them failed with, itself. The batch has

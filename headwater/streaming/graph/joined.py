@@ -1,4 +1,4 @@
-"""Streams of which each batch follows from the same batch of several others."""
+"""Streams whose batches each follow from the same batch of several others."""
 
 from __future__ import annotations
 

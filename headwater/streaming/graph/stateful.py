@@ -44,8 +44,8 @@ class Updated(Versioned):
         self._function = function
         self._initial = initial
 
-    def _begin(self) -> None:
-        super()._begin()
+    def _reset(self) -> None:
+        super()._reset()
         self._initial = None  # a checkpoint has it as the first version
 
     def first(self) -> tuple[RDD[Any], Evolution] | None:

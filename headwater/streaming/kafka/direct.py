@@ -17,16 +17,16 @@ from headwater.errors import IllegalArgumentException, SparkException
 from headwater.streaming.dstream import DStream
 from headwater.streaming.graph.inputs import InputNode
 from headwater.streaming.kafka import offsets
-from headwater.streaming.kafka.brokers import Brokers, Watch
+from headwater.streaming.kafka.brokers import Brokers, BrokerWatch
 from headwater.streaming.kafka.kept import close_all
-from headwater.streaming.kafka.offsets import Limits, OffsetRange, Positions, TopicAndPartition
+from headwater.streaming.kafka.offsets import OffsetRange, Positions, ReadLimits, TopicAndPartition
 from headwater.streaming.kafka.params import KafkaParams
 from headwater.streaming.kafka.reading import (
+    FetchSettings,
     KafkaRDD,
     KafkaRead,
     KafkaSplit,
     PinnedKafkaRead,
-    ReadSettings,
 )
 from headwater.streaming.kafka.records import Build
 from headwater.streaming.kafka.strategies import ConsumerStrategy, LocationStrategy, PerPartitionConfig
@@ -42,7 +42,7 @@ logger = logging.getLogger("headwater.streaming.kafka")
 
 CommitCallback = Callable[[Positions, "Exception | None"], Any]
 
-# A batch waits so long for the brokers to say where partitions end, or for its interval if that is longer.
+# A batch waits this long for the brokers to say where partitions end, or for its interval if that is longer.
 WAIT_MS_MIN = 500
 # So many batches that aren't done keep offsets from being committed; with more, none are committed any more.
 OUTSTANDING_MAX = 1000
@@ -64,10 +64,10 @@ class DirectSettings(NamedTuple):
     min_partitions: int
 
 
-def read_settings(conf: SparkConf) -> ReadSettings:
+def read_settings(conf: SparkConf) -> FetchSettings:
     """How tasks read, as the settings say."""
     keeps: bool = conf.read("spark.streaming.kafka.consumer.cache.enabled")
-    return ReadSettings(
+    return FetchSettings(
         conf.read("spark.streaming.kafka.consumer.poll.ms"),
         conf.read("headwater.streaming.kafka.offsetsExpired") == "earliest",
         conf.read("spark.streaming.kafka.consumer.cache.maxCapacity") if keeps else 0,
@@ -104,9 +104,9 @@ class KafkaInput(InputNode):
         self._sc = sc
         self._settings = settings
 
-    def _begin(self) -> None:
-        super()._begin()
-        self._watch: Watch | None = None  # from begin to stop
+    def _reset(self) -> None:
+        super()._reset()
+        self._watch: BrokerWatch | None = None  # from begin to stop
         self._ranges: dict[int, tuple[OffsetRange, ...]] = {}  # batch time -> what it reads, as long as remembered
         self._positions: dict[TopicAndPartition, int] = {}  # the next offset of each partition, in the order of ranges
         self._known = False  # whether the ledger knows that the stream has begun
@@ -134,20 +134,21 @@ class KafkaInput(InputNode):
         begun, self._known = {} if self._known else {_BEGUN: True}, True
         return begun | {_name(each): at for each, at in changed.items()} | {_name(each): None for each in gone}
 
-    def go_on(self, first_ms: int, after_ms: int, memory: Mapping[str, Any]) -> None:
+    def restore(
+        self, first_ms: int, after_ms: int, memory: Mapping[str, Any], batches: Mapping[int, Any]
+    ) -> None:
         self._begins_ms = first_ms
         self._told = {_named(name): at for name, at in memory.items() if name != _BEGUN}
         # New code may read other topics.
         self._positions = {each: at for each, at in self._told.items() if self._settings.strategy.selects(each)}
         self._known = _BEGUN in memory
-
-    def restore_batch(self, time_ms: int, data: Any) -> None:
-        self._ranges[time_ms] = tuple(OffsetRange(*fields) for fields in data)
+        for time_ms, data in batches.items():
+            self._ranges[time_ms] = tuple(OffsetRange(*fields) for fields in data)
 
     # -------------------------------------------------------------------------------------------- its life
     def begin(self) -> None:
         conf, settings = self._sc.conf, self._settings
-        self._watch = Watch(
+        self._watch = BrokerWatch(
             settings.params,
             settings.strategy,
             renew_ms=conf.read("headwater.streaming.kafka.metadataInterval"),
@@ -224,7 +225,7 @@ class KafkaInput(InputNode):
             positions.update((each, look.earliest[each]) for each in appeared)
         self._check_not_behind(look.latest)
         rates = self._settings.rates
-        limits = Limits(self.slide_ms, rates.maxRatePerPartition, rates.minRatePerPartition, self._rate)
+        limits = ReadLimits(self.slide_ms, rates.maxRatePerPartition, rates.minRatePerPartition, self._rate)
         ranges = offsets.next_ranges(positions, look.latest, limits)
         positions.update((each.topicPartition(), each.untilOffset) for each in ranges)
         return tuple(ranges)
@@ -255,7 +256,7 @@ class KafkaInput(InputNode):
         self._positions.update(self._watch.ask(lambda brokers: brokers.earliest(behind)))
 
     def _executors(self, wanted: OffsetRange) -> tuple[str, ...]:
-        """The executors that had better read a range."""
+        """The executors that should read a range."""
         locations = self._settings.locations
         if not locations.brokers and not locations.hosts:
             return ()
@@ -272,9 +273,9 @@ class KafkaInput(InputNode):
         metadata = {"offsets": list(ranges), "Description": offsets.description(ranges)}
         return StreamInputInfo(self.stream_id, sum(each.count() for each in ranges), metadata)
 
-    def forget(self, until_ms: int, *, unpersist: bool) -> None:
-        super().forget(until_ms, unpersist=unpersist)
-        for time_ms in [time_ms for time_ms in self._ranges if time_ms <= until_ms - self.remember_ms]:
+    def forget(self, done_ms: int, *, unpersist: bool) -> None:
+        super().forget(done_ms, unpersist=unpersist)
+        for time_ms in [time_ms for time_ms in self._ranges if time_ms <= self.unneeded_ms(done_ms)]:
             del self._ranges[time_ms]
 
     def limit(self, records_per_second: float) -> None:

@@ -13,14 +13,14 @@ from headwater.streaming.outputs.batchoutput import BatchOutput
 from headwater.streaming.outputs.saving import DirectoryOutput
 
 if TYPE_CHECKING:
+    from headwater.context import SparkContext
     from headwater.rdd import RDD
-    from headwater.rdd.driver import Driver
 
 
 class WithFileOutputs(ABC):
     """The part of `DStream` that saves files."""
 
-    _sc: Driver
+    _sc: SparkContext
 
     def saveAsTextFiles(self, prefix: str, suffix: str | None = None, compressionCodecClass: str | None = None) -> None:
         """Write each batch as text, `str(record)` a line, into a directory `prefix-TIME_IN_MS[.suffix]` of its own.

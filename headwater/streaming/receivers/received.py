@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
@@ -80,8 +81,8 @@ class ReceiverInput(ReceivingNode):
         self.receiver = receiver
         self._sc = sc
 
-    def _begin(self) -> None:
-        super()._begin()
+    def _reset(self) -> None:
+        super()._reset()
         self._batches: dict[int, Batch] = {}  # batch time -> its blocks, until they are released
 
     @property
@@ -107,7 +108,13 @@ class ReceiverInput(ReceivingNode):
         kind = type(self.receiver)
         return (f"receiver stream of {kind.__module__}.{kind.__qualname__}", _arguments(self.receiver))
 
-    def restore_batch(self, time_ms: int, data: Any) -> None:
+    def restore(
+        self, first_ms: int, after_ms: int, memory: Mapping[str, Any], batches: Mapping[int, Any]
+    ) -> None:
+        for time_ms, data in batches.items():
+            self._restore_batch(time_ms, data)
+
+    def _restore_batch(self, time_ms: int, data: Any) -> None:
         logs = None if self.keeping is None else self.keeping.received_data
         blocks = [block_of(self.stream_id, block, logs) for block in data]
         logged = tuple(stored for stored in blocks if stored.log is not None)
