@@ -37,6 +37,7 @@ PAGES = (
     "docs/guide.md",
     "docs/hadoop.md",
     "docs/migrating.md",
+    "docs/outputs.md",
     "docs/receivers.md",
     "docs/recovery.md",
     "docs/testing.md",

@@ -39,7 +39,7 @@ from headwater.streaming.waiter import Waiter
 
 if TYPE_CHECKING:
     from headwater.conf import SparkConf
-    from headwater.context import SparkContext
+    from headwater.rdd.driver import Driver
 
 logger = logging.getLogger("headwater.streaming.running")
 
@@ -87,7 +87,7 @@ class Running:
 
     def __init__(
         self,
-        sc: SparkContext,
+        sc: Driver,
         graph: Graph,
         clock: Clock,
         *,
@@ -99,13 +99,13 @@ class Running:
     ) -> None:
         self._sc = sc
         self._keeping = keeping
-        self._application = sc._application
+        self._application = sc.application
         self._graph = graph
         self._clock = clock
         self._bus = bus
         self._waiter = waiter
         self._stop_context = stop_context
-        conf = sc._conf
+        conf = sc.conf
         self._unpersist: bool = conf.read("spark.streaming.unpersist")
         self._graceful_ms: int = conf.read("spark.streaming.gracefulStopTimeout") or 10 * graph.batch_ms
         self._restart_ms: int = conf.read("spark.streaming.receiverRestartDelay")
@@ -154,7 +154,7 @@ class Running:
         self._performers: dict[type, Any] = {
             batches.Announce: self._announce,
             batches.Log: self._log,
-            batches.Submit: lambda action: self._jobs.submit(action.jobs),
+            batches.Submit: self._submit,
             batches.Allocate: self._receiver_loop.post,
             batches.Allocated: self._batch_loop.post,
             batches.Generate: self._generate,
@@ -179,10 +179,10 @@ class Running:
         """
         ledger = self._keeping.ledger
         first_ms = first_tick(ledger, self._clock.now_ms())
-        missed = missed_batches(ledger, first_ms, self._sc._conf)
+        missed = missed_batches(ledger, first_ms, self._sc.conf)
         try:
             self._graph.start(ledger.zero_ms, self._keeping)
-            conf = self._sc._conf
+            conf = self._sc.conf
             refuses = conf.read("headwater.streaming.recovery.positionalMatch") == "refuse"
             self._graph.match(ledger, refuses=refuses)
             drop_unknown: bool = conf.read("headwater.streaming.recovery.dropUnknown")
@@ -257,9 +257,19 @@ class Running:
         self._own_threads.add(threading.get_ident())
         self._performers[type(action)](action)
 
+    def _submit(self, action: batches.Submit) -> None:
+        self._tell_oldest_pending()
+        self._jobs.submit(action.jobs)
+
+    def _tell_oldest_pending(self) -> None:
+        """On the generator's thread, when a batch begins or has ended."""
+        if pending := self.generator.pending():
+            self._jobs.oldest_pending_ms = pending[0]
+
     def _announce(self, action: batches.Announce) -> None:
         self._bus.post(action.event)
         if isinstance(action.event, BatchCompleted):
+            self._tell_oldest_pending()
             rates = self._rates.completed(action.event.batchInfo())
             self._graph.limit(rates)
             for stream_id in rates.keys() & self._inputs.keys():

@@ -97,9 +97,9 @@ class App:
 
     def broadcast(self, value: Any) -> Broadcast[Any]:
         class Context:
-            _application = self.application
+            application = self.application
 
-        return Broadcast(Context(), value)  # type: ignore[arg-type]
+        return Broadcast(Context(), value)
 
     def blocks(self, prefix: str) -> list[str]:
         """The files of blocks whose id starts so, on all executors."""
