@@ -14,7 +14,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from headwater import filesystem, textfiles
-from headwater.engine.lineage import Leaf, Records, Slice
+from headwater.engine.lineage import Leaf, Records, Slice, TaskView
 from headwater.errors import SparkException
 from headwater.picklefile import read_pickle_file
 from headwater.rdd import RDD
@@ -22,7 +22,6 @@ from headwater.serializers import dump_records
 
 if TYPE_CHECKING:
     from headwater.context import SparkContext
-    from headwater.engine.task import Task
 
 logger = logging.getLogger("headwater.rdd.sources")
 
@@ -33,7 +32,7 @@ class Reading(Leaf):
 
     reader: Callable[[Any], Records]
 
-    def read(self, task: Task, payload: Any) -> Records:
+    def read(self, task: TaskView, payload: Any) -> Records:
         if isinstance(payload, Unlisted):
             return chain.from_iterable(map(self.reader, payload.list_splits()))
         return self.reader(payload)

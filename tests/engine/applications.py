@@ -99,7 +99,7 @@ class App:
         class Context:
             _application = self.application
 
-        return Broadcast(Context(), value)  # type: ignore[arg-type]
+        return Broadcast(Context(), value)
 
     def blocks(self, prefix: str) -> list[str]:
         """The files of blocks whose id starts so, on all executors."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
 
 from headwater.engine.blocks import decode
-from headwater.engine.lineage import BlockRef, Records, StoredBlocks
+from headwater.engine.lineage import BlockRef, Records, StoredBlocks, TaskView
 from headwater.errors import BlockLost
 from headwater.serializers import load_records
 from headwater.streaming.graph import ReceivingNode
@@ -19,7 +19,6 @@ from headwater.streaming.sources.receiver import Receiver
 if TYPE_CHECKING:
     from headwater.context import SparkContext
     from headwater.engine.successors import Successors
-    from headwater.engine.task import Task
     from headwater.rdd import RDD
     from headwater.streaming.recovery.matching import Source
 
@@ -51,7 +50,7 @@ class ReceivedBlocks(StoredBlocks):
 
     successors: Successors | None
 
-    def read(self, task: Task, payload: Received) -> Records:
+    def read(self, task: TaskView, payload: Received) -> Records:
         try:
             return task.read_block(BlockRef(*payload[:3]))
         except BlockLost as lost:
