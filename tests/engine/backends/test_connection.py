@@ -18,25 +18,22 @@ from headwater.engine.events import Heartbeat, TaskEnded, TaskReply
 from headwater.engine.executor import Executor
 from headwater.engine.wire import Channel
 from tests.engine.processes import PATIENCE_SECONDS
+from tests.engine.told import Told
 
 
-class Told:
-    """Stands for an executor: keeps what it's told, and answers each question with the method's name."""
+class Slow(Told):
+    """Fails to kill, and takes its time to stop a receiver."""
 
     def __init__(self) -> None:
-        self.calls: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
-        self.go_on = threading.Event()  # for `stop_receiver`
+        super().__init__()
+        self.go_on = threading.Event()
 
-    def __getattr__(self, name: str) -> Any:
-        def method(*arguments: Any) -> str:
-            self.calls.put((name, *arguments))
-            if name == "kill":
-                raise ValueError("no such task")
-            if name == "stop_receiver":
-                assert self.go_on.wait(PATIENCE_SECONDS)
-            return f"{name} is done"
-
-        return method
+    def answer(self, name: str) -> str:
+        if name == "kill":
+            raise ValueError("no such task")
+        if name == "stop_receiver":
+            assert self.go_on.wait(PATIENCE_SECONDS)
+        return super().answer(name)
 
 
 class Ends:
@@ -46,7 +43,7 @@ class Ends:
         ours, theirs = socket.socketpair()
         self.channel = Channel(ours)
         self.executors_channel = Channel(theirs)
-        self.told = Told()
+        self.told = Slow()
         self.far = FarExecutor(self.channel)
         self.handle: ExecutorHandle = self.far.handle
         self._threads = [threading.Thread(target=target, daemon=True) for target in (self._obey, self._listen)]
@@ -55,7 +52,7 @@ class Ends:
 
     def _obey(self) -> None:
         with suppress(EOFError, OSError):
-            obey(self.executors_channel, self.told)  # type: ignore[arg-type]
+            obey(self.executors_channel, self.told.handle)
 
     def _listen(self) -> None:
         with suppress(EOFError, OSError):
