@@ -118,7 +118,7 @@ class Broadcast(Generic[T]):
         store.remove_broadcast(self._id)
 
     def destroy(self, blocking: bool = False) -> None:
-        """Remove the value for good, from the driver as well. Whoever uses it afterwards gets an error."""
+        """Remove the value for good, from the driver as well. What uses it afterwards fails."""
         store = self._driver_side("destroy")
         self._check_alive()
         self._destroyed, self._is_stored = True, False

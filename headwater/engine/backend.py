@@ -2,8 +2,8 @@
 
 Nothing above this knows whether an executor is this process or another machine, and nothing here assumes that two
 executors share memory, disk or clock. Executor ids are never reused. What happens comes back as events of
-`engine.events`, posted from any thread: ExecutorJoined before anything else of an executor, ExecutorLeft after which
-nothing of it counts, TaskEnded once for each task, BlocksDropped, ReceiverPosted.
+`BackendEvent`, posted from any thread: ExecutorJoined before anything else of an executor, ExecutorLeft after which
+nothing of it counts, TaskEnded once for each task.
 """
 
 from __future__ import annotations
@@ -13,7 +13,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from headwater.cipher import KeySource
-from headwater.engine.events import TaskSpec
+from headwater.engine.events import (
+    BlocksDropped,
+    CancelJobs,
+    ExecutorJoined,
+    ExecutorLeft,
+    ExecutorSuspected,
+    ExecutorTrusted,
+    ReceiverPosted,
+    TaskEnded,
+    TaskSpec,
+)
 
 if TYPE_CHECKING:
     from headwater.conf import SparkConf
@@ -22,7 +32,18 @@ if TYPE_CHECKING:
 LOOPBACK = "127.0.0.1"
 
 Address = tuple[str, int]  # host, port
-Post = Callable[[Any], None]
+#: What a backend tells the application.
+BackendEvent = (
+    ExecutorJoined
+    | ExecutorSuspected
+    | ExecutorTrusted
+    | ExecutorLeft
+    | TaskEnded
+    | BlocksDropped
+    | ReceiverPosted
+    | CancelJobs
+)
+Post = Callable[[BackendEvent], None]
 
 
 @dataclass(frozen=True)
