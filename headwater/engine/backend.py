@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from headwater.cipher import KeySource
+from headwater.conf import SparkConf
 from headwater.engine.events import (
     BlocksDropped,
     CancelJobs,
@@ -24,9 +25,6 @@ from headwater.engine.events import (
     TaskEnded,
     TaskSpec,
 )
-
-if TYPE_CHECKING:
-    from headwater.conf import SparkConf
 
 #: The host of executors on the driver's machine.
 LOOPBACK = "127.0.0.1"
@@ -135,4 +133,4 @@ class Backend(Protocol):
 
 #: Makes the backend of a master, not started yet, of (the master, the application's settings, the driver's scratch
 #: directory, the key by which what is written to disk is encrypted, or None).
-MakeBackend = Callable[["Master", "SparkConf", str, KeySource | None], Backend]
+MakeBackend = Callable[[Master, SparkConf, str, KeySource | None], Backend]
