@@ -337,13 +337,5 @@ SchedulerEvent: TypeAlias = (
 )
 Report: TypeAlias = JobStarted | JobOver | StageChanged
 SchedulerAction: TypeAlias = (
-    Launch
-    | KillTask
-    | DeliverResult
-    | AddAccumulators
-    | CountMetrics
-    | EndJob
-    | RemoveBlocks
-    | TellVersion
-    | Report
+    Launch | KillTask | DeliverResult | AddAccumulators | CountMetrics | EndJob | RemoveBlocks | TellVersion | Report
 )

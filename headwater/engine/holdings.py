@@ -244,9 +244,7 @@ def _located(output: MapOutput, executor_id: str, shuffle_id: int, partition: in
     return output._replace(parts=parts)
 
 
-def _segments(
-    part: Iterable[Segment], where: tuple[str, ...], shuffle_id: int, partition: int
-) -> Iterable[Segment]:
+def _segments(part: Iterable[Segment], where: tuple[str, ...], shuffle_id: int, partition: int) -> Iterable[Segment]:
     for segment in part:
         if segment.data is None:
             segment = segment._replace(location=where, shuffle_id=shuffle_id, map_partition=partition)
