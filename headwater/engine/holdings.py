@@ -220,9 +220,8 @@ class Inputs:
 
     def holders(self, stage: Stage, partition: int) -> Iterator[str]:
         """Executors that hold what a task reads: stored partitions met on the way, received blocks; some repeatedly."""
-        if stage.may_prefer:
-            for _, p, recipe, stored in self._reads(stage, partition):
-                yield from stored.locations if stored is not None else recipe.preferred(p)
+        for _, p, recipe, stored in self._reads(stage, partition):
+            yield from stored.locations if stored is not None else recipe.preferred(p)
 
     def of(self, stage: Stage, partition: int) -> tuple[dict[tuple[int, int], Any], dict[tuple[int, int], Any]]:
         """The payloads of all leaves that a partition is computed from, and the stored partitions it can start from."""

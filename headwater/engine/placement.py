@@ -19,62 +19,66 @@ class Executors:
     def __init__(self) -> None:
         self._cores: dict[str, int] = {}
         self._free: dict[str, int] = {}  # cores without an attempt
-        self._suspects: set[str] = set()  # get no tasks
-        self.room = 0  # free cores of those that aren't suspect
+        self._open: dict[str, int] = {}  # of these, those that may get one: none at a suspect
+        self._suspects: set[str] = set()
+        self.room = 0  # all that are open
 
     def __contains__(self, executor_id: str) -> bool:
         return executor_id in self._cores
 
     def join(self, executor_id: str, cores: int) -> None:
         """A new one, all of whose cores are free."""
-        self._cores[executor_id] = self._free[executor_id] = cores
+        self._cores[executor_id] = self._free[executor_id] = self._open[executor_id] = cores
         self.room += cores
 
     def leave(self, executor_id: str) -> bool:
         """It is gone; False if it was before."""
         if executor_id not in self._cores:
             return False
-        self.room -= self.free(executor_id)
+        self.room -= self._open[executor_id]
         self._suspects.discard(executor_id)
-        del self._cores[executor_id], self._free[executor_id]
+        del self._cores[executor_id], self._free[executor_id], self._open[executor_id]
         return True
 
     def suspect(self, executor_id: str) -> None:
         """It gets no tasks until it is `trusted`."""
-        if executor_id in self._cores and executor_id not in self._suspects:
-            self.room -= self.free(executor_id)
+        if executor_id in self._cores:
+            self.room -= self._open[executor_id]
+            self._open[executor_id] = 0
             self._suspects.add(executor_id)
 
     def trust(self, executor_id: str) -> None:
         """It may get tasks again."""
         if executor_id in self._suspects:
             self._suspects.discard(executor_id)
-            self.room += self.free(executor_id)
-
-    def free(self, executor_id: str) -> int:
-        """The cores on which a task may be started."""
-        return 0 if executor_id in self._suspects else self._free[executor_id]
+            self._open[executor_id] = self._free[executor_id]
+            self.room += self._open[executor_id]
 
     def take(self, executor_id: str) -> None:
-        """A task starts on one of the free cores."""
+        """A task starts on one of the open cores."""
         self._free[executor_id] -= 1
+        self._open[executor_id] -= 1
         self.room -= 1
 
     def give_back(self, executor_id: str) -> None:
         """A task is over, there or with its executor."""
         if executor_id in self._cores:
             self._free[executor_id] += 1
-            self.room += executor_id not in self._suspects
+            if executor_id not in self._suspects:
+                self._open[executor_id] += 1
+                self.room += 1
 
     def freest(self, among: Iterable[str] | None = None) -> str | None:
-        """The one with the most free cores, the first of several; None if none has any."""
-        best = max(self._cores if among is None else among, key=self.free, default=None)
-        return best if best is not None and self.free(best) else None
+        """The one with the most open cores, the first of several; None if none has any."""
+        best = max(self._open if among is None else among, key=self._open.__getitem__, default=None)
+        return best if best is not None and self._open[best] else None
 
     def check(self, running: Mapping[str, int]) -> None:
         """Assert what must always be true, given how many attempts run on each."""
         assert self._free == {e: cores - running.get(e, 0) for e, cores in self._cores.items()}
-        assert self.room == sum(map(self.free, self._cores))
+        assert all(free >= 0 for free in self._free.values())
+        assert self._open == {e: 0 if e in self._suspects else free for e, free in self._free.items()}
+        assert self.room == sum(self._open.values())
         assert self._suspects <= self._cores.keys()
 
 
@@ -92,12 +96,7 @@ class Placement:
         self._inputs = inputs
         self._wait_ms = wait_ms
         self._homes: dict[int, str] = {}  # pin -> the executor that got the last task with it
-        self._deadlines_ms: set[int] = set()
-
-    def deadlines_ms(self) -> set[int]:
-        """The instants at which those that were left waiting may go anywhere, since this was last asked."""
-        deadlines_ms, self._deadlines_ms = self._deadlines_ms, set()
-        return deadlines_ms
+        self.deadlines_ms: set[int] = set()  # when tasks that were left waiting may go anywhere; the caller clears it
 
     def choose(self, run: StageRun, now_ms: int) -> Iterator[tuple[int, str, int]]:
         """Take free cores for a run's pending partitions, as far as there are any.
@@ -133,10 +132,15 @@ class Placement:
                 run.waiting_since_ms = now_ms
             deadline_ms = run.waiting_since_ms + self._wait_ms
             if now_ms < deadline_ms:
-                self._deadlines_ms.add(deadline_ms)
+                self.deadlines_ms.add(deadline_ms)
                 return None
         return self._executors.freest()
 
     def _preferred(self, stage: Stage, partition: int, pin: int) -> list[str]:
-        holders = [self._homes[pin]] if pin in self._homes else self._inputs.holders(stage, partition)
+        if pin in self._homes:
+            holders: Iterable[str] = (self._homes[pin],)
+        elif stage.may_prefer:
+            holders = self._inputs.holders(stage, partition)
+        else:
+            return []
         return [executor_id for executor_id in dict.fromkeys(holders) if executor_id in self._executors]

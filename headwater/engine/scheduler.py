@@ -93,6 +93,7 @@ class Scheduler:
         self._placement = Placement(self._executors, self._inputs, limits.locality_wait_ms)
         self._counted: set[tuple[int, int]] = set()  # (stage id, partition) whose accumulators were added
         self._task_ids = count()
+        self._changed: dict[StageRun, None] = {}  # to be reported, unless they are over; none between two events
         self._actions: list[SchedulerAction | Wake] = []  # of the event that is being handled, as the next
         self._now_ms = 0
 
@@ -131,14 +132,21 @@ class Scheduler:
                 assert_never(unknown, "an event of the scheduler")
         self._settle()
         self._dispatch()
-        self._ask_for_wakes()
+        self._report()
+        if self._placement.deadlines_ms or self._limits.task_ms is not None:
+            self._ask_for_wakes()
         return self._actions
 
+    def _report(self) -> None:
+        self._actions += [run.report(over=False) for run in self._changed if run in self._runs]
+        self._changed.clear()
+
     def _ask_for_wakes(self) -> None:
-        at_ms = self._placement.deadlines_ms()
+        at_ms = self._placement.deadlines_ms
         if (look_ms := self._attempts.next_look_ms()) is not None:
             at_ms.add(look_ms)
         self._actions += map(Wake, sorted(at_ms))
+        at_ms.clear()
 
     # -------------------------------------------------------------------------------------------- jobs
     def _submit(self, job: Job) -> None:
@@ -250,15 +258,13 @@ class Scheduler:
         else:
             run.failures += 1
             self._failed(attempt, self._too_late() if attempt.overdue else reply.failure)
-        if run in self._runs:
-            self._actions.append(run.report(over=False))
+        self._changed[run] = None
 
     def _succeeded(self, attempt: Attempt, reply: TaskReply) -> None:
         run, partition = attempt.run, attempt.partition
         run.succeeded(attempt, self._now_ms)
-        counted = (run.stage.id, partition)
-        if reply.accumulators and counted not in self._counted:
-            self._counted.add(counted)
+        if reply.accumulators and (run.stage.id, partition) not in self._counted:
+            self._counted.add((run.stage.id, partition))
             self._actions.append(AddAccumulators(reply.accumulators, tuple(run.jobs)))
         self._actions.append(CountMetrics(run.stage.id, reply.metrics))
         if not run.stage.is_result:
@@ -402,7 +408,7 @@ class Scheduler:
         if not chosen:
             return
         run.waiting_since_ms = self._now_ms
-        self._actions.append(run.report(over=False))
+        self._changed[run] = None
         shipped = run.stage.ship()
         for executor_id, tasks in chosen.items():
             self._actions.append(Launch(executor_id, tuple(tasks), shipped.data, shipped.broadcasts))
@@ -420,7 +426,7 @@ class Scheduler:
         self._cached.check()
         self._runs.check()
         self._endings.check(self._jobs.keys())
-        assert not self._unsettled
+        assert not self._unsettled and not self._changed
         for run in self._runs:
             assert all(attempt in self._attempts for attempt in run.running.values())
             if run.pending:

@@ -51,6 +51,7 @@ class Stage:
 
     def __init__(self, stage_id: int, dataset: Dataset, ending: ShuffleWrite | Action, shuffle_id: int = -1) -> None:
         self.id = stage_id
+        self.name = f"stage {stage_id}"
         self.dataset = dataset
         self.ending = ending
         self.shuffle_id = shuffle_id  # the shuffle that it writes; -1 for a job's result
@@ -78,10 +79,6 @@ class Stage:
         self.shuffles_read = frozenset(recipe.shuffle.id for recipe in self.recipes if recipe.shuffle is not None)
         self.datasets_cached = frozenset(caching.dataset_id for caching in self.caching.values())
         self._shipped: Shipped | None = None
-
-    @property
-    def name(self) -> str:
-        return f"stage {self.id}"
 
     @property
     def is_result(self) -> bool:
