@@ -557,7 +557,7 @@ class Application:
 
     def _crashed(self, crash: BaseException) -> None:
         with self._lock:
-            self._refusal = self._refusal or f"the scheduler failed: {crash!r}"
+            self._refusal = self._refusal or f"the scheduler failed: {description(crash)}"
         self._end_jobs(JobFailure(self._refusal))
 
     def _end_jobs(self, failure: JobFailure) -> None:

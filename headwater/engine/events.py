@@ -187,7 +187,7 @@ class ForgetDataset(NamedTuple):
 
 
 class ForgetShuffle(NamedTuple):
-    """Nobody can read this shuffle any more."""
+    """No job can read this shuffle any more."""
 
     shuffle_id: int
 

@@ -154,7 +154,7 @@ class MapOutputs:
         self._missing[shuffle_id] += 1
 
     def forget(self, shuffle_id: int) -> bool:
-        """Nobody can read a shuffle any more; returns whether it may have left files."""
+        """No stage can read a shuffle any more; returns whether it may have left files."""
         for partition in range(len(self._outputs.pop(shuffle_id))):
             self._at.pop((shuffle_id, partition), None)
         del self._missing[shuffle_id]

@@ -13,7 +13,7 @@ from headwater.engine.runs import StageRun
 from headwater.engine.stages import Stage
 
 
-class Executors:
+class ExecutorCores:
     """The executors that are there and their free cores."""
 
     def __init__(self) -> None:
@@ -91,7 +91,7 @@ class Placement:
         wait_ms: that time, since the run's last launch or since a task first waited.
     """
 
-    def __init__(self, executors: Executors, inputs: Inputs, wait_ms: int) -> None:
+    def __init__(self, executors: ExecutorCores, inputs: Inputs, wait_ms: int) -> None:
         self._executors = executors
         self._inputs = inputs
         self._wait_ms = wait_ms

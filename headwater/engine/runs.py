@@ -27,8 +27,8 @@ STORY_CHARS_MAX = 200
 
 
 # ------------------------------------------------------------------------------------------------ a task's life
-class Place(Enum):
-    """Where a partition of a run is: in one place at a time."""
+class TaskState(Enum):
+    """A partition of a run is in one of these."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -36,17 +36,17 @@ class Place(Enum):
 
 
 class Move(NamedTuple):
-    """What may happen to a task, and from where to where it goes by that."""
+    """What may happen to a task, and from which state to which it goes by that."""
 
     name: str
-    before: Place
-    after: Place
+    before: TaskState
+    after: TaskState
 
 
-LAUNCHED = Move("launched", Place.PENDING, Place.RUNNING)
-SUCCEEDED = Move("succeeded", Place.RUNNING, Place.DONE)
-FAILED = Move("failed", Place.RUNNING, Place.PENDING)
-OUTPUT_LOST = Move("lost its output", Place.DONE, Place.PENDING)
+LAUNCHED = Move("launched", TaskState.PENDING, TaskState.RUNNING)
+SUCCEEDED = Move("succeeded", TaskState.RUNNING, TaskState.DONE)
+FAILED = Move("failed", TaskState.RUNNING, TaskState.PENDING)
+OUTPUT_LOST = Move("lost its output", TaskState.DONE, TaskState.PENDING)
 
 
 class InvalidTransition(AssertionError):
@@ -97,8 +97,8 @@ class Pending:
     """The partitions of a run that wait for a core, in order.
 
     Those whose data is at busy executors wait in a line for these, so that they aren't looked at again for each core
-    that becomes free elsewhere. The line named by no executor is of those that may run anywhere, or for which nobody
-    has looked yet. A line is a hint: where the data is may have changed since.
+    that becomes free elsewhere. The line named by no executor is of those that may run anywhere, or that
+    haven't been looked at yet. A line is a hint: where the data is may have changed since.
     """
 
     def __init__(self, partitions: Iterable[int]) -> None:
@@ -122,13 +122,13 @@ class Pending:
         heapq.heappush(self._lines.setdefault(frozenset(executor_ids), []), (place, partition))
 
     def lines(self) -> list[tuple[int, frozenset[str]]]:
-        """Who is first in each line, and the line's executors; a heap."""
+        """The place of the first in each line, and the line's executors; a heap."""
         heads = [(line[0][0], executor_ids) for executor_ids, line in self._lines.items()]
         heapq.heapify(heads)
         return heads
 
     def first(self, executor_ids: frozenset[str]) -> int | None:
-        """The place of the first in a line; None if there is nobody."""
+        """The place of the first in a line; None if that is empty."""
         line = self._lines.get(executor_ids)
         return line[0][0] if line else None
 
@@ -141,10 +141,10 @@ class Pending:
         return partition
 
     def look_again(self) -> None:
-        """An executor is gone: nobody waits for it."""
-        everybody = [waiting for line in self._lines.values() for waiting in line]
-        self._lines = {frozenset(): everybody} if everybody else {}
-        heapq.heapify(everybody)
+        """An executor is gone: none waits for it any more."""
+        waiting = list(chain.from_iterable(self._lines.values()))
+        self._lines = {frozenset(): waiting} if waiting else {}
+        heapq.heapify(waiting)
 
 
 class StageRun:
@@ -162,7 +162,7 @@ class StageRun:
         self.stage = stage
         self.positions = positions
         self.jobs: dict[int, Job] = {}  # the active jobs that need it; at least one
-        self.places = dict.fromkeys(partitions, Place.PENDING)  # of all its partitions; changed by `_move` only
+        self.states = dict.fromkeys(partitions, TaskState.PENDING)  # of each partition; changed by `_move`
         self.pending = Pending(partitions)  # those that are pending
         self.running: dict[int, Attempt] = {}  # by task id: one for each that is running
         self.done = 0  # how many are done
@@ -204,17 +204,17 @@ class StageRun:
 
     def output_lost(self, partition: int, now_ms: int) -> None:
         """The output that this run, or an earlier one, had made of a partition was lost: it is made again."""
-        if partition not in self.places:
-            self.places[partition] = Place.DONE
+        if partition not in self.states:
+            self.states[partition] = TaskState.DONE
             self.done += 1
         self._move(OUTPUT_LOST, partition, self.attempts[partition] - 1, "", now_ms)
         self.done -= 1
         self.pending.add(partition)
 
     def _move(self, move: Move, partition: int, number: int, where: str, now_ms: int) -> None:
-        if self.places.get(partition) is not move.before:
-            raise self.invalid(partition, number, f"{move.name} on {where}", f"the task is {self._place(partition)}")
-        self.places[partition] = move.after
+        if self.states.get(partition) is not move.before:
+            raise self.invalid(partition, number, f"{move.name} on {where}", f"the task is {self._state(partition)}")
+        self.states[partition] = move.after
         self._story.append((now_ms, partition, number, move.name, where))
 
     def report(self, *, over: bool) -> StageChanged:
@@ -223,7 +223,7 @@ class StageRun:
             self.stage.id,
             self.stage.name,
             self.fetch_rounds,
-            tasks=len(self.places),
+            tasks=len(self.states),
             active=len(self.running),
             completed=self.done,
             failed=self.failures,
@@ -251,20 +251,20 @@ class StageRun:
         story = "".join(f"\n  {line}" for line in self.story(partition))
         return InvalidTransition(f"task {partition} in {self.stage.name}: attempt {number} {what}, but {but}:{story}")
 
-    def _place(self, partition: int) -> str:
-        place = self.places.get(partition)
-        return "none of this run's" if place is None else place.value
+    def _state(self, partition: int) -> str:
+        state = self.states.get(partition)
+        return "none of this run's" if state is None else state.value
 
     def check(self) -> None:
         """Assert what must always be true."""
         assert self.jobs
-        by_place: defaultdict[Place, list[int]] = defaultdict(list)
-        for partition, place in self.places.items():
-            by_place[place].append(partition)
-        assert sorted(self.pending) == sorted(by_place[Place.PENDING]), self.stage.name
+        in_state: defaultdict[TaskState, list[int]] = defaultdict(list)
+        for partition, state in self.states.items():
+            in_state[state].append(partition)
+        assert sorted(self.pending) == sorted(in_state[TaskState.PENDING]), self.stage.name
         running = [attempt.partition for attempt in self.running.values()]
-        assert sorted(running) == sorted(by_place[Place.RUNNING]), self.stage.name
-        assert self.done == len(by_place[Place.DONE]), self.stage.name
+        assert sorted(running) == sorted(in_state[TaskState.RUNNING]), self.stage.name
+        assert self.done == len(in_state[TaskState.DONE]), self.stage.name
 
 
 class Runs:

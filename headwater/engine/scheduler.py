@@ -51,8 +51,8 @@ from headwater.engine.events import (
 )
 from headwater.engine.holdings import CachedPartitions, Inputs, MapOutputs
 from headwater.engine.lineage import BlockRef
-from headwater.engine.placement import Executors, Placement
-from headwater.engine.runs import Attempt, Place, Runs, StageRun
+from headwater.engine.placement import ExecutorCores, Placement
+from headwater.engine.runs import Attempt, Runs, StageRun, TaskState
 from headwater.engine.stages import Job, Stage
 from headwater.exhaustive import assert_never
 
@@ -84,7 +84,7 @@ class Scheduler:
         self._runs = Runs()
         self._unsettled: dict[StageRun, None] = {}  # may have to wait, or to wait no longer; none between two events
         self._attempts = Attempts(limits.task_ms)
-        self._executors = Executors()
+        self._executors = ExecutorCores()
         # Read by planners of other threads, too: whether a shuffle has a stage (a stale answer costs a plan, no more).
         self.shuffle_stages: dict[int, Stage] = {}
         self._outputs = MapOutputs()
@@ -200,7 +200,7 @@ class Scheduler:
 
     # -------------------------------------------------------------------------------------------- ends of jobs
     def _end_job(self, job: Job, failure: JobFailure | None) -> None:
-        """Whoever waits for a job hears of it at once or, if it failed, when none of its tasks is running any more."""
+        """A job is over; if it has failed, that is told when none of its tasks is running any more."""
         del self._jobs[job.id]
         killed: dict[int, str] = {}
         for run in self._runs.leave(job):
@@ -225,7 +225,7 @@ class Scheduler:
             self._end_job(job, failure)
 
     def _drop_run(self, run: StageRun, reason: str) -> dict[int, str]:
-        """Nobody wants a run any more; returns its tasks that are still running, by executor."""
+        """No job wants a run any more; returns its tasks that may still run, with their executors."""
         self._runs.remove(run)
         killed = {}
         for task_id, attempt in run.running.items():
@@ -235,7 +235,7 @@ class Scheduler:
             if attempt.executor_id in self._executors:
                 killed[task_id] = attempt.executor_id
         if run.stage.is_result:
-            self._counted.difference_update((run.stage.id, p) for p in run.places)
+            self._counted.difference_update((run.stage.id, p) for p in run.states)
         self._actions.append(run.report(over=True))
         return killed
 
@@ -245,7 +245,7 @@ class Scheduler:
         self._actions += [TellVersion(stored, attempt is not None) for stored in reply.versions]
         if attempt is None:
             self._jobs_over(self._endings.task_ended(reply.task_id))
-            # A stale reply: its effects happened elsewhere, or nobody wants them; nor the files that it tells of.
+            # A stale reply: its effects happened elsewhere or aren't wanted; nor are the files that it tells of.
             if isinstance(reply.value, MapOutput):
                 self._actions += [RemoveBlocks(block_id) for block_id, _ in reply.value.blocks]
             return
@@ -291,7 +291,7 @@ class Scheduler:
             self._fail_job(job, JobFailure(text))
             return
         self._actions += [DeliverResult(job.id, position, value) for position in run.positions[partition]]
-        if run.done == len(run.places):
+        if run.done == len(run.states):
             self._end_job(job, None)
 
     def _failed(self, attempt: Attempt, failure: TaskFailure) -> None:
@@ -433,7 +433,7 @@ class Scheduler:
                 assert run.lacking == self._inputs.missing_shuffles(run.stage)
             if not run.stage.is_result:
                 missing = self._outputs.missing(run.stage.shuffle_id)
-                assert missing == sorted(p for p, place in run.places.items() if place is not Place.DONE)
+                assert missing == sorted(p for p, state in run.states.items() if state is not TaskState.DONE)
 
 
 def _chosen(job: Job, event: CancelJobs) -> bool:
