@@ -40,7 +40,7 @@ class Attempts:
         attempt = self._running.get(task_id)
         if attempt is not None:
             if attempt.executor_id != executor_id:
-                raise attempt.invalid(f"ended on {executor_id}", f"it runs on {attempt.executor_id}")
+                raise attempt.invalid("ended", executor_id, f"it runs on {attempt.executor_id}")
             del self._running[task_id]
         return attempt
 

@@ -113,7 +113,7 @@ class TaskReply(NamedTuple):
 
     task_id: int
     failure: TaskFailure | None
-    value: Any  # the action's result, pickled; or a MapOutput
+    value: bytes | MapOutput | None  # the action's result, pickled; what a map task wrote; None: it has failed
     accumulators: bytes  # pickled {id: update}, or empty
     stored: tuple[StoredBlock, ...]
     metrics: dict[str, int]

@@ -32,6 +32,7 @@ from headwater.engine.events import (
     BlocksDropped,
     ExecutorLeft,
     FailureKind,
+    MapOutput,
     TaskEnded,
     TaskFailure,
     TaskReply,
@@ -289,7 +290,7 @@ class Executor:
                 use_disk=stored.use_disk,
                 evictable=True,
             )
-        if spec is not None and reply.failure is None and spec.shuffle_id >= 0:
+        if spec is not None and isinstance(reply.value, MapOutput):
             for block_id, size in reply.value.blocks:
                 in_memory = block_id not in reply.value.on_disk
                 self.store.added(block_id, size, in_memory, use_disk=True, evictable=False)

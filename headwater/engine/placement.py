@@ -115,7 +115,8 @@ class Placement:
             executor_id = self._place(run, preferred, now_ms)
             if executor_id is None:
                 run.pending.put(place, partition, preferred)
-                run.note(partition, run.attempts[partition], "waits for a core", " or ".join(preferred), now_ms)
+                where = " or ".join(preferred)
+                run.note(partition, "waits for a core", where, now_ms, number=run.attempts[partition])
             else:
                 self._executors.take(executor_id)
                 if pin >= 0:

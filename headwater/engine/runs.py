@@ -85,11 +85,16 @@ class Attempt:
 
     def note(self, what: str, now_ms: int) -> None:
         """Remember, for stories, what has happened to it where it runs."""
-        self.run.note(self.partition, self.number, what, self.executor_id, now_ms)
+        self.run.note(self.partition, what, self.executor_id, now_ms, number=self.number)
 
-    def invalid(self, what: str, but: str) -> InvalidTransition:
-        """The error that it can't have done this."""
-        return self.run.invalid(self.partition, self.number, what, but)
+    def invalid(self, what: str, where: str, but: str) -> InvalidTransition:
+        """The error that this can't happen to it there."""
+        return self.run.invalid(self.partition, _told(self.number, what, where), but)
+
+
+def _told(number: int, what: str, where: str) -> str:
+    attempt = f"attempt {number}" if number >= 0 else "an earlier run"
+    return f"{attempt} {what} on {where}" if where else f"{attempt} {what}"
 
 
 # ------------------------------------------------------------------------------------------------ runs
@@ -180,25 +185,25 @@ class StageRun:
         self._story: deque[tuple[int, int, int, str, str]] = deque(maxlen=STORY_MAX)  # in order, see `note`
 
     # -------------------------------------------------------------------------------------------- what happens
-    def launched(self, task_id: int, partition: int, executor_id: str, now_ms: int) -> Attempt:
+    def launched(self, partition: int, *, task_id: int, executor_id: str, now_ms: int) -> Attempt:
         """A partition that was taken from those that are pending runs."""
         number = self.attempts[partition]
-        self._move(LAUNCHED, partition, number, executor_id, now_ms)
+        self._move(LAUNCHED, partition, executor_id, now_ms, number=number)
         self.attempts[partition] = number + 1
         attempt = self.running[task_id] = Attempt(task_id, self, partition, number, executor_id, now_ms)
         return attempt
 
     def succeeded(self, attempt: Attempt, now_ms: int) -> None:
         """An attempt has made its partition."""
-        self._move(SUCCEEDED, attempt.partition, attempt.number, attempt.executor_id, now_ms)
+        self._move(SUCCEEDED, attempt.partition, attempt.executor_id, now_ms, number=attempt.number)
         del self.running[attempt.task_id]
         self.done += 1
         self.misses.clear()
 
     def failed(self, attempt: Attempt, failure: TaskFailure, now_ms: int) -> None:
-        """An attempt has not: its partition is pending again."""
+        """An attempt has not made its partition, which is pending again."""
         where = f"{attempt.executor_id}: {failure.kind.value}, {failure.text[:STORY_CHARS_MAX]}"
-        self._move(FAILED, attempt.partition, attempt.number, where, now_ms)
+        self._move(FAILED, attempt.partition, where, now_ms, number=attempt.number)
         del self.running[attempt.task_id]
         self.pending.add(attempt.partition)
 
@@ -207,13 +212,15 @@ class StageRun:
         if partition not in self.states:
             self.states[partition] = TaskState.DONE
             self.done += 1
-        self._move(OUTPUT_LOST, partition, self.attempts[partition] - 1, "", now_ms)
+        self._move(OUTPUT_LOST, partition, "", now_ms, number=self.attempts[partition] - 1)
         self.done -= 1
         self.pending.add(partition)
 
-    def _move(self, move: Move, partition: int, number: int, where: str, now_ms: int) -> None:
-        if self.states.get(partition) is not move.before:
-            raise self.invalid(partition, number, f"{move.name} on {where}", f"the task is {self._state(partition)}")
+    def _move(self, move: Move, partition: int, where: str, now_ms: int, *, number: int) -> None:
+        state = self.states.get(partition)
+        if state is not move.before:
+            is_ = "none of this run's" if state is None else state.value
+            raise self.invalid(partition, _told(number, move.name, where), f"the task is {is_}")
         self.states[partition] = move.after
         self._story.append((now_ms, partition, number, move.name, where))
 
@@ -231,8 +238,8 @@ class StageRun:
         )
 
     # -------------------------------------------------------------------------------------------- stories
-    def note(self, partition: int, number: int, what: str, where: str, now_ms: int) -> None:
-        """Remember something else of a task for its story."""
+    def note(self, partition: int, what: str, where: str, now_ms: int, *, number: int) -> None:
+        """Remember something else of an attempt for the story of its task."""
         self._story.append((now_ms, partition, number, what, where))
 
     def story(self, partition: int) -> list[str]:
@@ -242,18 +249,13 @@ class StageRun:
             lines.append("(only the latest of what happened then is remembered)")
         for at_ms, p, number, what, where in self._story:
             if p == partition:
-                who = f"attempt {number}" if number >= 0 else "an earlier run"
-                lines.append(f"{at_ms} ms: {who} {what}{' on ' if where else ''}{where}")
+                lines.append(f"{at_ms} ms: {_told(number, what, where)}")
         return lines
 
-    def invalid(self, partition: int, number: int, what: str, but: str) -> InvalidTransition:
-        """The error that an attempt can't have done this."""
+    def invalid(self, partition: int, what: str, but: str) -> InvalidTransition:
+        """The error that this can't happen to a task."""
         story = "".join(f"\n  {line}" for line in self.story(partition))
-        return InvalidTransition(f"task {partition} in {self.stage.name}: attempt {number} {what}, but {but}:{story}")
-
-    def _state(self, partition: int) -> str:
-        state = self.states.get(partition)
-        return "none of this run's" if state is None else state.value
+        return InvalidTransition(f"task {partition} in {self.stage.name}: {what}, but {but}{story}")
 
     def check(self) -> None:
         """Assert what must always be true."""

@@ -267,10 +267,13 @@ class Scheduler:
             self._counted.add((run.stage.id, partition))
             self._actions.append(AddAccumulators(reply.accumulators, tuple(run.jobs)))
         self._actions.append(CountMetrics(run.stage.id, reply.metrics))
-        if not run.stage.is_result:
-            self._output_made(attempt, reply.value)
-        else:
-            self._result_made(run, partition, reply.value)
+        match reply.value:
+            case MapOutput():
+                self._output_made(attempt, reply.value)
+            case bytes():
+                self._result_made(run, partition, reply.value)
+            case None:
+                raise attempt.invalid("succeeded", attempt.executor_id, "it has made nothing")
 
     def _output_made(self, attempt: Attempt, output: MapOutput) -> None:
         run, shuffle_id = attempt.run, attempt.run.stage.shuffle_id
@@ -349,7 +352,7 @@ class Scheduler:
     def _kill_late(self) -> None:
         """Have attempts killed that take too long; they go on until their executor says that they have ended."""
         for attempt in self._attempts.late(self._now_ms):
-            attempt.note("is to be killed, as it takes too long,", self._now_ms)
+            attempt.note("takes too long, and is killed", self._now_ms)
             self._actions.append(KillTask(attempt.executor_id, attempt.task_id, self._too_late().text))
 
     # -------------------------------------------------------------------------------------------- losses
@@ -402,7 +405,9 @@ class Scheduler:
         """Start what can be started of a run."""
         chosen: dict[str, list[TaskSpec]] = {}
         for partition, executor_id, pin in self._placement.choose(run, self._now_ms):
-            attempt = run.launched(next(self._task_ids), partition, executor_id, self._now_ms)
+            attempt = run.launched(
+                partition, task_id=next(self._task_ids), executor_id=executor_id, now_ms=self._now_ms
+            )
             self._attempts.add(attempt)
             chosen.setdefault(executor_id, []).append(attempt.spec(*self._inputs.of(run.stage, partition), pin))
         if not chosen:

@@ -573,4 +573,4 @@ def test_job_without_a_description_is_known_by_its_call_site() -> None:
 
 def test_core_refuses_what_is_not_an_event() -> None:
     with pytest.raises(AssertionError, match="not an event of the scheduler: 'hello'"):
-        Core().handle("hello")
+        Core().handle("hello")  # type: ignore[arg-type]
