@@ -134,6 +134,12 @@ class CancelJobs(NamedTuple):
     job_id: int | None = None
     group: str | None = None
 
+    def means(self, job: Job) -> bool:
+        """Whether a job is one of these."""
+        if self.job_id is not None:
+            return job.id == self.job_id
+        return self.group is None or job.group == self.group
+
 
 class ExecutorJoined(NamedTuple):
     """An executor is there; its id was never used before."""
@@ -313,6 +319,7 @@ class StageChanged(NamedTuple):
 
 
 # ------------------------------------------------------------------------------------------------ unions
+# Without `Woken` and `Wake`, which each loop adds.
 BackendEvent: TypeAlias = (
     ExecutorJoined
     | ExecutorLeft

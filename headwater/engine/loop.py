@@ -55,8 +55,9 @@ def _may_handle() -> bool:
 
     Not where an exception may come between any two instructions, which in the main thread is Ctrl-C. Say it posts a job
     and handles that itself: the core takes a free core for a task, and notes that the task runs; there
-    KeyboardInterrupt hits it. The action that would have started the task is never returned, so by the books the task
-    runs for ever; and the program may catch the interrupt and go on, with a core that is half-way through an event.
+    KeyboardInterrupt hits it. The action that would have started the task is never returned, and by the books the task
+    runs for ever. With such books the loop can only end, as by a bug, and with it every job, where Ctrl-C should have
+    cancelled one.
     """
     return not _interruptible.here and threading.current_thread() is not threading.main_thread()
 

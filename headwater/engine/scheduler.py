@@ -107,7 +107,7 @@ class Scheduler:
             case SubmitJob():
                 self._submit(event.job)
             case CancelJobs():
-                for job in [job for job in self._jobs.values() if _chosen(job, event)]:
+                for job in [job for job in self._jobs.values() if event.means(job)]:
                     self._fail_job(job, JobFailure(event.reason, cancelled=True))
             case ExecutorJoined():
                 self._executors.join(event.executor_id, event.cores)
@@ -439,12 +439,6 @@ class Scheduler:
             if not run.stage.is_result:
                 missing = self._outputs.missing(run.stage.shuffle_id)
                 assert missing == sorted(p for p, state in run.states.items() if state is not TaskState.DONE)
-
-
-def _chosen(job: Job, event: CancelJobs) -> bool:
-    if event.job_id is not None:
-        return job.id == event.job_id
-    return event.group is None or job.group == event.group
 
 
 def _cached_key(block_id: str) -> tuple[int, int]:
