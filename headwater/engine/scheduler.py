@@ -237,6 +237,7 @@ class Scheduler:
         if run.stage.is_result:
             self._counted.difference_update((run.stage.id, p) for p in run.states)
         self._actions.append(run.report(over=True))
+        run.running.clear()  # no circle: the run goes now, and with it what its program holds
         return killed
 
     # -------------------------------------------------------------------------------------------- replies

@@ -5,6 +5,9 @@ How tasks are named is said in `cores`.
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 
 from headwater.engine.events import (
@@ -491,6 +494,20 @@ def test_cancelling_makes_room_for_the_next_job() -> None:
     core.submit(source(1))
     core.submit(source(1))
     assert core.cancel(job_id=0) == ["a kills 0.0", "wake at 11000", "a runs 1.0"]
+
+
+def test_cancelled_job_frees_its_lineage_without_the_garbage_collector() -> None:
+    core, dataset = Core("a"), source(2)
+    lineage = weakref.ref(dataset)
+    gc.disable()
+    try:
+        core.submit(dataset)
+        del dataset
+        assert lineage() is not None
+        core.cancel()
+        assert lineage() is None
+    finally:
+        gc.enable()
 
 
 # ------------------------------------------------------------------------------------------------ results and sums
