@@ -91,7 +91,7 @@ class Broadcast(Generic[T]):
     def unpersist(self, blocking: bool = False) -> None:
         """Remove the executors' copies. The value is sent again when it is next used.
 
-        Arguments:
+        Args:
             blocking: accepted for PySpark's sake: removal is never waited for.
         """
         application = self._driver_side("unpersist")

@@ -1,8 +1,9 @@
 """Hadoop's SequenceFile, version 6: a container of keys and values, which can be compressed and can be split.
 
-1. Keys and values are bytes here; `headwater.formats.writables` knows what they mean.
-2. A file is sections, each but the first beginning with a sync mark. A section belongs to the split in which it begins.
-3. A file that was cut short, or whose parts contradict each other, is an error that tells its name and the place.
+- Keys and values are bytes here; `headwater.formats.writables` knows what they mean.
+- A file is sections, each but the first beginning with a sync mark. A section belongs to the split in which it begins.
+- A file that was cut short, or whose parts contradict each other, is an error that names the file and the place.
+
 The grammar is in docs/formats/sequencefile.md.
 """
 
