@@ -292,7 +292,7 @@ def _decode_int(data: bytes, at: int) -> tuple[int, int]:
 def _decode_count(data: bytes, at: int) -> tuple[int, int]:
     count, at = _decode_int(data, at)
     if count < 0:
-        raise SparkException(f"a value is damaged: it tells a count of {count}")
+        raise SparkException(f"a value is damaged: it gives a count of {count}")
     return count, at
 
 
@@ -328,7 +328,7 @@ def _encode_map(value: Any) -> bytes:
     for half in (half for pair in value.items() for half in pair):
         name = class_for(half)
         if name.startswith(ARRAY):
-            raise _unfit(MAP, value, "a map can't hold arrays, whose class isn't told")
+            raise _unfit(MAP, value, "a map can't hold arrays, whose class isn't named")
         number = _MAP_NUMBERS.get(name) or own.setdefault(name, len(own) + 1)
         entries.append(number.to_bytes(1, "big", signed=True) + writable(name).encode(half))
     told = (number.to_bytes(1, "big") + _java_utf(name) for name, number in own.items())

@@ -685,7 +685,7 @@ def test_block_larger_than_the_limit_is_let_in_alone(bed: Bed) -> None:
 
 
 @locally
-def test_receiver_that_waits_is_told_off_when_the_backend_stops(bed: Bed) -> None:
+def test_receiver_that_waits_is_released_when_the_backend_stops(bed: Bed) -> None:
     bed.receive(make_filler(StorageLevel.MEMORY_ONLY, blocks=2))
     bed.posted(("putting", 1))
     bed.backend.stop()

@@ -226,7 +226,7 @@ def boom(record: int) -> int:
     return 1 // record
 
 
-def test_users_exception_is_told_with_its_type_text_and_traceback(around: Surroundings) -> None:
+def test_users_exception_is_reported_with_its_type_text_and_traceback(around: Surroundings) -> None:
     reply = run(around, mapped(source([0]), boom))
     failure = reply.failure
     assert failure is not None
@@ -247,7 +247,7 @@ def test_traceback_shows_no_frame_of_the_engine(around: Surroundings, kinds: lis
     assert os.path.join("headwater", "engine") not in failure.traceback
 
 
-def test_cause_of_a_users_exception_is_told(around: Surroundings) -> None:
+def test_cause_of_a_users_exception_is_reported(around: Surroundings) -> None:
     def chained(record: int) -> int:
         try:
             return boom(record)
@@ -274,7 +274,7 @@ class NotUnpicklable(Exception):
 @pytest.mark.parametrize(
     ("error", "text"), [(NotPicklable(), "by no means"), (NotUnpicklable(7, reason="why not"), "7: why not")]
 )
-def test_exception_that_does_not_survive_pickling_is_told_by_its_text(
+def test_exception_that_does_not_survive_pickling_is_reported_by_its_text(
     around: Surroundings, error: Exception, text: str
 ) -> None:
     made = {"NotPicklable": NotPicklable, "NotUnpicklable": lambda: NotUnpicklable(7, reason="why not")}
@@ -335,7 +335,7 @@ def test_map_output_that_cannot_be_pickled_is_refused(around: Surroundings) -> N
 
 
 def test_program_that_cannot_be_unpickled_fails_each_of_its_tasks(around: Surroundings) -> None:
-    """The executor sends a program once a worker, whether or not the worker could make use of it."""
+    """The executor sends a program once to each worker, whether or not the worker could make use of it."""
     runner = TaskRunner(around)
     spec = TaskSpec(7, 1, 5, 0, 0, "name", {}, {}, {}, {})
     broken = b"cno_such_module_at_all\nf\n."

@@ -97,7 +97,7 @@ class JobSettings:
         """
         text = self.get(key)
         if not text:
-            raise IllegalArgumentException(f"conf doesn't tell {meaning}: set {_names(key)}")
+            raise IllegalArgumentException(f"conf doesn't say {meaning}: set {_names(key)}")
         return text
 
     def flag(self, key: str) -> bool:
