@@ -25,7 +25,7 @@ import pytest
 
 from headwater.migrate.rewriting import rewritten
 from tests.engine.processes import await_true, complaints
-from tests.servers.kafka import KafkaBroker, kafka  # noqa: F401
+from tests.servers.kafka import KafkaBroker
 
 PROGRAMS = Path(__file__).parent / "programs"
 PATIENCE_SECONDS = 60.0
@@ -258,7 +258,7 @@ def test_files_to_files(tmp_path: Path) -> None:
     assert lines == ["ERROR down", "ERROR out"]
 
 
-def test_direct_kafka_wordcount(kafka: KafkaBroker, tmp_path: Path) -> None:  # noqa: F811
+def test_direct_kafka_wordcount(kafka: KafkaBroker, tmp_path: Path) -> None:
     topic = kafka.topic(1)
     kafka.send(topic, ["to be", "or not to be"])
     with running("direct_kafka_wordcount.py", kafka.bootstrap, topic, in_directory=tmp_path) as program:
@@ -266,7 +266,7 @@ def test_direct_kafka_wordcount(kafka: KafkaBroker, tmp_path: Path) -> None:  # 
 
 
 def test_kafka_receiver_finds_its_brokers_by_a_setting_as_nothing_asks_zookeeper(
-    kafka: KafkaBroker,  # noqa: F811
+    kafka: KafkaBroker,
     tmp_path: Path,
 ) -> None:
     topic = kafka.topic(1)

@@ -22,7 +22,6 @@ from headwater.streaming.durations import local_datetime
 from headwater.streaming.outputs.transactions import Note, Notes, bind
 from headwater.testing import StreamHarness
 from tests.engine.processes import await_true
-from tests.streaming.outputs.postgres import PostgresServer, postgres_server
 
 FIRST_MS = 1_000_000_000
 PATIENCE_SECONDS = 60.0
@@ -70,12 +69,6 @@ class Database(NamedTuple):
 def write_rows(insert: str, time: Any, cursor: Any, records: Any) -> None:
     batch_ms = round(time.timestamp() * 1000)
     cursor.executemany(insert, [(batch_ms, part, n) for part, n in records])
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[PostgresServer]:
-    with postgres_server() as server:
-        yield server
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -176,15 +176,15 @@ def test_replaced_file_is_taken_again_by_identity_and_a_touched_one_is_not(harne
 
 
 def test_taken_files_are_known_by_batch_time_as_long_as_batches_are_remembered(harness, tmp_path):
-    harness.collected(harness.ssc.textFileStream(str(tmp_path)))
+    stream = harness.ssc.textFileStream(str(tmp_path))
+    harness.collected(stream)
     harness.ssc.start()
     path = put(tmp_path, "a", "one\n", BATCH_MS[1])
     harness.run(2)
-    (node,) = harness.ssc._graph.inputs
-    assert node.taken() == {BATCH_MS[0]: (), BATCH_MS[1]: (path,)}
+    node = stream._node
+    assert [node.brought(time_ms).metadata()["files"] for time_ms in BATCH_MS[:2]] == [[], [path]]
     harness.run(65)
-    assert (path,) not in node.taken().values()
-    assert len(node.taken()) <= 61
+    assert [node.brought(time_ms) for time_ms in BATCH_MS[:5]] == [None] * 5
 
 
 def said(caplog, text):
