@@ -46,7 +46,7 @@ from headwater.version import __version__
 
 if TYPE_CHECKING:
     from headwater.engine.application import Application, JobHandle
-    from headwater.rdd.core import Core
+    from headwater.rdd.core import BaseRDD
     from headwater.ui.progress import ConsoleProgress
 
 __all__ = ["SparkContext"]
@@ -137,7 +137,7 @@ class SparkContext(WithJobProperties, WithHadoopInput):
         self._import_paths: list[str] = []  # what addPyFile has put on sys.path
         self._checkpoint_dir: str | None = None
         self._checkpoint_lock = threading.Lock()  # held while checkpoints are made
-        self._checkpoints_wanted: weakref.WeakSet[Core[Any]] = weakref.WeakSet()
+        self._checkpoints_wanted: weakref.WeakSet[BaseRDD[Any]] = weakref.WeakSet()
         self._reduce_partitions: int | None = None
         if self._conf.contains("spark.default.parallelism"):
             self._reduce_partitions = self._conf.read("spark.default.parallelism")
@@ -463,7 +463,7 @@ class SparkContext(WithJobProperties, WithHadoopInput):
         """The directory of this application's RDD checkpoints, or None."""
         return self._checkpoint_dir
 
-    def _make_checkpoints(self, lineage: Core[Any]) -> None:
+    def _make_checkpoints(self, lineage: BaseRDD[Any]) -> None:
         """Make the checkpoints that are wanted within a lineage of which an action has just succeeded."""
         from headwater.rdd import checkpointing
 
@@ -506,7 +506,7 @@ class SparkContext(WithJobProperties, WithHadoopInput):
         return list(chain.from_iterable(self._run_job(rdd, partial(functions.as_list_of, partitionFunc), chosen)))
 
     def _run_job(
-        self, rdd: Core[Any], function: Callable[[int, Iterator[Any]], Any], partitions: Sequence[int]
+        self, rdd: BaseRDD[Any], function: Callable[[int, Iterator[Any]], Any], partitions: Sequence[int]
     ) -> list[Any]:
         """Run a job of this thread, and the checkpoints that it brings about."""
         application = self._application
@@ -526,7 +526,7 @@ class SparkContext(WithJobProperties, WithHadoopInput):
 
     def _submit_job(
         self,
-        rdd: Core[Any],
+        rdd: BaseRDD[Any],
         function: Callable[[int, Iterator[Any]], Any],
         partitions: Sequence[int],
         on_result: Callable[[int, Any], None] | None = None,

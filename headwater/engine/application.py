@@ -33,20 +33,28 @@ from headwater.engine.events import (
     ExecutorLeft,
     ExecutorSuspected,
     ExecutorTrusted,
+    FailureKind,
     ForgetDataset,
     ForgetShuffle,
     JobFailure,
+    JobOver,
+    JobStarted,
     KillTask,
     Launch,
     ReceiverLost,
     ReceiverPosted,
     RemoveBlocks,
+    SchedulerAction,
+    SchedulerEvent,
+    StageChanged,
     StoredVersion,
     SubmitJob,
     TaskEnded,
     TaskFailure,
     TaskReply,
     TellVersion,
+    Wake,
+    Woken,
 )
 from headwater.engine.failures import description, unpickled
 from headwater.engine.lineage import Action, BlockRef, Dataset, Shuffle
@@ -57,6 +65,7 @@ from headwater.engine.scratch import ScratchDirectory, local_root
 from headwater.engine.stages import Job, Planner
 from headwater.engine.status import StatusStore
 from headwater.errors import IllegalStateException, JobCancelled, SparkException, TaskError
+from headwater.exhaustive import assert_never
 
 if TYPE_CHECKING:
     from headwater.conf import SparkConf
@@ -197,7 +206,9 @@ class Application:
         except BaseException:  # settings that don't go together
             self._scratch.close()
             raise
-        self._loop = Loop("scheduler", self, self._perform, clock or SystemClock(), self._crashed, by_poster=True)
+        self._loop: Loop[SchedulerEvent | _Question, SchedulerAction] = Loop(
+            "scheduler", self, self._perform, clock or SystemClock(), self._crashed, by_poster=True
+        )
         self._switch_interval = sys.getswitchinterval()
         sys.setswitchinterval(min(SWITCH_INTERVAL_SECONDS, self._switch_interval))
         self._joined = threading.Semaphore(0)  # released by each executor that joins
@@ -474,33 +485,40 @@ class Application:
             raise IllegalStateException(self._refusal)
 
     # -------------------------------------------------------------------------------------------- events
-    def _post(self, event: Any) -> None:
+    def _post(self, event: SchedulerEvent | ReceiverPosted) -> None:
         """Where the backend's events arrive, from any thread."""
-        kind = type(event)
-        if kind is ReceiverPosted:
-            with self._lock:
-                entry = self._receivers.get(event.receiver_id)
-            if entry is not None and entry[0] == event.executor_id:
-                entry[1](event.payload)
-            return
-        if kind is ExecutorJoined:
-            with self._lock:
-                self._hosts[event.executor_id] = event.host
-                files = list(self._files)
-            for file in files:
-                self._backend.executors()[event.executor_id].add_file(*file)
-            self._joined.release()
-        elif kind in (ExecutorSuspected, ExecutorTrusted):
-            with self._lock:
-                change = self._suspects.add if kind is ExecutorSuspected else self._suspects.discard
-                change(event.executor_id)
-            self._loop.post_later(event)  # who watches the executors must not wait for one
-            return
-        self._loop.post(event)
-        if kind is ExecutorLeft:
-            self._executor_left(event)
-        if kind in (ExecutorJoined, ExecutorLeft):
-            self._tell_executors()
+        match event:
+            case ReceiverPosted():
+                self._receiver_posted(event)
+            case ExecutorJoined():
+                self._executor_joined(event)
+                self._loop.post(event)
+                self._tell_executors()
+            case ExecutorLeft():
+                self._loop.post(event)
+                self._executor_left(event)
+                self._tell_executors()
+            case ExecutorSuspected() | ExecutorTrusted():
+                with self._lock:
+                    change = self._suspects.add if isinstance(event, ExecutorSuspected) else self._suspects.discard
+                    change(event.executor_id)
+                self._loop.post_later(event)  # who watches the executors must not wait for one
+            case _:
+                self._loop.post(event)
+
+    def _receiver_posted(self, event: ReceiverPosted) -> None:
+        with self._lock:
+            entry = self._receivers.get(event.receiver_id)
+        if entry is not None and entry[0] == event.executor_id:
+            entry[1](event.payload)
+
+    def _executor_joined(self, event: ExecutorJoined) -> None:
+        with self._lock:
+            self._hosts[event.executor_id] = event.host
+            files = list(self._files)
+        for file in files:
+            self._backend.executors()[event.executor_id].add_file(*file)
+        self._joined.release()
 
     def _executor_left(self, event: ExecutorLeft) -> None:
         hopeless = self._backend.left(event.executor_id, event.reason)
@@ -520,9 +538,9 @@ class Application:
         for receiver_id, listen in lost:
             listen(ReceiverLost(receiver_id, executor_id, reason))
 
-    def handle(self, event: Any, now_ms: int) -> list[Any]:
+    def handle(self, event: SchedulerEvent | Woken | _Question, now_ms: int) -> list[SchedulerAction | Wake]:
         """The scheduler's loop: questions are answered between two of its events."""
-        if type(event) is _Question:
+        if isinstance(event, _Question):
             event.answer = event.question()
             event.answered.set()
             return []
@@ -550,34 +568,36 @@ class Application:
             handle._end(failure)
 
     # -------------------------------------------------------------------------------------------- actions
-    def _perform(self, action: Any) -> None:
-        kind = type(action)
-        if kind is Launch:
-            self._launch(action)
-        elif kind is DeliverResult:
-            self._handles[action.job_id]._deliver(action.position, action.value)
-        elif kind is EndJob:
-            with self._lock:
-                handle = self._handles.pop(action.job_id)
-            handle._end(action.failure)
-        elif kind is TellVersion:
-            with self._lock:
-                listener = self._states.get(action.stored.state_id)
-            if listener is not None:
-                listener(action.stored, action.wanted)
-        elif kind is CountMetrics:
-            self.metrics.update(action.metrics)
-        elif kind is AddAccumulators:
-            self._add_accumulators(action)
-        elif kind is KillTask:
-            executor = self._backend.executors().get(action.executor_id)
-            if executor is not None:
-                executor.kill(action.task_id, action.reason)
-        elif kind is RemoveBlocks:
-            for executor in self._backend.executors().values():
-                executor.remove_prefix(action.prefix)
-        else:
-            self.status.apply(action)
+    def _perform(self, action: SchedulerAction) -> None:
+        match action:
+            case Launch():
+                self._launch(action)
+            case DeliverResult():
+                self._handles[action.job_id]._deliver(action.position, action.value)
+            case StageChanged() | JobStarted() | JobOver():
+                self.status.apply(action)
+            case CountMetrics():
+                self.metrics.update(action.metrics)
+            case EndJob():
+                with self._lock:
+                    handle = self._handles.pop(action.job_id)
+                handle._end(action.failure)
+            case TellVersion():
+                with self._lock:
+                    listener = self._states.get(action.stored.state_id)
+                if listener is not None:
+                    listener(action.stored, action.wanted)
+            case AddAccumulators():
+                self._add_accumulators(action)
+            case KillTask():
+                executor = self._backend.executors().get(action.executor_id)
+                if executor is not None:
+                    executor.kill(action.task_id, action.reason)
+            case RemoveBlocks():
+                for executor in self._backend.executors().values():
+                    executor.remove_prefix(action.prefix)
+            case unknown:
+                assert_never(unknown, "an action of the scheduler")
 
     def _add_accumulators(self, action: AddAccumulators) -> None:
         try:
@@ -601,7 +621,7 @@ class Application:
             except FileNotFoundError:
                 pass  # destroyed: the task that uses it will say so
             except (OSError, SparkException) as error:  # a full disk
-                failure = TaskFailure("refused", f"broadcast {broadcast_id} could not be stored: {error}")
+                failure = TaskFailure(FailureKind.REFUSED, f"broadcast {broadcast_id} could not be stored: {error}")
                 for task in action.tasks:
                     reply = TaskReply(task.task_id, failure, None, b"", (), {})
                     self._loop.post(TaskEnded(action.executor_id, reply))
@@ -627,7 +647,7 @@ def _exception(job_id: int, failure: JobFailure) -> BaseException:
     task = failure.task
     if task is None:
         return SparkException(failure.text, job_id=job_id)
-    if task.kind != "raised":
+    if task.kind is not FailureKind.RAISED:
         return SparkException(failure.text, job_id=job_id)
     cause = TaskError(
         task.traceback,

@@ -29,7 +29,15 @@ from headwater.base.cipher import KeySource
 from headwater.base.threads import WatchedThread
 from headwater.engine import interpreter
 from headwater.engine.blocks import BlockStore, Places
-from headwater.engine.events import BlocksDropped, ExecutorLeft, TaskEnded, TaskFailure, TaskReply, TaskSpec
+from headwater.engine.events import (
+    BlocksDropped,
+    ExecutorLeft,
+    FailureKind,
+    TaskEnded,
+    TaskFailure,
+    TaskReply,
+    TaskSpec,
+)
 from headwater.engine.failures import description
 from headwater.engine.interrupt import Interrupt
 from headwater.engine.loop import mark_interruptible
@@ -245,7 +253,8 @@ class Executor:
         except OSError:
             log.debug("worker %d is gone; its end will be reported", worker.number)
         except Exception as error:  # such as no memory to pickle it in
-            self._doom(worker, TaskFailure("refused", f"it could not be sent to its worker: {description(error)}"))
+            text = f"it could not be sent to its worker: {description(error)}"
+            self._doom(worker, TaskFailure(FailureKind.REFUSED, text))
 
     def kill(self, task_id: int, reason: str) -> None:
         """End a task that is queued or runs; a worker process is killed and replaced."""
@@ -256,9 +265,9 @@ class Executor:
                 line.remove(entry)
             for worker in self._workers.values():
                 if worker.task is not None and worker.task.task_id == task_id:
-                    self._doom(worker, TaskFailure("killed", reason))
+                    self._doom(worker, TaskFailure(FailureKind.KILLED, reason))
         for _ in queued:
-            self._ended_badly(task_id, TaskFailure("killed", reason))
+            self._ended_badly(task_id, TaskFailure(FailureKind.KILLED, reason))
 
     def _doom(self, worker: _Worker, failure: TaskFailure) -> None:
         """Have a worker process killed and replaced, or a thread's task ended. Under the lock."""
@@ -370,7 +379,7 @@ class Executor:
             self._clear_up(spec)
             if doom is None:
                 log.warning("task %d of stage %d: %s", spec.partition, spec.stage_id, what)
-            self._ended_badly(spec.task_id, doom or TaskFailure("lost", what))
+            self._ended_badly(spec.task_id, doom or TaskFailure(FailureKind.LOST, what))
 
     def _clear_up(self, spec: TaskSpec) -> None:
         """Remove what a task left that died with its worker: spill files, and map outputs that nobody knows of."""
@@ -405,7 +414,7 @@ class Executor:
         for worker in lost:
             if worker.task is not None:
                 self._clear_up(worker.task)
-                self._ended_badly(worker.task.task_id, TaskFailure("lost", "the worker died with its warden"))
+                self._ended_badly(worker.task.task_id, TaskFailure(FailureKind.LOST, "the worker died with its warden"))
 
     def _give_up(self, reason: str) -> None:
         """No task can run here any more."""
@@ -458,7 +467,8 @@ class Executor:
                 self._start_thread(worker.slot)
         if spec is not None:
             self._clear_up(spec)
-            self._ended_badly(spec.task_id, TaskFailure("lost", f"its thread has failed: {description(failure)}"))
+            text = f"its thread has failed: {description(failure)}"
+            self._ended_badly(spec.task_id, TaskFailure(FailureKind.LOST, text))
 
     # -------------------------------------------------------------------------------------------- the I/O thread
     def _io(self) -> None:
@@ -502,7 +512,7 @@ class Executor:
             if isinstance(error, MemoryError):
                 text += " (a result has to fit into the memory of this process several times over: collect less)"
             with self._lock:
-                self._doom(worker, TaskFailure("refused", text))
+                self._doom(worker, TaskFailure(FailureKind.REFUSED, text))
             return [], True
 
     # -------------------------------------------------------------------------------------------- blocks, files, peers

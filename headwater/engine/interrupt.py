@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from headwater.engine.events import TaskFailure, TaskReply, TaskSpec
+from headwater.engine.events import FailureKind, TaskFailure, TaskReply, TaskSpec
 from headwater.engine.task import TaskKilled
 
 # Turns of a loop in each of which the interpreter looks for an exception that was thrown into the thread.
@@ -37,7 +37,7 @@ class Interrupt:
             return reply
         except TaskKilled:  # thrown a moment before or after the task's own code
             self._end()
-            return TaskReply(spec.task_id, TaskFailure("killed", "killed on request"), None, b"", (), {})
+            return TaskReply(spec.task_id, TaskFailure(FailureKind.KILLED, "killed on request"), None, b"", (), {})
 
     def throw(self, task_id: int) -> None:
         """Throw, if that task is still running."""

@@ -31,6 +31,15 @@ class BlockRef(NamedTuple):
     records: int = -1  # -1: not counted
 
 
+class Caching(NamedTuple):
+    """A node of the program whose partitions are to be kept: under which dataset's id, at which level."""
+
+    dataset_id: int
+    use_disk: bool
+    use_memory: bool
+    replication: int
+
+
 class Operator:
     """One step of a lineage. Immutable; pickled into programs."""
 

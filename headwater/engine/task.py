@@ -29,7 +29,7 @@ from headwater.base.tracebacks import folded_text
 from headwater.engine import forks, fusion
 from headwater.engine.blocks import NoSpace, Placed, decode, encode_records
 from headwater.engine.events import (
-    Caching,
+    FailureKind,
     MapOutput,
     Segment,
     StoredBlock,
@@ -41,7 +41,7 @@ from headwater.engine.events import (
 from headwater.engine.external import MemoryBudget, Merger, SpillDirectory
 from headwater.engine.failureplaces import Place, in_words, is_of_an_operation, record_of, taken_note
 from headwater.engine.failures import description, pickled, shortened
-from headwater.engine.lineage import Aggregator, BlockRef, Leaf, PerRecord, Records, ShuffleWrite
+from headwater.engine.lineage import Aggregator, BlockRef, Caching, Leaf, PerRecord, Records, ShuffleWrite
 from headwater.engine.shuffle import ShuffleWriter
 from headwater.engine.stages import Program
 from headwater.engine.states import LiveStates
@@ -364,12 +364,13 @@ def failure_of(error: BaseException, operation: str = "") -> TaskFailure:
         operation: what the task was for, if the error doesn't know better.
     """
     if isinstance(error, FetchFailed):
-        return TaskFailure("fetch", str(error), segment=error.segment)
+        return TaskFailure(FailureKind.FETCH, str(error), segment=error.segment)
     if isinstance(error, CacheMissed):
-        return TaskFailure("cache", str(error), block_id=error.block_id)
+        return TaskFailure(FailureKind.CACHE, str(error), block_id=error.block_id)
     if isinstance(error, TaskKilled):
-        return TaskFailure("killed", "killed on request")
-    kind = "refused" if isinstance(error, (ResultTooLarge, SerializationError)) else "raised"
+        return TaskFailure(FailureKind.KILLED, "killed on request")
+    refused = isinstance(error, (ResultTooLarge, SerializationError))
+    kind = FailureKind.REFUSED if refused else FailureKind.RAISED
     try:
         noted, by_operation = taken_note(error), is_of_an_operation(error)
         place = noted or Place(operation, record_of(error))

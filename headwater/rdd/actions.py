@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 from headwater.engine.lineage import Aggregator, PerPartition
 from headwater.rdd import functions
 from headwater.rdd.checks import check_function, check_function_or_none, check_int
-from headwater.rdd.core import Core
+from headwater.rdd.core import BaseRDD
 from headwater.rdd.partitioner import Partitioner
 
 T = TypeVar("T")
@@ -23,7 +23,7 @@ U = TypeVar("U")
 _TAKE_GROWTH = 4
 
 
-class Actions(Core[T]):
+class Actions(BaseRDD[T]):
     """The actions of an `RDD`."""
 
     # -------------------------------------------------------------------------------------------- records
@@ -210,7 +210,7 @@ def _check_depth(depth: Any) -> None:
         raise ValueError(f"Depth cannot be smaller than 1 but got {depth}.")
 
 
-def _tree(partials: Core[Any], f: Callable[[Any, Any], Any], depth: int) -> Core[Any]:
+def _tree(partials: BaseRDD[Any], f: Callable[[Any, Any], Any], depth: int) -> BaseRDD[Any]:
     """Combine the partitions' results by shuffles to fewer partitions, while that saves the driver work."""
     aggregator = Aggregator(None, f, f)
     n = partials.num_partitions

@@ -48,7 +48,7 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 
-class Core(Dataset, Generic[T]):
+class BaseRDD(Dataset, Generic[T]):
     """The part of `RDD` that its other families of methods build on."""
 
     _name: str | None = None
@@ -105,7 +105,7 @@ class Core(Dataset, Generic[T]):
         return self.ctx._reduce_partitions or self.num_partitions
 
     def _check_same_context(self, other: Any, method: str) -> None:
-        if not isinstance(other, Core):
+        if not isinstance(other, BaseRDD):
             raise TypeError(f"{method}: expected an RDD, got {other!r} of type {type(other).__name__}")
         if other.ctx is not self.ctx:
             raise IllegalArgumentException(f"{method}: {other!r} belongs to another SparkContext, stopped by now")
@@ -354,7 +354,7 @@ class Core(Dataset, Generic[T]):
         self._check_same_context(other, "union")
         return self._union([self, other])
 
-    def _union(self, rdds: Sequence[Core[Any]]) -> RDD[Any]:
+    def _union(self, rdds: Sequence[BaseRDD[Any]]) -> RDD[Any]:
         partitioner = rdds[0].partitioner
         if partitioner is not None and all(rdd.partitioner == partitioner for rdd in rdds):
             together = Together(len(rdds), functions.one_after_the_other)
@@ -363,7 +363,7 @@ class Core(Dataset, Generic[T]):
         return self._joined(Union(counts), rdds, sum(counts))
 
     def __add__(self, other: RDD[U]) -> RDD[T | U]:
-        if not isinstance(other, Core):
+        if not isinstance(other, BaseRDD):
             raise TypeError(f"only an RDD can be added to an RDD, got {other!r} of type {type(other).__name__}")
         return self.union(other)
 

@@ -8,12 +8,12 @@ from typing import TypeVar
 from headwater.formats.hadoop import settings as job
 from headwater.formats.hadoop.outputs import OutputFormat, SequenceOutput, format_in, output_format
 from headwater.formats.hadoop.settings import Api, JobSettings, refuse_converters
-from headwater.rdd.output import Output
+from headwater.rdd.output import Saving
 
 T = TypeVar("T")
 
 
-class HadoopOutput(Output[T]):
+class HadoopOutput(Saving[T]):
     """The outputs of an RDD of pairs `(key, value)` that Hadoop reads, written without Hadoop.
 
     Formats: `TextOutputFormat` and `SequenceFileOutputFormat`, in `org.apache.hadoop.mapred` for the methods without

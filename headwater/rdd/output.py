@@ -16,7 +16,7 @@ from headwater.taskcontext import TaskContext
 T = TypeVar("T")
 
 
-class Output(Sorting[T]):
+class Saving(Sorting[T]):
     """The outputs of an `RDD`."""
 
     def saveAsTextFile(self, path: str, compressionCodecClass: str | None = None) -> None:

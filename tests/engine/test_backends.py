@@ -18,15 +18,15 @@ from headwater.base.pickling import dump_records, dumps, load_records, loads
 from headwater.conf import SparkConf
 from headwater.engine.backends.protocol import Backend, ExecutorHandle
 from headwater.engine.events import (
-    Caching,
     ExecutorJoined,
     ExecutorLeft,
+    FailureKind,
     ReceiverPosted,
     TaskEnded,
     TaskReply,
     TaskSpec,
 )
-from headwater.engine.lineage import Action, ShuffleWrite, Slice
+from headwater.engine.lineage import Action, Caching, ShuffleWrite, Slice
 from headwater.engine.masters import make_backend, parse_master
 from headwater.engine.stages import Program
 from headwater.storagelevel import StorageLevel
@@ -222,7 +222,7 @@ def test_task_ended_names_its_executor(bed: Bed) -> None:
 
 def test_task_that_raises_ends_as_raised_and_the_next_one_runs(bed: Bed) -> None:
     failure = bed.failure(lambda records: {}["missing"])
-    assert (failure.kind, failure.text) == ("raised", "KeyError: 'missing'")
+    assert (failure.kind, failure.text) == (FailureKind.RAISED, "KeyError: 'missing'")
     assert bed.result(lambda records: 7) == 7
 
 
@@ -231,7 +231,7 @@ def test_task_that_would_end_the_process_ends_itself_alone(bed: Bed, error: type
     def leave(_records: Any) -> None:
         raise error
 
-    assert bed.failure(leave).kind == "raised"
+    assert bed.failure(leave).kind is FailureKind.RAISED
     assert bed.result(lambda records: 7) == 7
 
 
@@ -243,7 +243,7 @@ def test_task_whose_program_cannot_be_read_fails_and_so_does_the_next(bed: Bed) 
     unreadable = Unreadable()
     for _ in range(3):
         failure = bed.failure(lambda records: unreadable)
-        assert (failure.kind, failure.text[:11]) == ("raised", "ValueError:")
+        assert (failure.kind, failure.text[:11]) == (FailureKind.RAISED, "ValueError:")
     assert bed.result(lambda records: 7) == 7
 
 
@@ -281,7 +281,7 @@ def test_killed_task_ends_as_killed_and_the_next_one_runs(bed: Bed, tmp_path: Pa
     (task_id,) = bed.submit(spin(tmp_path / "runs"))
     await_true((tmp_path / "runs").exists, "the task runs")
     bed.handle().kill(task_id, "its job is over")
-    assert bed.reply(task_id).failure.kind == "killed"
+    assert bed.reply(task_id).failure.kind is FailureKind.KILLED
     assert bed.result(lambda records: 7) == 7
 
 
@@ -289,7 +289,7 @@ def test_killed_task_ends_as_killed_though_it_has_not_begun(bed: Bed, tmp_path: 
     first = bed.submit(spin(tmp_path / "runs"), tasks=bed.cores)
     (waiting,) = bed.submit(lambda records: 7)
     bed.handle().kill(waiting, "its job is over")
-    assert bed.reply(waiting).failure.kind == "killed"
+    assert bed.reply(waiting).failure.kind is FailureKind.KILLED
     for task_id in first:
         bed.handle().kill(task_id, "its job is over")
 
@@ -314,7 +314,7 @@ def test_killing_a_task_that_is_about_to_end_does_no_harm_to_the_next(bed: Bed) 
 @with_workers
 def test_worker_that_is_killed_loses_its_task_and_is_replaced(bed: Bed) -> None:
     failure = bed.failure(lambda records: os.kill(os.getpid(), signal.SIGKILL))
-    assert failure.kind == "lost"
+    assert failure.kind is FailureKind.LOST
     assert "SIGKILL" in failure.text
     assert bed.result(lambda records: 7) == 7
 
@@ -322,7 +322,7 @@ def test_worker_that_is_killed_loses_its_task_and_is_replaced(bed: Bed) -> None:
 @with_workers
 def test_worker_that_exits_loses_its_task_and_is_replaced(bed: Bed) -> None:
     failure = bed.failure(lambda records: os._exit(3))
-    assert failure.kind == "lost"
+    assert failure.kind is FailureKind.LOST
     assert "exited with code 3" in failure.text
     assert bed.result(lambda records: 7) == 7
 
@@ -348,14 +348,14 @@ def test_worker_that_dies_takes_no_other_task_with_it(bed: Bed, tmp_path: Path) 
     before = bed.submit(lambda records: 7, tasks=3)
     (doomed,) = bed.submit(die)
     after = bed.submit(lambda records: 7, tasks=3)
-    assert bed.reply(doomed).failure.kind == "lost"
+    assert bed.reply(doomed).failure.kind is FailureKind.LOST
     assert [loads(bed.reply(task_id).value) for task_id in (*before, *after)] == [7] * 6
 
 
 @with_workers
 def test_executor_stays_in_service_however_many_workers_the_tasks_kill(bed: Bed) -> None:
     for _ in range(15):
-        assert bed.failure(lambda records: os._exit(1)).kind == "lost"
+        assert bed.failure(lambda records: os._exit(1)).kind is FailureKind.LOST
     assert not [event for event in bed.events if isinstance(event, ExecutorLeft)]
     assert bed.result(lambda records: 7) == 7
 
@@ -373,7 +373,7 @@ def test_workers_die_with_their_warden_and_are_replaced(bed: Bed, tmp_path: Path
     for pid in wardens():
         os.kill(pid, signal.SIGKILL)
     failure = bed.reply(task_id).failure
-    assert failure.kind == "lost"
+    assert failure.kind is FailureKind.LOST
     assert "warden" in failure.text
     for handle in bed.backend.executors().values():
         assert bed.result(lambda records: 7, handle=handle) == 7
@@ -401,7 +401,7 @@ def test_worker_that_dies_leaves_no_files_of_its_task(bed: Bed) -> None:
         task.spill.create().append([1, 2, 3])  # type: ignore[union-attr]
         os.kill(os.getpid(), signal.SIGKILL)
 
-    assert bed.failure(leave_and_die).kind == "lost"
+    assert bed.failure(leave_and_die).kind is FailureKind.LOST
     bed.result(lambda records: 7)
     spilled = [path for directory in bed.scratch for path in Path(directory, "spill").rglob("*.spill")]
     assert spilled == []

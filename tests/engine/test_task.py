@@ -15,7 +15,7 @@ from headwater.base.cipher import KeySource
 from headwater.base.hashing import portable_hash
 from headwater.base.pickling import dump_records, load_records, loads
 from headwater.engine.blocks import Placed, Places, decode, encode_records, text_block
-from headwater.engine.events import MapOutput, Segment, StoredBlock, TaskReply, TaskSpec
+from headwater.engine.events import FailureKind, MapOutput, Segment, StoredBlock, TaskReply, TaskSpec
 from headwater.engine.lineage import (
     Action,
     Aggregator,
@@ -192,7 +192,7 @@ def test_task_whose_stored_block_is_gone_raises_block_lost(around: Surroundings)
     failure = run(around, blocks).failure
     assert failure is not None
     assert (failure.kind, failure.text) == (
-        "raised",
+        FailureKind.RAISED,
         "headwater.errors.BlockLost: could not compute partition 0: block input-0-1 not found",
     )
     assert isinstance(loads(failure.error), BlockLost)
@@ -231,7 +231,7 @@ def test_users_exception_is_told_with_its_type_text_and_traceback(around: Surrou
     failure = reply.failure
     assert failure is not None
     assert reply.value is None
-    assert (failure.kind, failure.text) == ("raised", "ZeroDivisionError: integer division or modulo by zero")
+    assert (failure.kind, failure.text) == (FailureKind.RAISED, "ZeroDivisionError: integer division or modulo by zero")
     assert isinstance(loads(failure.error), ZeroDivisionError)
     assert "in boom\n    return 1 // record" in failure.traceback
     assert failure.traceback.rstrip().endswith(failure.text)
@@ -285,7 +285,7 @@ def test_exception_that_does_not_survive_pickling_is_told_by_its_text(
 
     failure = run(around, mapped(source([0]), fail)).failure
     assert failure is not None
-    assert failure.kind == "raised"
+    assert failure.kind is FailureKind.RAISED
     assert failure.text.endswith(f"{name}: {text}")
     assert failure.error == b""
 
@@ -297,7 +297,7 @@ def test_what_is_no_exception_but_raised_is_a_failure_like_others(around: Surrou
 
     failure = run(around, mapped(source([0]), fail)).failure
     assert failure is not None
-    assert failure.kind == "raised"
+    assert failure.kind is FailureKind.RAISED
     assert failure.text.startswith(type(error).__name__)
 
 
@@ -307,14 +307,14 @@ def test_killed_task_says_so(around: Surroundings) -> None:
 
     failure = run(around, mapped(source([0]), fail)).failure
     assert failure is not None
-    assert (failure.kind, failure.text) == ("killed", "killed on request")
+    assert (failure.kind, failure.text) == (FailureKind.KILLED, "killed on request")
 
 
 def test_result_that_cannot_be_pickled_is_refused(around: Surroundings) -> None:
     for action in (lambda p, records: threading.Lock(), lambda p, records: [threading.Lock()]):
         failure = run(around, source([1]), Action(action)).failure
         assert failure is not None
-        assert failure.kind == "refused"
+        assert failure.kind is FailureKind.REFUSED
         assert "Could not serialize object: TypeError: cannot pickle '_thread.lock' object" in failure.text
         assert isinstance(loads(failure.error), SerializationError)
 
@@ -323,7 +323,7 @@ def test_result_over_the_limit_is_refused(around: Surroundings) -> None:
     around.result_limit = 100
     failure = run(around, source([]), Action(lambda p, records: "x" * 200)).failure
     assert failure is not None
-    assert failure.kind == "refused"
+    assert failure.kind is FailureKind.REFUSED
     assert "bigger than spark.driver.maxResultSize (100 bytes)" in failure.text
 
 
@@ -331,7 +331,7 @@ def test_map_output_that_cannot_be_pickled_is_refused(around: Surroundings) -> N
     write = ShuffleWrite(1, portable_hash)
     failure = run(around, mapped(source([1]), lambda r: (r, threading.Lock())), write).failure
     assert failure is not None
-    assert failure.kind == "refused"
+    assert failure.kind is FailureKind.REFUSED
 
 
 def test_program_that_cannot_be_unpickled_fails_each_of_its_tasks(around: Surroundings) -> None:
@@ -342,7 +342,7 @@ def test_program_that_cannot_be_unpickled_fails_each_of_its_tasks(around: Surrou
     for program in (broken, None, None):
         failure = runner.run(spec, program).failure
         assert failure is not None
-        assert failure.kind == "raised"
+        assert failure.kind is FailureKind.RAISED
         assert "No module named 'no_such_module_at_all'" in failure.text
 
 
@@ -441,7 +441,7 @@ def test_kept_partition_that_is_gone_is_reported(around: Surroundings) -> None:
         around, kept(source([1]), StorageLevel.MEMORY_ONLY), cached={(1, 0): BlockRef("rdd_77_0", ("b",))}
     ).failure
     assert failure is not None
-    assert (failure.kind, failure.block_id) == ("cache", "rdd_77_0")
+    assert (failure.kind, failure.block_id) == (FailureKind.CACHE, "rdd_77_0")
 
 
 def test_partition_that_is_used_twice_is_computed_once(around: Surroundings) -> None:
@@ -562,7 +562,8 @@ def test_reduce_task_that_misses_a_map_output_names_it(around: Surroundings) -> 
     gone = Segment(None, "shuffle_3_1_9_0", 0, 10, ("b",), 3, 1)
     failure = run(around, reduced(None), segments=[Segment(dump_records([("a", 1)])), gone]).failure
     assert failure is not None
-    assert (failure.kind, failure.text, failure.segment) == ("fetch", "map output 1 of shuffle 3 is gone", gone)
+    assert (failure.kind, failure.segment) == (FailureKind.FETCH, gone)
+    assert failure.text == "map output 1 of shuffle 3 is gone"
 
 
 def test_users_merge_function_that_raises_on_either_side_is_the_users_error(around: Surroundings) -> None:
@@ -575,7 +576,7 @@ def test_users_merge_function_that_raises_on_either_side_is_the_users_error(arou
     reduce_side = run(around, reduced(aggregator), segments=[Segment(dump_records([p])) for p in pairs]).failure
     for failure in (map_side, reduce_side):
         assert failure is not None
-        assert (failure.kind, failure.text) == ("raised", 'KeyError: "the user\'s own"')
+        assert (failure.kind, failure.text) == (FailureKind.RAISED, 'KeyError: "the user\'s own"')
 
 
 @pytest.mark.parametrize(

@@ -147,7 +147,7 @@ def missed_by(ledger: Ledger, ssc: StreamingContext) -> set[int]:
 
 def serve() -> None:
     """Live what standard input says, one life after the other."""
-    for name in ("executor", "task", "spilledmap"):
+    for name in ("executor", "task"):
         __import__(f"headwater.engine.{name}")
     filesystem.resolve("/")
     gc.collect()

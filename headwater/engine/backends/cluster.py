@@ -44,6 +44,7 @@ from headwater.engine.events import (
     ExecutorLeft,
     ExecutorSuspected,
     ExecutorTrusted,
+    FailureKind,
     Heartbeat,
     TaskEnded,
     TaskFailure,
@@ -457,7 +458,7 @@ def _send_reply(channel: wire.Channel, event: TaskEnded) -> None:
 
 
 def _unreadable(executor_id: str, task_id: int, why: str) -> TaskEnded:
-    failure = TaskFailure("refused", f"its reply could not be {why}. Collect less at once")
+    failure = TaskFailure(FailureKind.REFUSED, f"its reply could not be {why}. Collect less at once")
     return TaskEnded(executor_id, TaskReply(task_id, failure, None, b"", (), {}))
 
 

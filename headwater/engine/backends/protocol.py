@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from headwater.engine.events import TaskSpec
+from headwater.engine.events import BackendEvent, TaskSpec
 
-Post = Callable[[Any], None]
+Post = Callable[[BackendEvent], None]
 
 
 class ExecutorHandle(Protocol):

@@ -66,7 +66,7 @@ def load_graph(data: bytes, sc: SparkContext, placed: Mapping[str, Any]) -> Grap
     Raises:
         Exception: of any kind, where code that the program needs has gone or changed.
     """
-    graph: Graph = _Unpickler(io.BytesIO(data), sc, placed).load()
+    graph: Graph = _GraphUnpickler(io.BytesIO(data), sc, placed).load()
     return graph
 
 
@@ -106,7 +106,7 @@ def _pickler() -> Any:
     return Pickler
 
 
-class _Unpickler(pickle.Unpickler):
+class _GraphUnpickler(pickle.Unpickler):
     """Puts the driver's objects in, and makes each shared variable once."""
 
     def __init__(self, file: io.BytesIO, sc: SparkContext, placed: Mapping[str, Any]) -> None:
@@ -123,7 +123,7 @@ class _Unpickler(pickle.Unpickler):
             return pid[1].found(pid[2], sc._conf)
         key = kind, pid[1]
         if key not in self._made:
-            value = _Unpickler(io.BytesIO(pid[2]), sc, self._placed).load()
+            value = _GraphUnpickler(io.BytesIO(pid[2]), sc, self._placed).load()
             self._made[key] = sc.broadcast(value) if kind == "Broadcast" else sc.accumulator(*value)
         return self._made[key]
 

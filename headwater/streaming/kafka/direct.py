@@ -17,16 +17,16 @@ from headwater.errors import IllegalArgumentException, SparkException
 from headwater.streaming.dstream import DStream
 from headwater.streaming.graph.inputs import InputNode
 from headwater.streaming.kafka import offsets
-from headwater.streaming.kafka.brokers import Brokers, Watch
+from headwater.streaming.kafka.brokers import Brokers, BrokerWatch
 from headwater.streaming.kafka.kept import close_all
-from headwater.streaming.kafka.offsets import Limits, OffsetRange, Positions, TopicAndPartition
+from headwater.streaming.kafka.offsets import OffsetRange, Positions, ReadLimits, TopicAndPartition
 from headwater.streaming.kafka.params import KafkaParams
 from headwater.streaming.kafka.reading import (
+    FetchSettings,
     KafkaRDD,
     KafkaRead,
     KafkaSplit,
     PinnedKafkaRead,
-    ReadSettings,
 )
 from headwater.streaming.kafka.records import Build
 from headwater.streaming.kafka.strategies import ConsumerStrategy, LocationStrategy, PerPartitionConfig
@@ -64,10 +64,10 @@ class DirectSettings(NamedTuple):
     min_partitions: int
 
 
-def read_settings(conf: SparkConf) -> ReadSettings:
+def read_settings(conf: SparkConf) -> FetchSettings:
     """How tasks read, as the settings say."""
     keeps: bool = conf.read("spark.streaming.kafka.consumer.cache.enabled")
-    return ReadSettings(
+    return FetchSettings(
         conf.read("spark.streaming.kafka.consumer.poll.ms"),
         conf.read("headwater.streaming.kafka.offsetsExpired") == "earliest",
         conf.read("spark.streaming.kafka.consumer.cache.maxCapacity") if keeps else 0,
@@ -106,7 +106,7 @@ class KafkaInput(InputNode):
 
     def _reset(self) -> None:
         super()._reset()
-        self._watch: Watch | None = None  # from begin to stop
+        self._watch: BrokerWatch | None = None  # from begin to stop
         self._ranges: dict[int, tuple[OffsetRange, ...]] = {}  # batch time -> what it reads, as long as remembered
         self._positions: dict[TopicAndPartition, int] = {}  # the next offset of each partition, in the order of ranges
         self._known = False  # whether the ledger knows that the stream has begun
@@ -148,7 +148,7 @@ class KafkaInput(InputNode):
     # -------------------------------------------------------------------------------------------- its life
     def begin(self) -> None:
         conf, settings = self._sc._conf, self._settings
-        self._watch = Watch(
+        self._watch = BrokerWatch(
             settings.params,
             settings.strategy,
             renew_ms=conf.read("headwater.streaming.kafka.metadataInterval"),
@@ -225,7 +225,7 @@ class KafkaInput(InputNode):
             positions.update((each, look.earliest[each]) for each in appeared)
         self._check_not_behind(look.latest)
         rates = self._settings.rates
-        limits = Limits(self.slide_ms, rates.maxRatePerPartition, rates.minRatePerPartition, self._rate)
+        limits = ReadLimits(self.slide_ms, rates.maxRatePerPartition, rates.minRatePerPartition, self._rate)
         ranges = offsets.next_ranges(positions, look.latest, limits)
         positions.update((each.topicPartition(), each.untilOffset) for each in ranges)
         return tuple(ranges)

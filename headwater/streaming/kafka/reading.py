@@ -38,7 +38,7 @@ _STEP_SECONDS = 0.05
 _ANSWER_SECONDS_MAX = 10.0
 
 
-class ReadSettings(NamedTuple):
+class FetchSettings(NamedTuple):
     """How tasks read.
 
     `skips_expired`: whether records that are gone are skipped rather than an error. `readers_max`: readers that a
@@ -63,7 +63,7 @@ class KafkaRead(Leaf):
 
     params: KafkaParams
     build: Build
-    settings: ReadSettings
+    settings: FetchSettings
     has_locations: ClassVar[bool] = True
 
     def read(self, task: Task, payload: KafkaSplit) -> Records:
@@ -107,7 +107,7 @@ class KafkaRDD(RDD[Any]):
 
 
 # ------------------------------------------------------------------------------------------------ in tasks
-def read_range(params: KafkaParams, build: Build, settings: ReadSettings, wanted: OffsetRange) -> Iterator[Any]:
+def read_range(params: KafkaParams, build: Build, settings: FetchSettings, wanted: OffsetRange) -> Iterator[Any]:
     """The records of a range.
 
     Raises:
@@ -162,7 +162,7 @@ class PartitionReader:
         self._take = _TAKEN_FIRST
         self._trouble = ""
 
-    def messages(self, wanted: OffsetRange, settings: ReadSettings) -> Iterator[list[Any]]:
+    def messages(self, wanted: OffsetRange, settings: FetchSettings) -> Iterator[list[Any]]:
         """The messages of a range, in lists.
 
         Raises:
@@ -202,7 +202,7 @@ class PartitionReader:
         self._ahead = ahead[end:]
         return ahead[:end]
 
-    def _fetch(self, until: int, settings: ReadSettings) -> bool:
+    def _fetch(self, until: int, settings: FetchSettings) -> bool:
         """Get what there is, up to about the end of the range; returns whether that was anything."""
         came = self._consumer.consume(min(self._take, max(until - self._seen, 1)), _STEP_SECONDS)
         messages = [message for message in came if message.error() is None]
@@ -217,7 +217,7 @@ class PartitionReader:
                 progressed |= self._told(message, settings, until)
         return progressed
 
-    def _told(self, message: Any, settings: ReadSettings, until: int) -> bool:
+    def _told(self, message: Any, settings: FetchSettings, until: int) -> bool:
         """Something else than a message came; returns whether reading gets on by it."""
         from confluent_kafka import KafkaError
 
@@ -234,7 +234,7 @@ class PartitionReader:
         self._trouble = error.str()
         return False
 
-    def _skip_expired(self, settings: ReadSettings, until: int) -> None:
+    def _skip_expired(self, settings: FetchSettings, until: int) -> None:
         """The next offset isn't there: go on with the oldest that is."""
         oldest, end = self._consumer.get_watermark_offsets(native(self._partition), _ANSWER_SECONDS_MAX)
         lost = f"{self._partition}: offset {self._seen} is out of range: the topic has {oldest} to {end}"

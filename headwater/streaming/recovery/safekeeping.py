@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from headwater import filesystem
 from headwater.base.cipher import Cipher, cipher_of
 from headwater.base.threads import WatchedThread, nothing_depends
-from headwater.conf import is_secret
 from headwater.engine.failures import description
 from headwater.errors import IllegalStateException
+from headwater.settings.secrets import is_secret
 from headwater.streaming.recovery import checkpoint, log
 from headwater.streaming.recovery.checkpoint import Checkpoint
 from headwater.streaming.recovery.code import Code

@@ -1,0 +1,136 @@
+"""Output operations: what happens to the batches of a DStream outside of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from headwater.base.callables import call_site, takes_time
+from headwater.errors import IllegalArgumentException
+from headwater.streaming.dstream.state import StateOperations
+from headwater.streaming.graph.output import Output, printer
+from headwater.streaming.outputs.fileoutputs import WithFileOutputs
+from headwater.streaming.outputs.transactions import TABLE, TransactionalOutput
+
+if TYPE_CHECKING:
+    from headwater.streaming.kafka.direct import KafkaDStream
+    from headwater.streaming.pool import ConnectionPool
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class OutputOperations(StateOperations[T_co], WithFileOutputs):
+    """The methods of `DStream` that make things happen."""
+
+    def foreachRDD(self, func: Callable[..., Any]) -> None:
+        """Call `func(rdd)` or `func(time, rdd)` for each batch, in order; actions in it make things happen.
+
+        Args:
+            func: called in the driver. What it raises fails this output of this batch: see `awaitTermination`.
+
+        Raises:
+            AssertionError: `func` takes neither one nor two arguments.
+        """
+        self._output("foreachRDD", func, with_time=takes_time(func, 1))
+
+    def pprint(self, num: int = 10) -> None:
+        """Print the first `num` records of each batch, below its time."""
+        self._output("pprint", printer(num), with_time=True)
+
+    def print(self, num: int = 10) -> None:
+        """`pprint`, under the name that Scala programs have for it."""
+        self._output("print", printer(num), with_time=True)
+
+    def foreachTransaction(
+        self,
+        connect: Callable[[], Any] | ConnectionPool[Any],
+        write: Callable[..., Any],
+        name: str,
+        table: str = TABLE,
+    ) -> None:
+        """Write each batch to a database, exactly once, though tasks and batches may run twice.
+
+        Each partition is one transaction: what `write` does, and a note of output, batch time and partition. A task
+        that finds its note, of an attempt before it or of a driver before a restart, writes nothing. Notes of old
+        batches are removed after `headwater.streaming.output.commitRetention`.
+
+        Args:
+            connect: returns a DB-API 2.0 connection that doesn't commit by itself; called in workers. They keep
+                connections from batch to batch, in a pool; a `ConnectionPool` of yours has other bounds.
+            write: `write(cursor, iterator over the records)`, or with the batch time before these, called in a worker
+                for each partition, empty ones too. It must not commit. What it raises undoes the partition's
+                transaction, and the task is tried again.
+            name: of the output: no other one that writes to this database has it, and it stays over restarts. After
+                another one all batches count as not written.
+            table: for the notes; it is made if it isn't there, in the database that is written to.
+
+        Raises:
+            AssertionError: `write` takes neither two nor three arguments.
+            TypeError: `connect` is no function, or a name no string.
+            IllegalArgumentException: `table` is no name, `name` is empty or another output's.
+        """
+        retention_ms: int = self._sc._conf.read("headwater.streaming.output.commitRetention")
+        with_time = takes_time(write, 2)
+        output = TransactionalOutput(
+            connect, write, with_time=with_time, name=name, table=table, retention_ms=retention_ms
+        )
+        functions = [other.function for other in self._ssc._graph.outputs]
+        if any(isinstance(other, TransactionalOutput) and other.name == name for other in functions):
+            raise IllegalArgumentException(f"another foreachTransaction has the name {name!r}. Give each its own.")
+        self._output("foreachTransaction", output, with_time=True)
+
+    def saveToKafka(
+        self,
+        topic: str | None,
+        kafkaParams: Mapping[str, Any],
+        keyEncoder: Callable[[Any], str | bytes | None] | None = None,
+        valueEncoder: Callable[[Any], str | bytes | None] | None = None,
+        exactlyOnce: str = "",
+        offsetsOf: KafkaDStream | None = None,
+    ) -> None:
+        """Write each batch to Kafka: at least once, or exactly once. Needs `headwater[kafka]`.
+
+        A pair is a record's key and value, a `ProducerRecord` says more, anything else is a value.
+
+        With `exactlyOnce` each partition of a batch is a transaction, with a note in it that the batch is written; who
+        finds the note writes nothing. Readers must have `isolation.level=read_committed`. With `offsetsOf` besides, a
+        whole batch is one transaction, written by one task, which moves the source's consumer group on, too: then a
+        program that starts without a checkpoint goes on exactly where its output ends.
+
+        Args:
+            topic: where records go; None if each says so itself.
+            kafkaParams: Kafka's settings, with `bootstrap.servers`.
+            keyEncoder: makes str or bytes of a key; called in tasks. None: it is that already.
+            valueEncoder: likewise of a value.
+            exactlyOnce: names the output: no other one of these brokers has it, and it stays over restarts. Empty: at
+                least once. Without `offsetsOf` it needs a directory for checkpoints.
+            offsetsOf: the direct stream that the batches are made of, with a `group.id`.
+
+        Raises:
+            TypeError: `kafkaParams` is no dict, or `offsetsOf` no direct stream.
+            IllegalArgumentException: a setting of Kafka is missing or wrong, the name is another output's, or
+                something that belongs to it is missing.
+            SparkException: confluent-kafka isn't installed.
+        """
+        from headwater.streaming.kafka.stream import kafka_output
+
+        output = kafka_output(topic, kafkaParams, keyEncoder, valueEncoder, exactlyOnce, offsetsOf)
+        names = [getattr(other.function, "kafka_name", "") for other in self._ssc._graph.outputs]
+        if exactlyOnce and exactlyOnce in names:
+            raise IllegalArgumentException(f"another saveToKafka has the name {exactlyOnce!r}. Give each its own.")
+        must_checkpoint = bool(exactlyOnce) and offsetsOf is None
+        self._output("saveToKafka", output, with_time=True, must_checkpoint=must_checkpoint)
+
+    def _output(
+        self, operation: str, function: Callable[..., Any], *, with_time: bool, must_checkpoint: bool = False
+    ) -> None:
+        name, description = call_site(operation)
+        output = Output(
+            self._node,
+            function,
+            with_time=with_time,
+            name=name,
+            description=description,
+            must_checkpoint=must_checkpoint,
+        )
+        self._ssc._add_output(output)
