@@ -101,10 +101,10 @@ def untraced() -> Iterator[None]:
     As long as one is on its way to a thread that sleeps, CPython 3.11 lets no traced thread go on.
     """
     tracer, of_threads = sys.gettrace(), threading.gettrace()
-    threading.settrace(None)  # type: ignore[arg-type]
+    threading.settrace(None)
     sys.settrace(None)
     yield
-    threading.settrace(of_threads)  # type: ignore[arg-type]
+    threading.settrace(of_threads)
     sys.settrace(tracer)
 
 

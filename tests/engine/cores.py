@@ -24,6 +24,7 @@ from headwater.engine.events import (
     ExecutorSuspected,
     ExecutorTrusted,
     FailureKind,
+    JobFailure,
     JobOver,
     JobStarted,
     KillTask,
@@ -149,7 +150,7 @@ class Core:
                 return f"job {action.job_id} gets result {action.position}: {action.value.decode()}"
             case EndJob(job_id, None):
                 return f"job {job_id} succeeded"
-            case EndJob(job_id, failure):
+            case EndJob(job_id, JobFailure() as failure):
                 return f"job {job_id} {'cancelled' if failure.cancelled else 'failed'}: {failure.text}"
             case AddAccumulators():
                 return f"add {action.updates.decode()}"
