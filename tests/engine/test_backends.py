@@ -30,16 +30,8 @@ from headwater.engine.lineage import Action, Caching, ShuffleWrite, Slice
 from headwater.engine.masters import make_backend, parse_master
 from headwater.engine.stages import Program
 from headwater.storagelevel import StorageLevel
-from tests.engine.processes import (
-    PATIENCE_SECONDS,
-    alive,
-    await_true,
-    descendants,
-    executors,
-    name_of,
-    scratch_directories,
-    workers,
-)
+from tests.engine.processes import alive, descendants, executors, name_of, scratch_directories, workers
+from tests.waiting import PATIENCE_SECONDS, wait_for
 
 PONG = ("heard", "ping")
 MASTERS = {"in process": "local", "workers": "local[2]", "cluster": "local-cluster[2,1,512]"}
@@ -137,7 +129,7 @@ class Bed:
             posted = [event for event in self.events if isinstance(event, ReceiverPosted)]
             return any((event.receiver_id, event.payload) == (receiver_id, PONG) for event in posted)
 
-        await_true(heard, "the receiver hears us")
+        wait_for(heard, "the receiver hears us")
 
     def payloads(self) -> list[Any]:
         return [event.payload for event in self.events if isinstance(event, ReceiverPosted)]
@@ -177,13 +169,13 @@ def test_executor_is_announced_before_all_else_when_it_can_take_tasks(bed: Bed) 
 def test_executor_ends_with_its_backend_and_leaves_nothing(bed: Bed) -> None:
     bed.submit(lambda records: list(records), tasks=3)
     processes = descendants()
-    await_true(lambda: len(workers()) == bed.workers, "the workers are there")
+    wait_for(lambda: len(workers()) == bed.workers, "the workers are there")
     assert bed.scratch
     bed.backend.stop()
     bed.backend.stop()
-    await_true(lambda: not alive(processes), "all processes ended")
+    wait_for(lambda: not alive(processes), "all processes ended")
     assert not [directory for directory in bed.scratch if os.path.exists(directory)]
-    await_true(lambda: not set(threading.enumerate()) - bed.before, "all threads ended")
+    wait_for(lambda: not set(threading.enumerate()) - bed.before, "all threads ended")
 
 
 def test_executor_ends_with_its_backend_though_it_is_busy(bed: Bed, tmp_path: Path) -> None:
@@ -195,11 +187,11 @@ def test_executor_ends_with_its_backend_though_it_is_busy(bed: Bed, tmp_path: Pa
             pass
 
     bed.submit(work, tasks=2)
-    await_true(started.exists, "the task runs")
+    wait_for(started.exists, "the task runs")
     processes = descendants()
     bed.backend.stop()
     started.unlink()
-    await_true(lambda: not alive(processes), "all processes ended")
+    wait_for(lambda: not alive(processes), "all processes ended")
     assert not [directory for directory in bed.scratch if os.path.exists(directory)]
 
 
@@ -279,7 +271,7 @@ def spin(marker: Path) -> Callable[[Any], None]:
 
 def test_killed_task_ends_as_killed_and_the_next_one_runs(bed: Bed, tmp_path: Path) -> None:
     (task_id,) = bed.submit(spin(tmp_path / "runs"))
-    await_true((tmp_path / "runs").exists, "the task runs")
+    wait_for((tmp_path / "runs").exists, "the task runs")
     bed.handle().kill(task_id, "its job is over")
     assert bed.reply(task_id).failure.kind is FailureKind.KILLED
     assert bed.result(lambda records: 7) == 7
@@ -329,11 +321,11 @@ def test_worker_that_exits_loses_its_task_and_is_replaced(bed: Bed) -> None:
 
 @with_workers
 def test_worker_that_dies_idle_is_replaced(bed: Bed) -> None:
-    await_true(lambda: len(workers()) == bed.workers, "the workers are there")
+    wait_for(lambda: len(workers()) == bed.workers, "the workers are there")
     before = workers()
     for pid in before:
         os.kill(pid, signal.SIGKILL)
-    await_true(lambda: len(workers()) == len(before) and not set(workers()) & set(before), "the workers are replaced")
+    wait_for(lambda: len(workers()) == len(before) and not set(workers()) & set(before), "the workers are replaced")
     for handle in bed.backend.executors().values():
         assert bed.result(lambda records: 7, handle=handle) == 7
 
@@ -363,13 +355,13 @@ def test_executor_stays_in_service_however_many_workers_the_tasks_kill(bed: Bed)
 @with_workers
 def test_workers_die_with_their_warden_and_are_replaced(bed: Bed, tmp_path: Path) -> None:
     (task_id,) = bed.submit(spin(tmp_path / "runs"))
-    await_true((tmp_path / "runs").exists, "the task runs")
+    wait_for((tmp_path / "runs").exists, "the task runs")
 
     def wardens() -> list[int]:
         return [pid for pid in descendants() if name_of(pid).startswith("hw-warden")]
 
     # A worker bears its warden's name for a moment.
-    await_true(lambda: len(wardens()) == bed.executors, "the workers have names of their own")
+    wait_for(lambda: len(wardens()) == bed.executors, "the workers have names of their own")
     for pid in wardens():
         os.kill(pid, signal.SIGKILL)
     failure = bed.reply(task_id).failure
@@ -485,7 +477,7 @@ def test_file_reaches_workers_that_start_later(bed: Bed) -> None:
 def test_busy_worker_holds_up_nobody_however_much_it_is_told(bed: Bed, tmp_path: Path) -> None:
     """It reads its messages between two tasks only."""
     (busy,) = bed.submit(spin(tmp_path / "runs"))
-    await_true((tmp_path / "runs").exists, "the task runs")
+    wait_for((tmp_path / "runs").exists, "the task runs")
     handle, told = bed.handle(), threading.Event()
 
     def tell() -> None:
@@ -757,12 +749,12 @@ def test_executor_that_gives_up_is_replaced_and_ends(bed: Bed) -> None:
             os.kill(pid, signal.SIGKILL)
         return any(isinstance(event, ExecutorLeft) for event in bed.events)
 
-    await_true(gives_up, "the executor gives up")
+    wait_for(gives_up, "the executor gives up")
     left = bed.wait(lambda e: isinstance(e, ExecutorLeft))
     assert left.executor_id not in bed.backend.executors()
     assert bed.backend.left(left.executor_id, left.reason) is None
     bed.wait(lambda e: isinstance(e, ExecutorJoined), 3)
-    await_true(lambda: not alive([tired]), "its process has ended")
+    wait_for(lambda: not alive([tired]), "its process has ended")
     assert len([event for event in bed.events if isinstance(event, ExecutorLeft)]) == 1
 
 
@@ -770,13 +762,13 @@ def test_executor_that_gives_up_is_replaced_and_ends(bed: Bed) -> None:
 def test_executor_that_dies_takes_its_workers_and_scratch_directories_along(bed: Bed, tmp_path: Path) -> None:
     for executor_id, handle in bed.backend.executors().items():
         bed.submit(spin(tmp_path / executor_id), handle=handle)
-        await_true((tmp_path / executor_id).exists, "the task runs")
+        wait_for((tmp_path / executor_id).exists, "the task runs")
     doomed = executors()[0]
     below, directories = descendants(doomed), scratch_directories([doomed])
     assert workers(doomed)
     os.kill(doomed, signal.SIGKILL)
-    await_true(lambda: not alive(below), "its warden and workers ended")
-    await_true(lambda: not any(map(os.path.exists, directories)), "its directories are gone")
+    wait_for(lambda: not alive(below), "its warden and workers ended")
+    wait_for(lambda: not any(map(os.path.exists, directories)), "its directories are gone")
 
 
 @on_a_cluster

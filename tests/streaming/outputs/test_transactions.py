@@ -21,7 +21,7 @@ from headwater.streaming import ConnectionPool
 from headwater.streaming.durations import local_datetime
 from headwater.streaming.outputs.transactions import Note, Notes, bind
 from headwater.testing import StreamHarness
-from tests.engine.processes import await_true
+from tests.waiting import wait_for
 
 FIRST_MS = 1_000_000_000
 PATIENCE_SECONDS = 60.0
@@ -304,7 +304,7 @@ def test_second_attempt_waits_while_the_first_one_writes(database: Database, fir
         second.start()
         if database.kind == "postgres":
             waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-            await_true(lambda: bool(database.rows(waiting)), "the second attempt waits")
+            wait_for(lambda: bool(database.rows(waiting)), "the second attempt waits")
         assert claims == []
         if first_commits:
             notes.finish(note())

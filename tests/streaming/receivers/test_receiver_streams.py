@@ -9,7 +9,6 @@ import re
 import signal
 import socket
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -24,8 +23,8 @@ from headwater.errors import SparkException
 from headwater.streaming import Receiver, StreamingContext, StreamingListener
 from headwater.streaming.runtime.batches import Phase
 from headwater.testing import StreamHarness
-from tests.engine.processes import await_true
 from tests.streaming.conftest import Harness
+from tests.waiting import wait_for
 
 BATCH_SECONDS = 0.1
 
@@ -317,11 +316,11 @@ def test_receivers_move_to_the_executor_that_takes_the_place_of_a_dead_one_and_l
     def places():
         return sorted(Counter(each[-1][1] for each in notes()).values()) if all(notes()) else []
 
-    await_true(lambda: all((tmp_path / str(first)).exists() for first in range(4)), "all receive")
-    await_true(lambda: places() == [2, 2], "they are spread")
+    wait_for(lambda: all((tmp_path / str(first)).exists() for first in range(4)), "all receive")
+    wait_for(lambda: places() == [2, 2], "they are spread")
     before = {each[-1][1] for each in notes()}
     os.kill(min(before), signal.SIGKILL)
-    await_true(lambda: places() == [2, 2] and {each[-1][1] for each in notes()} - before, "they are spread again")
+    wait_for(lambda: places() == [2, 2] and {each[-1][1] for each in notes()} - before, "they are spread again")
     stored = {number for each in notes() for number, _ in each}
     got.wait(lambda records: stored <= set(records), patience)
     ssc.stop()
@@ -473,10 +472,7 @@ def test_slow_output_makes_batches_wait_only_up_to_the_limit_and_nothing_is_lost
             gate.wait(0.001)
         assert len(harness.ssc._running.generator.running()) == 3
         gate.set()
-        deadline, pause = time.monotonic() + patience, threading.Event()
-        while len(out) < 10:
-            assert time.monotonic() < deadline
-            pause.wait(0.001)
+        wait_for(lambda: len(out) >= 10, "all batches are done")
     assert out == list(range(10))
 
 

@@ -17,6 +17,7 @@ from headwater.errors import SparkException
 from headwater.streaming.runtime.batches import Phase
 from headwater.streaming.sources import iterator as iterator_module
 from headwater.streaming.sources.iterator import Puller
+from tests.waiting import wait_for
 
 
 def flat(batches):
@@ -155,25 +156,16 @@ def test_source_waits_while_a_batch_waits_or_two_are_unprocessed(tap, patience, 
     tap.wait_until_asked(2, patience)
     taken = []
     for asked_again in (2, 0):  # a full batch under way lets one more gather; two under way none
-        wait_for(lambda: puller.waiting == 2, patience)
+        wait_for(lambda: puller.waiting == 2, "two records wait")
         taken.append(puller.take())
         tap.wait_until_asked(asked_again, patience)
     assert (taken, puller.take(), tap.asked.qsize()) == ([[1, 2], [3, 4]], [], 0)
     puller.processed(1)
     tap.wait_until_asked(1, patience)
-    wait_for(lambda: puller.waiting == 1, patience)
+    wait_for(lambda: puller.waiting == 1, "a record waits")
     assert (puller.take(), tap.asked.qsize()) == ([5], 0)
     puller.stop()
     assert tap.closed.wait(patience)
-
-
-def wait_for(condition, patience):
-    done = threading.Event()
-    for _ in range(int(patience * 1000)):
-        if condition():
-            return
-        done.wait(0.001)
-    raise AssertionError("it has not happened")
 
 
 @settings(max_examples=30)
@@ -244,7 +236,7 @@ def test_graceful_stop_processes_what_was_pulled_and_closes_the_generator(harnes
     tap.wait_until_asked(3, patience)
     stopping = threading.Thread(target=harness.ssc.stop, args=(False, True), daemon=True)
     stopping.start()
-    wait_for(lambda: harness.ssc._running.generator.phase is Phase.LAST_TICKS, patience)
+    wait_for(lambda: harness.ssc._running.generator.phase is Phase.LAST_TICKS, "the last batches come")
     tap.feed(3)  # too late
     harness.clock.advance(500)
     stopping.join(patience)
@@ -258,7 +250,7 @@ def test_stop_closes_a_generator_that_waits_for_room_and_says_what_is_lost(tap, 
     puller = Puller(getattr(tap, kind), records_max=2, name="stream", failed=pytest.fail)
     tap.feed(1, 2, 3)
     puller.start()
-    wait_for(lambda: puller.waiting == 2, patience)
+    wait_for(lambda: puller.waiting == 2, "two records wait")
     puller.stop()
     assert tap.closed.is_set()
     assert caplog.messages == ["stream: 2 records that were pulled are not processed"]
