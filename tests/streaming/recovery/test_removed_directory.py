@@ -51,6 +51,7 @@ def test_program_that_is_killed_later_goes_on_with_all_counts(tmp_path: Path, re
         await_batches(program)
         remove(tmp_path / "checkpoints")
         await_batches(program)
+        wait_for(lambda: "was removed while the application runs" in program.log(), program.log)
         program.kill()
         assert program.log().count("was removed while the application runs") == 1, program.log()
         program.start()

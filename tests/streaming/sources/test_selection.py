@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from headwater.filesystem import FileStatus
 from headwater.streaming.sources.selection import ByIdentity, ByModificationTime, Listing
+from tests.effort import tries
 
 WINDOW_MS = 60_000
 
@@ -68,7 +69,7 @@ times = st.integers(-20, BATCHES * BATCH_MS + 20)
     st.integers(-20, 40),
     st.integers(1, 6).map(lambda n: n * BATCH_MS),
 )
-@settings(max_examples=300)
+@settings(max_examples=tries(60))
 @example([("a", 0, 5), ("a", 3, 30)], 0, 20)
 def test_spark_rule_is_its_brute_force_statement_when_settled_files_are_not_listed(
     changes, ignore_until_ms, window_ms
@@ -300,7 +301,7 @@ step = st.one_of(
 
 
 @given(st.lists(st.lists(step, max_size=3), max_size=25))
-@settings(max_examples=500)
+@settings(max_examples=tries(100))
 @example([[("create", "a", 1, 0)], [("rename", "a", "b")], [("create", "a", 1, 99_000)], [("touch", "b", 50_000)]])
 def test_every_complete_file_is_taken_exactly_once_whatever_its_times(history) -> None:
     """Files arrive, grow, are touched, renamed and replaced between batches. Of a file that was replaced before it
