@@ -70,18 +70,19 @@ QUESTION_SECONDS = 1.0
 class Application:
     """Construct it to start it; `stop` ends all that it started.
 
-    - Any thread may call any method, and none needs a lock of the caller's. `unpersist` and `remove_broadcast` may also
-      be called by finalizers, wherever the collector runs these: they wait for nothing.
+    - Any thread may call any method. `unpersist(blocking=False)` and `remove_broadcast` may also be called by
+      finalizers, wherever the collector runs these: they wait for nothing.
     - The constructor waits until all executors are there. `run_job`, `stop_receiver` and `stop` wait for what their
       names say; `cached_partitions` and `unpersist(blocking=True)` until the scheduler has taken all that was asked
       before. All else returns as soon as it's under way.
     - What is handed over to be called (`on_result`, `on_stored`, `on_event`, `on_change`) is called on an engine's
       thread, in order, and must not block.
-    - Once it's stopped, or nothing can run here any more, `submit_job`, `run_job`, `start_receiver` and the questions
-      raise `IllegalStateException` with the reason, and jobs that run fail with it. All else does nothing then.
+    - Once it's stopped, or nothing can run here any more, jobs that run fail with the reason, and `submit_job`,
+      `run_job`, `start_receiver`, `cached_partitions` raise `IllegalStateException` with it. What ends or removes
+      something does nothing then.
 
     Args:
-        conf: the settings; kept.
+        conf: the settings.
         master: where tasks run.
         app_id: the application's id.
         make_backend: makes the backend of the master, which the application starts and stops.
