@@ -13,7 +13,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from headwater.cipher import KeySource, cipher_of
 from headwater.clock import Clock, SystemClock
@@ -59,6 +59,8 @@ from headwater.errors import IllegalStateException, SparkException
 from headwater.serializers import loads
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 # A CPU-bound thread of the driver holds the interpreter for up to this long before ours get a turn.
 SWITCH_INTERVAL_SECONDS = 0.0005
@@ -244,7 +246,7 @@ class Application:
 
     def cached_partitions(self, dataset_id: int) -> dict[int, BlockRef]:
         """Where the stored partitions of a dataset are."""
-        return self._ask(lambda: self._scheduler.cached_partitions(dataset_id))  # type: ignore[no-any-return]
+        return self._ask(lambda: self._scheduler.cached_partitions(dataset_id))
 
     def remove_blocks(self, block_ids: Iterable[str]) -> None:
         """Remove received blocks, on whichever executors they are."""
@@ -395,14 +397,15 @@ class Application:
             return []
         return self._scheduler.handle(event, now_ms)
 
-    def _ask(self, question: Callable[[], Any]) -> Any:
+    def _ask(self, question: Callable[[], T]) -> T:
         """Ask something on the scheduler's thread, after all that was posted before."""
         self._check_running()
         asked = _Question(question)
         self._loop.post(asked)
         while not asked.answered.wait(QUESTION_SECONDS):
             self._check_running()  # the loop may have ended before it came to this
-        return asked.answer
+        answer: T = asked.answer
+        return answer
 
     # -------------------------------------------------------------------------------------------- actions
     def _perform(self, action: Any) -> None:
