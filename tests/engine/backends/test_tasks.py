@@ -39,7 +39,7 @@ def test_task_ended_names_its_executor(bed: Bed) -> None:
 
 
 def test_task_that_raises_ends_as_raised_and_the_next_one_runs(bed: Bed) -> None:
-    failure = bed.failure(lambda records: {}["missing"])
+    failure = bed.failure(lambda records: dict(records)["missing"])
     assert (failure.kind, failure.text) == ("raised", "KeyError: 'missing'")
     assert bed.result(lambda records: 7) == 7
 
@@ -84,7 +84,7 @@ def test_killed_task_ends_as_killed_and_the_next_one_runs(bed: Bed, tmp_path: Pa
     (task_id,) = bed.submit(spin(tmp_path / "runs"))
     await_true((tmp_path / "runs").exists, "the task runs")
     bed.handle().kill(task_id, "its job is over")
-    assert bed.reply(task_id).failure.kind == "killed"
+    assert bed.failed(task_id).kind == "killed"
     assert bed.result(lambda records: 7) == 7
 
 
@@ -92,7 +92,7 @@ def test_killed_task_ends_as_killed_though_it_has_not_begun(bed: Bed, tmp_path: 
     first = bed.submit(spin(tmp_path / "runs"), tasks=bed.cores)
     (waiting,) = bed.submit(lambda records: 7)
     bed.handle().kill(waiting, "its job is over")
-    assert bed.reply(waiting).failure.kind == "killed"
+    assert bed.failed(waiting).kind == "killed"
     for task_id in first:
         bed.handle().kill(task_id, "its job is over")
 

@@ -63,7 +63,7 @@ def test_worker_that_dies_takes_no_other_task_with_it(bed: Bed, tmp_path: Path) 
     before = bed.submit(lambda records: 7, tasks=3)
     (doomed,) = bed.submit(die)
     after = bed.submit(lambda records: 7, tasks=3)
-    assert bed.reply(doomed).failure.kind == "lost"
+    assert bed.failed(doomed).kind == "lost"
     assert [loads(bed.reply(task_id).value) for task_id in (*before, *after)] == [7] * 6
 
 
@@ -87,7 +87,7 @@ def test_workers_die_with_their_warden_and_are_replaced(bed: Bed, tmp_path: Path
     await_true(lambda: len(wardens()) == bed.executors, "the workers have names of their own")
     for pid in wardens():
         os.kill(pid, signal.SIGKILL)
-    failure = bed.reply(task_id).failure
+    failure = bed.failed(task_id)
     assert failure.kind == "lost"
     assert "warden" in failure.text
     for handle in bed.backend.executors().values():
