@@ -23,7 +23,7 @@ STARTING_MS_MAX = 60_000
 # Before a replacement, once as many have died as there should be, without work in between; doubles each time.
 FIRST_PAUSE_MS = 100
 PAUSE_MS_MAX = 30_000
-# So often may as many die as there should be: then something is wrong with the machine.
+# Rounds in which as many die as there should be, without work in between: then something is wrong with the machine.
 FRUITLESS_ROUNDS_MAX = 8
 
 
