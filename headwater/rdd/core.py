@@ -1,8 +1,8 @@
 """What every RDD has: its identity, how it is kept, and the transformations that know nothing about its records.
 
-1. A transformation only adds a node to the lineage, in microseconds; it checks its arguments and looks at no data.
-2. Functions reach workers as they are or bound by `partial` to a module's function: that pickles faster than a closure.
-3. An RDD changes after construction in its name and in how it is kept, nothing else.
+- A transformation only adds a node to the lineage, in microseconds; it checks its arguments and looks at no data.
+- Functions reach workers as they are or bound by `partial` to a module's function: that pickles faster than a closure.
+- After its construction only an RDD's name and how it is kept can change.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ from headwater.rdd.partitioner import Partitioner
 from headwater.storagelevel import StorageLevel
 
 if TYPE_CHECKING:
-    from headwater.context import SparkContext
     from headwater.engine.application import Application
     from headwater.engine.lineage import Aggregator
     from headwater.rdd import RDD
+    from headwater.rdd.driver import Driver
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -57,7 +57,7 @@ class BaseRDD(Dataset, Generic[T]):
 
     def __init__(
         self,
-        ctx: SparkContext,
+        ctx: Driver,
         operator: Operator,
         parents: Sequence[Dataset],
         num_partitions: int,
@@ -66,7 +66,7 @@ class BaseRDD(Dataset, Generic[T]):
         shuffle: Shuffle | None = None,
         partitioner: Partitioner | None = None,
     ) -> None:
-        dataset_id = ctx._application.new_dataset_id()
+        dataset_id = ctx.application.new_dataset_id()
         super().__init__(dataset_id, operator, parents, num_partitions, payloads=payloads, shuffle=shuffle)
         self.ctx = ctx
         self.partitioner = partitioner
@@ -92,17 +92,17 @@ class BaseRDD(Dataset, Generic[T]):
         """This RDD's pairs, regrouped by the partitioner."""
         n = partitioner.numPartitions
         write = ShuffleWrite(n, partitioner.partitionFunc, aggregator, place())
-        shuffle = Shuffle(self.ctx._application.new_shuffle_id(), self, write)
+        shuffle = Shuffle(self.ctx.application.new_shuffle_id(), self, write)
         read = ShuffleRead(aggregator)
         return cast("RDD[Any]", type(self)(self.ctx, read, (), n, shuffle=shuffle, partitioner=partitioner))
 
     def _run(self, function: Callable[[int, Iterator[Any]], Any], partitions: Sequence[int] | None = None) -> list[Any]:
         """Run a job: `function(partition, records)` of each partition, or of those given, in their order."""
-        return self.ctx._run_job(self, function, range(self.num_partitions) if partitions is None else partitions)
+        return self.ctx.run_job(self, function, range(self.num_partitions) if partitions is None else partitions)
 
     def _default_partitions(self) -> int:
         """The number of reduce partitions where the user gives none."""
-        return self.ctx._reduce_partitions or self.num_partitions
+        return self.ctx.reduce_partitions or self.num_partitions
 
     def _check_same_context(self, other: Any, method: str) -> None:
         if not isinstance(other, BaseRDD):
@@ -116,8 +116,8 @@ class BaseRDD(Dataset, Generic[T]):
         return self.dataset_id
 
     @property
-    def context(self) -> SparkContext:
-        """The context that made this RDD."""
+    def context(self) -> Driver:
+        """The SparkContext that made this RDD."""
         return self.ctx
 
     def name(self) -> str | None:
@@ -180,18 +180,18 @@ class BaseRDD(Dataset, Generic[T]):
             )
         if self.storage_level is None and storageLevel != StorageLevel.NONE:
             self.storage_level = storageLevel
-            application = weakref.ref(self.ctx._application)
+            application = weakref.ref(self.ctx.application)
             weakref.finalize(self, _forget, application, self.dataset_id).atexit = False
         return cast("RDD[T]", self)
 
     def unpersist(self, blocking: bool = False) -> RDD[T]:
         """Forget the partitions that are kept; they will be computed again when they are needed.
 
-        Arguments:
+        Args:
             blocking: return only when they are gone.
         """
         self.storage_level = None
-        self.ctx._application.unpersist(self.dataset_id, blocking)
+        self.ctx.application.unpersist(self.dataset_id, blocking)
         return cast("RDD[T]", self)
 
     def getStorageLevel(self) -> StorageLevel:
@@ -212,7 +212,7 @@ class BaseRDD(Dataset, Generic[T]):
         Raises:
             IllegalStateException: no checkpoint directory is set.
         """
-        if self.ctx.getCheckpointDir() is None:
+        if self.ctx.checkpoint_directory is None:
             raise IllegalStateException(
                 "Checkpoint directory has not been set in the SparkContext; call setCheckpointDir(dir) first"
             )
@@ -230,7 +230,7 @@ class BaseRDD(Dataset, Generic[T]):
     def _want_checkpoint(self, kind: str) -> None:
         if not self._checkpoint.startswith("done"):
             self._checkpoint = kind
-            self.ctx._checkpoints_wanted.add(self)
+            self.ctx.want_checkpoint(self)
 
     def isCheckpointed(self) -> bool:
         """Whether the checkpoint has been made."""
@@ -246,9 +246,9 @@ class BaseRDD(Dataset, Generic[T]):
 
     # -------------------------------------------------------------------------------------------- record by record
     def map(self, f: Callable[[T], U], preservesPartitioning: bool = False) -> RDD[U]:
-        """Each record by `f`.
+        """`f(record)` for each record.
 
-        Arguments:
+        Args:
             f: record -> new record.
             preservesPartitioning: `f` keeps the keys, so that this RDD's partitioner is the new one's too.
 
@@ -283,7 +283,7 @@ class BaseRDD(Dataset, Generic[T]):
 
     # ------------------------------------------------------------------------------------- partition by partition
     def mapPartitions(self, f: Callable[[Iterator[T]], Iterable[U]], preservesPartitioning: bool = False) -> RDD[U]:
-        """Each partition by `f`: an iterator of records -> an iterable of new records.
+        """`f(records)` for each partition: an iterator of records -> an iterable of new records.
 
         >>> sc.parallelize([1, 2, 3, 4], 2).mapPartitions(lambda records: [sum(records)]).collect()
         [3, 7]
@@ -294,7 +294,7 @@ class BaseRDD(Dataset, Generic[T]):
     def mapPartitionsWithIndex(
         self, f: Callable[[int, Iterator[T]], Iterable[U]], preservesPartitioning: bool = False
     ) -> RDD[U]:
-        """Each partition by `f(partition's number, iterator of records)`."""
+        """`f(partition's number, iterator of records)` for each partition."""
         check_function("f", f)
         return self._narrow(PerPartition(f), preservesPartitioning)
 
@@ -318,9 +318,9 @@ class BaseRDD(Dataset, Generic[T]):
         return self._narrow(PerPartition(functions.as_one_list))
 
     def pipe(self, command: str, env: Mapping[str, str] | None = None, checkCode: bool = False) -> RDD[str]:
-        """The lines that an external command prints when it is given a partition's records, one a line.
+        """The lines that an external command prints when it is given a partition's records, one per line.
 
-        Arguments:
+        Args:
             command: program and arguments, split as a shell would, but not run by one.
             env: the command's whole environment; None or empty leaves the worker's.
             checkCode: fail the task if the command's exit code isn't 0.
@@ -376,7 +376,7 @@ class BaseRDD(Dataset, Generic[T]):
     def coalesce(self, numPartitions: int, shuffle: bool = False) -> RDD[T]:
         """The same records in fewer partitions, each a group of neighbours; with a shuffle also in more.
 
-        Arguments:
+        Args:
             numPartitions: at least 1. Without a shuffle the number of partitions never grows.
             shuffle: distribute the records evenly.
 
@@ -395,7 +395,7 @@ class BaseRDD(Dataset, Generic[T]):
         return self._joined(Coalesce(groups), (self,), numPartitions)
 
     def repartition(self, numPartitions: int) -> RDD[T]:
-        """The same records, distributed evenly over so many partitions.
+        """The same records, distributed evenly over that many partitions.
 
         >>> sorted(map(len, sc.parallelize(range(40), 8).repartition(4).glom().collect()))
         [10, 10, 10, 10]
@@ -449,7 +449,7 @@ class BaseRDD(Dataset, Generic[T]):
         raise UnsupportedOperationException("withResources() is not supported: each task is given one core")
 
     def cleanShuffleDependencies(self, blocking: bool = False) -> None:
-        """Does nothing: a shuffle's output goes as soon as no RDD can read it any more."""
+        """Does nothing: a shuffle's output is removed as soon as no RDD can read it any more."""
 
 
 def _forget(application: weakref.ref[Application], dataset_id: int) -> None:

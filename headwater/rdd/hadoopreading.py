@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from headwater.conf import SparkConf
 from headwater.formats.hadoop import settings as job
 from headwater.formats.hadoop.settings import Api, JobSettings, refuse_converters
 from headwater.rdd.checks import check_int
 
 if TYPE_CHECKING:
-    from headwater.context import SparkContext
     from headwater.rdd import RDD
+    from headwater.rdd.driver import Driver
 
 
 class WithHadoopInput:
@@ -21,10 +20,8 @@ class WithHadoopInput:
     Formats: `TextInputFormat` (the byte at which a line starts, and the line), `KeyValueTextInputFormat`,
     `SequenceFileInputFormat` and `SequenceFileAsTextInputFormat`, in `org.apache.hadoop.mapred` for the methods without
     newAPI, and in `org.apache.hadoop.mapreduce.lib.input` for those with it. Settings are those of `spark.hadoop.*`,
-    and upon them those of `conf`; docs/hadoop.md lists which have a meaning.
+    overridden by those of `conf`; docs/hadoop.md lists which have a meaning.
     """
-
-    _conf: SparkConf
 
     def sequenceFile(
         self,
@@ -38,13 +35,13 @@ class WithHadoopInput:
     ) -> RDD[tuple[Any, Any]]:
         """The pairs of Hadoop SequenceFiles.
 
-        Arguments:
+        Args:
             path: files, directories and globs, separated by commas.
             keyClass: the Writable that keys are read as, if the file's class isn't one of Hadoop's own: for a subclass
                 of ArrayWritable, `ArrayWritable<org.apache.hadoop.io.IntWritable>`. Else the file says it.
             valueClass: as `keyClass`.
             keyConverter, valueConverter: Java classes in Spark; not supported.
-            minSplits: at least so many partitions, if the files are large enough; None is `defaultMinPartitions`.
+            minSplits: how many partitions at least, if the files are large enough; None is `defaultMinPartitions`.
             batchSize: accepted for PySpark's sake, and ignored.
 
         Raises:
@@ -76,7 +73,7 @@ class WithHadoopInput:
     ) -> RDD[tuple[Any, Any]]:
         """The pairs of files, by a format of `org.apache.hadoop.mapred`.
 
-        Arguments:
+        Args:
             path: files, directories and globs, separated by commas.
             inputFormatClass: Java's name of the format.
             keyClass: as for `sequenceFile`; text formats don't need it.
@@ -158,7 +155,8 @@ class WithHadoopInput:
         from headwater.rdd import sources
 
         refuse_converters(*converters)
-        context, settings = cast("SparkContext", self), JobSettings(self._conf, conf)
+        context = cast("Driver", self)
+        settings = JobSettings(context.conf, conf)
         found = input_format(api, name, *classes, settings)
         if path is None:
             path = settings.needed(job.INPUT, "which files to read")

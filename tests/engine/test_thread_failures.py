@@ -33,7 +33,7 @@ def threads_before() -> list[threading.Thread]:
 @pytest.mark.parametrize(
     ("master", "threads"),
     [
-        ("local", {"executor-driver-io", "scheduler", "worker-0"}),
+        ("local", {"scheduler", "worker-0"}),
         ("local[2]", {"executor-driver-io", "scheduler"}),
         (
             "local-cluster[2,1,512]",
@@ -94,7 +94,7 @@ def test_executor_is_let_in_when_the_thread_that_lets_in_has_failed(app: App) ->
 
 
 @on_a_cluster
-def test_jobs_fail_with_the_reason_at_the_next_death_when_nobody_watches_the_executors_any_more(app: App) -> None:
+def test_jobs_fail_with_the_reason_at_the_next_death_when_executors_are_no_longer_watched(app: App) -> None:
     inject("executors-watch")
     wait_for(lambda: "executors-watch" not in watched_threads(), "the watch has ended")
     for executor in executors():

@@ -184,7 +184,7 @@ def test_a_deep_lineage_is_no_problem(sc: SparkContext) -> None:
     assert len(rdd.toDebugString().splitlines()) == 2001
 
 
-def test_identity(sc: SparkContext) -> None:
+def test_rdd_has_an_id_a_name_and_its_context(sc: SparkContext) -> None:
     one, other = sc.parallelize([1]), sc.parallelize([1])
     assert one.id() != other.id()
     assert one.name() is None
@@ -197,7 +197,7 @@ def test_blocks_of_a_persisted_rdd_go_with_it(sc: SparkContext) -> None:
     rdd = sc.parallelize(range(9), 3).cache()
     rdd.count()
     number = rdd.id()
-    assert len(sc._application.cached_partitions(number)) == 3
+    assert len(sc.application.cached_partitions(number)) == 3
     del rdd
     gc.collect()
-    assert sc._application.cached_partitions(number) == {}
+    assert sc.application.cached_partitions(number) == {}

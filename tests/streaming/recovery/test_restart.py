@@ -230,7 +230,7 @@ def test_no_batch_is_run_twice_when_the_clock_is_a_little_behind(
     with caplog.at_level(logging.WARNING):
         driver.start(-2500)
     assert "The clock is 4.5 s behind" in caplog.text
-    driver.ssc._clock.advance(5500)  # type: ignore[attr-defined]
+    driver.ssc.clock.advance(5500)  # type: ignore[attr-defined]
     assert driver.heard(1) == [3]
 
 
@@ -262,7 +262,7 @@ def test_file_that_was_put_off_is_taken_after_a_restart_however_old_it_is(
     drive: Callable[..., Driver], lines: Callable[..., None], inbox: Path, results: Results
 ) -> None:
     driver = drive(lines).start()
-    driver.ssc._graph.limit({0: 1.0})
+    driver.ssc.graph.limit({0: 1.0})
     for name in "abcd":
         put(inbox, name, name, -100)
     driver.tick(2)

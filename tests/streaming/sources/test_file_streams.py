@@ -181,7 +181,7 @@ def test_taken_files_are_known_by_batch_time_as_long_as_batches_are_remembered(h
     harness.ssc.start()
     path = put(tmp_path, "a", "one\n", BATCH_MS[1])
     harness.run(2)
-    node = stream._node
+    node = stream.node
     assert [node.brought(time_ms).metadata()["files"] for time_ms in BATCH_MS[:2]] == [[], [path]]
     harness.run(65)
     assert [node.brought(time_ms) for time_ms in BATCH_MS[:5]] == [None] * 5
