@@ -99,7 +99,7 @@ class Receiving:
         self._loop: Loop[TrackerEvent, TrackerAction] = Loop(
             "streaming-receivers", self.tracker, self._perform, clock, crashed
         )
-        self._ended = threading.Event()  # all receivers have, or nobody would say so
+        self._ended = threading.Event()  # all receivers have, or none would be heard
         self._own_thread: int | None = None  # the loop's, once it has done something
 
     def _copies_expected(self) -> dict[int, int]:
@@ -136,7 +136,7 @@ class Receiving:
         self._loop.post(batch)
 
     def limit(self, rates: Mapping[int, float]) -> None:
-        """Let the receivers among these streams take so many records per second from now on."""
+        """Back-pressure: what the receivers among these streams may take from now on, records per second."""
         for stream_id in rates.keys() & self._inputs.keys():
             self._loop.post(SetRate(stream_id, rates[stream_id]))
 
