@@ -13,13 +13,12 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
-from typing import IO, TYPE_CHECKING, Any, Generic, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from headwater.base import pickling
 from headwater.errors import SparkException
 
 if TYPE_CHECKING:
-    from headwater.context import SparkContext
     from headwater.engine.application import Application
 
 __all__ = ["Broadcast"]
@@ -52,19 +51,28 @@ class _Pickling(threading.local):
 _pickling = _Pickling()
 
 
+class BroadcastMaker(Protocol):
+    """What a `SparkContext` is to a broadcast."""
+
+    @property
+    def application(self) -> Application:
+        """Keeps the bytes; an error once it has stopped."""
+        ...
+
+
 class Broadcast(Generic[T]):
     """A read-only value that tasks use by `.value`, made by `SparkContext.broadcast`.
 
     Don't change the value after it was broadcast: who reads it when is not defined.
     """
 
-    def __init__(self, sc: SparkContext | None = None, value: T | None = None) -> None:
+    def __init__(self, sc: BroadcastMaker | None = None, value: T | None = None) -> None:
         self._id = next(_ids)
         self._destroyed = False
         self._application: Application | None = None
         if sc is None:
             raise SparkException("a Broadcast is made by SparkContext.broadcast(value)")
-        self._application = sc._application
+        self._application = sc.application
         self._value: T = value  # type: ignore[assignment]
         self._stored = False  # whether the engine has the bytes; it hasn't after unpersist
         self._store()

@@ -23,7 +23,7 @@ import headwater.streaming
 import headwater.testing
 from headwater.deploy import cli
 from headwater.deploy.textserver import TextServer
-from headwater.engine.masters import parse_master
+from headwater.engine.backends.masters import parse_master
 from headwater.errors import IllegalArgumentException
 from headwater.settings.setting import Standing
 from headwater.settings.table import SETTINGS
@@ -37,6 +37,7 @@ PAGES = (
     "docs/guide.md",
     "docs/hadoop.md",
     "docs/migrating.md",
+    "docs/outputs.md",
     "docs/receivers.md",
     "docs/recovery.md",
     "docs/testing.md",

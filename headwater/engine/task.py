@@ -26,7 +26,7 @@ from headwater.base.pickling import dump_records, dumps, load_records
 from headwater.base.tasklocal import let_threads_inherit
 from headwater.base.threads import WatchedThread
 from headwater.base.tracebacks import folded_text
-from headwater.engine import forks, fusion
+from headwater.engine import blockids, forks, fusion
 from headwater.engine.blocks import NoSpace, Placed, decode, encode_records
 from headwater.engine.events import (
     FailureKind,
@@ -125,14 +125,18 @@ class TaskKilled(BaseException):
     """Thrown into a task that runs in the driver's process, to end it."""
 
 
+def spill_directory(scratch: str, task_id: int) -> str:
+    """Where a task's spill files are, while it runs."""
+    return os.path.join(scratch, f"spill-{task_id}")
+
+
 class Task:
     """One attempt. Lives on one thread, from `run` to its reply."""
 
     def __init__(self, spec: TaskSpec, program: Program, surroundings: Surroundings) -> None:
         self.spec = spec
         self.budget = MemoryBudget(surroundings.memory_limit)
-        spill = os.path.join(surroundings.scratch, f"spill-{spec.task_id}")
-        self.spill = SpillDirectory(spill, key=surroundings.key)
+        self.spill = SpillDirectory(spill_directory(surroundings.scratch, spec.task_id), key=surroundings.key)
         self.metrics: Counter[str] = Counter()
         self._nodes = program.nodes
         self._ending = program.ending
@@ -264,7 +268,7 @@ class Task:
     # -------------------------------------------------------------------------------------------- keeping
     def _kept(self, node: int, partition: int) -> Records:
         caching = self.spec.caching[node]
-        block_id = f"rdd_{caching.dataset_id}_{partition}"
+        block_id = blockids.cached(caching.dataset_id, partition=partition)
         ref = self.spec.cached.get((node, partition))
         data = self._surroundings.read(block_id, ref.locations if ref else ())
         if data is not None:
@@ -310,9 +314,9 @@ class Task:
         else:
             steps, base = self._chain(node)
             source = self._base(base, partition) if steps else self._unchained(node, partition)
-        name = f"shuffle_{self.spec.shuffle_id}_{partition}_{self.spec.task_id}"
+        prefix = blockids.map_output_prefix(self.spec.shuffle_id, partition=partition, task_id=self.spec.task_id)
         index = indexer(write.partition_func, write.partitions)
-        writer = ShuffleWriter(name, write.partitions, self._surroundings)
+        writer = ShuffleWriter(prefix, write.partitions, self._surroundings)
         aggregator, full = write.aggregator, self.budget.full
         if aggregator is not None and aggregator.map_side:
             create, merge_value = aggregator.create, aggregator.merge_value
@@ -453,5 +457,3 @@ def reply_bytes(reply: TaskReply) -> bytes:
         return pickle.dumps(reply, 5)
     except Exception as error:
         return pickle.dumps(TaskReply(reply.task_id, failure_of(error), None, b"", (), {}), 5)
-
-

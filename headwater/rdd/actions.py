@@ -33,7 +33,7 @@ class Actions(BaseRDD[T]):
 
     def collectWithJobGroup(self, groupId: str, description: str, interruptOnCancel: bool = False) -> list[T]:
         """`collect`, as a job of the group given instead of this thread's."""
-        with self.ctx._properties_restored():
+        with self.ctx.job_properties_restored():
             self.ctx.setJobGroup(groupId, description, interruptOnCancel)
             return self.collect()
 
@@ -43,7 +43,7 @@ class Actions(BaseRDD[T]):
         Arguments:
             prefetchPartitions: have the next partition computed while this one is being read.
         """
-        self.ctx._check_running()
+        self.ctx.check_running()
         return chain.from_iterable(self._partition_by_partition(prefetchPartitions))
 
     def _partition_by_partition(self, prefetch: bool) -> Iterator[list[T]]:
@@ -53,10 +53,10 @@ class Actions(BaseRDD[T]):
             return
         coming = None
         for partition in range(self.num_partitions):
-            ready = coming or self.ctx._submit_job(self, functions.as_list, [partition])
+            ready = coming or self.ctx.submit_job(self, functions.as_list, [partition])
             coming = None
             if partition + 1 < self.num_partitions:
-                coming = self.ctx._submit_job(self, functions.as_list, [partition + 1])
+                coming = self.ctx.submit_job(self, functions.as_list, [partition + 1])
             yield ready.result(None)[0]
 
     def take(self, num: int) -> list[T]:

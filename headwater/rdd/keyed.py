@@ -223,7 +223,7 @@ class Keyed(Actions[T]):
             self._check_same_context(other, method)
         sides: tuple[BaseRDD[Any], ...] = (self, *others)
         if num_partitions is None:
-            num_partitions = self.ctx._reduce_partitions or self._partitions_of_all(sides)
+            num_partitions = self.ctx.reduce_partitions or self._partitions_of_all(sides)
         partitioner = self._partitioner(num_partitions, portable_hash)
         parents = [side if side.partitioner == partitioner else side._shuffled(partitioner) for side in sides]
         return self._joined(Together(len(parents), function), parents, partitioner.numPartitions, partitioner)

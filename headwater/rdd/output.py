@@ -50,7 +50,7 @@ class Saving(Sorting[T]):
     ) -> None:
         if not isinstance(path, str):
             raise TypeError(f"path should be a str, got {path!r} of type {type(path).__name__}")
-        self.ctx._check_running()
+        self.ctx.check_running()
         directory = OutputDirectory(path, prefix)
         directory.prepare()
         try:

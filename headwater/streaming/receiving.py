@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from headwater.base import pickling
+from headwater.base.exhaustive import assert_never
 from headwater.base.threads import WatchedThread
 from headwater.clock import Clock
 from headwater.engine.events import ReceiverLost
 from headwater.engine.failures import description
 from headwater.engine.loop import Loop
-from headwater.exhaustive import assert_never
 from headwater.streaming.receivers.messages import Lost, ReceiverSettings
 from headwater.streaming.receivers.received import ReceiverInput
 from headwater.streaming.receivers.supervisor import run_receiver
@@ -44,7 +44,7 @@ from headwater.streaming.runtime.batches import Allocate, Allocated, Announce, D
 
 if TYPE_CHECKING:
     from headwater.conf import SparkConf
-    from headwater.context import SparkContext
+    from headwater.rdd.driver import Driver
 
 logger = logging.getLogger("headwater.streaming.receiving")
 
@@ -66,7 +66,7 @@ class Receiving:
 
     def __init__(
         self,
-        sc: SparkContext,
+        sc: Driver,
         inputs: Iterable[ReceiverInput],
         clock: Clock,
         *,
@@ -77,14 +77,14 @@ class Receiving:
         tell_program: Callable[[Announce | Log | Report], None],
         crashed: Callable[[BaseException], None],
     ) -> None:
-        self._application = sc._application
+        self._application = sc.application
         self._inputs = {node.stream_id: node for node in inputs}
         self._stop_ms = stop_ms
         self._keeping = keeping
         self._tell_generator = tell_generator
         self._tell_program = tell_program
         self._crashed = crashed
-        conf = sc._conf
+        conf = sc.conf
         self._logs = keeping.received_data if conf.read("spark.streaming.receiver.writeAheadLog.enable") else None
         self._settings = _settings(conf, block_interval_ms(conf, batch_ms, self._application.default_parallelism))
         self.tracker = ReceiverTracker(

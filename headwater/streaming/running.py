@@ -13,10 +13,10 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from headwater.base.exhaustive import assert_never
 from headwater.base.tracebacks import summary
 from headwater.clock import Clock
 from headwater.engine.loop import Loop
-from headwater.exhaustive import assert_never
 from headwater.streaming.graph.graph import Graph
 from headwater.streaming.listener import BatchCompleted, StreamingListenerBus
 from headwater.streaming.receivers.received import ReceiverInput
@@ -31,7 +31,7 @@ from headwater.streaming.runtime.jobs import JobProperties, JobThreads
 from headwater.streaming.waiter import Waiter
 
 if TYPE_CHECKING:
-    from headwater.context import SparkContext
+    from headwater.rdd.driver import Driver
 
 logger = logging.getLogger("headwater.streaming.running")
 
@@ -60,7 +60,7 @@ class Running:
 
     def __init__(
         self,
-        sc: SparkContext,
+        sc: Driver,
         graph: Graph,
         clock: Clock,
         *,
@@ -72,13 +72,13 @@ class Running:
     ) -> None:
         self._sc = sc
         self._keeping = keeping
-        self._application = sc._application
+        self._application = sc.application
         self._graph = graph
         self._clock = clock
         self._bus = bus
         self._waiter = waiter
         self._stop_context = stop_context
-        conf = sc._conf
+        conf = sc.conf
         self._unpersist: bool = conf.read("spark.streaming.unpersist")
         self._graceful_ms: int = conf.read("spark.streaming.gracefulStopTimeout") or 10 * graph.batch_ms
         self._rates = RateController.from_conf(conf, graph.batch_ms, [node.stream_id for node in graph.inputs])
@@ -124,10 +124,10 @@ class Running:
         """
         ledger = self._keeping.ledger
         first_ms = first_tick(ledger, self._clock.now_ms())
-        missed = missed_batches(ledger, first_ms, self._sc._conf)
+        missed = missed_batches(ledger, first_ms, self._sc.conf)
         try:
             self._graph.start(ledger.zero_ms, self._keeping)
-            conf = self._sc._conf
+            conf = self._sc.conf
             refuses = conf.read("headwater.streaming.recovery.positionalMatch") == "refuse"
             self._graph.match(ledger, refuses=refuses)
             drop_unknown: bool = conf.read("headwater.streaming.recovery.dropUnknown")
@@ -199,8 +199,8 @@ class Running:
         match action:
             case batches.Announce() | batches.Log() | batches.Report():
                 self._tell(action)
-            case batches.Submit(jobs):
-                self._jobs.submit(jobs)
+            case batches.Submit():
+                self._submit(action)
             case batches.Allocate():
                 self.receiving.allocate(action)
             case batches.Generate():
@@ -236,9 +236,19 @@ class Running:
             case _:
                 assert_never(action, "an action of both cores")
 
+    def _submit(self, action: batches.Submit) -> None:
+        self._tell_oldest_pending()
+        self._jobs.submit(action.jobs)
+
+    def _tell_oldest_pending(self) -> None:
+        """On the generator's thread, when a batch begins or has ended."""
+        if pending := self.generator.pending():
+            self._jobs.oldest_pending_ms = pending[0]
+
     def _announce(self, action: batches.Announce) -> None:
         self._bus.post(action.event)
         if isinstance(action.event, BatchCompleted):
+            self._tell_oldest_pending()
             rates = self._rates.completed(action.event.batchInfo())
             self._graph.limit(rates)
             self.receiving.limit(rates)

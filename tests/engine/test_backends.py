@@ -1,4 +1,4 @@
-"""What every backend promises to the scheduler, asked of each: see `headwater.engine.backends.protocol`."""
+"""What every backend promises to the scheduler, asked of each: see `headwater.engine.backend`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ import pytest
 from headwater.base.hashing import portable_hash
 from headwater.base.pickling import dump_records, dumps, load_records, loads
 from headwater.conf import SparkConf
-from headwater.engine.backends.protocol import Backend, ExecutorHandle
+from headwater.engine.backend import Backend, ExecutorHandle
+from headwater.engine.backends.masters import make_backend, parse_master
 from headwater.engine.events import (
     ExecutorJoined,
     ExecutorLeft,
@@ -27,7 +28,6 @@ from headwater.engine.events import (
     TaskSpec,
 )
 from headwater.engine.lineage import Action, Caching, ShuffleWrite, Slice
-from headwater.engine.masters import make_backend, parse_master
 from headwater.engine.stages import Program
 from headwater.storagelevel import StorageLevel
 from tests.engine.processes import (

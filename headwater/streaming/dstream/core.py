@@ -61,6 +61,11 @@ class StreamCore(Generic[T_co]):
         """The StreamingContext that made it."""
         return self._ssc
 
+    @property
+    def node(self) -> Node:
+        """Its node of the stream graph, for connectors and tools."""
+        return self._node
+
     def uid(self: S, name: str) -> S:
         """Give an input stream, or a state, the name under which checkpoints know it; returns the stream.
 
@@ -81,7 +86,7 @@ class StreamCore(Generic[T_co]):
                 f"uid {name!r}: only input streams and states have one (updateStateByKey, mapWithState, windows by "
                 f"inverse), and this is a {self._node.describe()}. Checkpoints hold nothing of it."
             )
-        self._ssc._check_can_add()
+        self._ssc.check_can_add()
         node.uid = name
         return self
 
@@ -95,7 +100,7 @@ class StreamCore(Generic[T_co]):
         Raises:
             SparkException: the context has not started.
         """
-        return self._ssc._slice(self._node, instant_ms(begin), instant_ms(end))
+        return self._ssc.graph.slice(self._node, instant_ms(begin), instant_ms(end))
 
     # -------------------------------------------------------------------------------------------- keeping
     def cache(self: S) -> S:
@@ -108,7 +113,7 @@ class StreamCore(Generic[T_co]):
         Raises:
             UnsupportedOperationException: the context has started, or the stream has another level.
         """
-        if self._ssc._has_started():
+        if self._ssc.has_started:
             raise UnsupportedOperationException(
                 "Cannot change storage level of a DStream after streaming context has started"
             )
@@ -134,7 +139,7 @@ class StreamCore(Generic[T_co]):
             UnsupportedOperationException: the context has started.
             ValueError: not a duration.
         """
-        if self._ssc._has_started():
+        if self._ssc.has_started:
             raise UnsupportedOperationException(
                 "Cannot change checkpoint interval of a DStream after streaming context has started"
             )
@@ -151,7 +156,7 @@ class StreamCore(Generic[T_co]):
         """
 
     def _mapped(self, method: str, *arguments: Any) -> DStream[Any]:
-        self._ssc._check_can_add()
+        self._ssc.check_can_add()
         getattr(self._sc.emptyRDD(), method)(*arguments)  # refuses wrong arguments, now and not in each batch
         return self._new(Mapped(self._node, method, *arguments))
 

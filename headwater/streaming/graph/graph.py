@@ -89,8 +89,15 @@ class Graph:
             return node
 
     def add_output(self, output: Output) -> None:
-        """Add an output operation."""
+        """Add an output operation.
+
+        Raises:
+            IllegalArgumentException: another one of its kind has its name.
+        """
         with self._lock:
+            name = output.sink.unique_name
+            if name and (output.operation, name) in {(each.operation, each.sink.unique_name) for each in self.outputs}:
+                raise IllegalArgumentException(f"another {output.operation} has the name {name!r}. Give each its own.")
             self.outputs.append(output)
 
     def validate(self, rdd_directory: str | None, kept_in: str | None) -> None:
@@ -109,7 +116,7 @@ class Graph:
                 "Call foreachRDD, pprint or another output operation on a stream before start()."
             )
         for output in self.outputs:
-            if output.must_checkpoint and kept_in is None:
+            if output.sink.must_checkpoint and kept_in is None:
                 raise IllegalArgumentException(
                     "requirement failed: The checkpoint directory has not been set. Please set it by "
                     f"StreamingContext.checkpoint(): the output {output.name} can write each batch once only if a "
@@ -194,26 +201,26 @@ class Graph:
                 node.skipped = (*node.skipped, (self._reached_ms, time_ms))
         self._reached_ms = max(self._reached_ms, time_ms)
 
-    def _with_states(self, output: Output, run: Callable[[], None], time_ms: int) -> Callable[[], None]:
+    def _with_states(self, output: Output, run: Callable[[int], None], time_ms: int) -> Callable[[int], None]:
         """The job of an output; the states that it follows from are stored too: earlier ones before, its own after."""
         states = self._states_of(output)
         if not states:
             return run
 
-        def run_and_store() -> None:
+        def run_and_store(oldest_pending_ms: int) -> None:
             for node in states:
                 node.settle(time_ms)
-            run()
+            run(oldest_pending_ms)
             for node in states:
                 node.materialise(time_ms)
 
         return run_and_store
 
-    def _failed_job(self, output: Output, time_ms: int, error: BaseException) -> Callable[[], None]:
+    def _failed_job(self, output: Output, time_ms: int, error: BaseException) -> Callable[[int], None]:
         """What to run for an output whose generation failed: it fails with that; run again, it generates again."""
         errors = [error]
 
-        def run() -> None:
+        def run(oldest_pending_ms: int) -> None:
             if errors:
                 raise errors.pop()
             with self._lock:
@@ -221,7 +228,7 @@ class Graph:
                     node.forget_failure()
                 generated = output.job(time_ms)
             if generated is not None:
-                generated()
+                generated(oldest_pending_ms)
 
         return run
 

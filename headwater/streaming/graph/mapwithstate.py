@@ -16,8 +16,8 @@ from headwater.streaming.recovery.keeping import Keeping
 from headwater.streaming.state import State, StateSpec
 
 if TYPE_CHECKING:
-    from headwater.context import SparkContext
     from headwater.rdd import RDD
+    from headwater.rdd.driver import Driver
 
 _UNSEEN: Any = object()
 
@@ -37,7 +37,7 @@ class WithState(Versioned):
     _initial: RDD[Any] | None
 
     def __init__(
-        self, sc: SparkContext, parent: Node, spec: StateSpec, partitioner: Partitioner, initial: RDD[Any] | None
+        self, sc: Driver, parent: Node, spec: StateSpec, partitioner: Partitioner, initial: RDD[Any] | None
     ) -> None:
         super().__init__(sc, (parent,), partitioner, timed=spec._timeout_ms is not None)
         self._spec = spec.without_initial()

@@ -28,8 +28,8 @@ from headwater.streaming.recovery.versions import StoredVersions
 from headwater.streaming.runtime.holds import Hold
 
 if TYPE_CHECKING:
-    from headwater.context import SparkContext
     from headwater.rdd import RDD
+    from headwater.rdd.driver import Driver
     from headwater.streaming.recovery.keeping import Keeping
     from headwater.streaming.recovery.matching import Source
 
@@ -57,7 +57,7 @@ class Versioned(Node):
 
     def __init__(
         self,
-        sc: SparkContext,
+        sc: Driver,
         parents: Sequence[Node],
         partitioner: Partitioner,
         *,
@@ -125,7 +125,7 @@ class Versioned(Node):
         directory = f"{keeping.directory}/state/{self.uid}"
         self._stored = StoredVersions(directory, self._partitioner.numPartitions)
         self._stored.make(keeping.epoch)
-        self._state_id = self._sc._application.open_state(self._on_stored)
+        self._state_id = self._sc.application.open_state(self._on_stored)
         successors, taken_over = keeping.successors, None
         if successors is not None and successors.upgraded:
             taken_over = self._partitioner
@@ -153,7 +153,7 @@ class Versioned(Node):
         """Have the version that the state goes on from read at once: better now than in a batch."""
         (reached,) = self._reached.values()
         try:
-            self._sc._run_job(reached, _nothing, range(reached.num_partitions))
+            self._sc.run_job(reached, _nothing, range(reached.num_partitions))
         except Exception as error:
             raise SparkException(f"the state {self.uid!r} can't go on with this program: {error}") from error
 
@@ -214,7 +214,7 @@ class Versioned(Node):
 
     def stop(self) -> None:
         if self._stored is not None:
-            self._sc._application.close_state(self._state_id)
+            self._sc.application.close_state(self._state_id)
 
     # -------------------------------------------------------------------------------------------- batches
     def compute(self, time_ms: int) -> RDD[Any] | None:
@@ -343,7 +343,7 @@ class Versioned(Node):
     def _make(self, version: int) -> None:
         reached, stored = self._reached.get(version), self._stored
         if reached is not None and stored is not None and not stored.complete(version):
-            self._sc._run_job(reached, _nothing, range(reached.num_partitions))
+            self._sc.run_job(reached, _nothing, range(reached.num_partitions))
 
     def forget(self, done_ms: int, *, unpersist: bool) -> None:
         super().forget(done_ms, unpersist=unpersist)

@@ -14,8 +14,8 @@ from headwater.streaming.graph.node import Node
 from headwater.streaming.recovery.keeping import Keeping
 
 if TYPE_CHECKING:
-    from headwater.context import SparkContext
     from headwater.rdd import RDD
+    from headwater.rdd.driver import Driver
 
 
 class Windowed(Node):
@@ -32,7 +32,7 @@ class Windowed(Node):
 
     is_stored = True  # it is made of batches that are
 
-    def __init__(self, sc: SparkContext, parent: Node, window_ms: int, slide_ms: int) -> None:
+    def __init__(self, sc: Driver, parent: Node, window_ms: int, slide_ms: int) -> None:
         super().__init__((parent,), slide_ms)
         self._sc = sc
         self.window_ms = window_ms

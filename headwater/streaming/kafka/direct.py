@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from headwater.engine.application import is_on
+from headwater.engine.members import is_on
 from headwater.errors import IllegalArgumentException, SparkException
 from headwater.streaming.dstream import DStream
 from headwater.streaming.graph.inputs import InputNode
@@ -34,7 +34,7 @@ from headwater.streaming.listener import StreamInputInfo
 
 if TYPE_CHECKING:
     from headwater.conf import SparkConf
-    from headwater.context import SparkContext
+    from headwater.rdd.driver import Driver
     from headwater.streaming.context import StreamingContext
     from headwater.streaming.recovery.matching import Source
 
@@ -99,7 +99,7 @@ class KafkaInput(InputNode):
         "_committed",
     }
 
-    def __init__(self, stream_id: int, batch_ms: int, *, sc: SparkContext, settings: DirectSettings) -> None:
+    def __init__(self, stream_id: int, batch_ms: int, *, sc: Driver, settings: DirectSettings) -> None:
         super().__init__(stream_id, batch_ms)
         self._sc = sc
         self._settings = settings
@@ -147,7 +147,7 @@ class KafkaInput(InputNode):
 
     # -------------------------------------------------------------------------------------------- its life
     def begin(self) -> None:
-        conf, settings = self._sc._conf, self._settings
+        conf, settings = self._sc.conf, self._settings
         self._watch = BrokerWatch(
             settings.params,
             settings.strategy,
@@ -212,7 +212,7 @@ class KafkaInput(InputNode):
         if not pinned:
             ranges = offsets.split(ranges, self._settings.min_partitions)
         kind = PinnedKafkaRead if pinned else KafkaRead
-        operator = kind(self._settings.params, self._settings.build, read_settings(self._sc._conf))
+        operator = kind(self._settings.params, self._settings.build, read_settings(self._sc.conf))
         return KafkaRDD.of_splits(self._sc, operator, [KafkaSplit(each, self._executors(each)) for each in ranges])
 
     def _next_ranges(self) -> tuple[OffsetRange, ...]:
@@ -246,7 +246,7 @@ class KafkaInput(InputNode):
         if not behind:
             return
         text = ", ".join(f"{each} ends at {latest[each]}, and was read to {self._positions[each]}" for each in behind)
-        if self._sc._conf.read("headwater.streaming.kafka.offsetsExpired") != "earliest":
+        if self._sc.conf.read("headwater.streaming.kafka.offsetsExpired") != "earliest":
             raise SparkException(
                 f"{self.describe()}: {text}: a topic was made anew, or its brokers have lost records. To go on with "
                 "the oldest records that are there, set headwater.streaming.kafka.offsetsExpired=earliest."
@@ -263,7 +263,7 @@ class KafkaInput(InputNode):
         assert self._watch is not None
         hosts = self._watch.known.leaders if locations.brokers else locations.hosts
         host = hosts.get(wanted.topicPartition())
-        there = self._sc._application.hosts()
+        there = self._sc.application.hosts()
         return tuple(executor for executor, its in there.items() if host is not None and is_on(its, host))
 
     def brought(self, time_ms: int) -> StreamInputInfo | None:
@@ -325,6 +325,11 @@ class KafkaDStream(DStream[Any]):
 
     _node: KafkaInput
 
+    @property
+    def node(self) -> KafkaInput:
+        """Its node of the stream graph."""
+        return self._node
+
     def commitAsync(self, offsetRanges: Iterable[OffsetRange], callback: CommitCallback | None = None) -> None:
         """Commit the ends of these ranges for the consumer group, once all outputs of a running batch are done.
 
@@ -349,9 +354,8 @@ class KafkaDStream(DStream[Any]):
 
 def direct_stream(ssc: StreamingContext, settings: DirectSettings) -> KafkaDStream:
     """A new direct stream of a context."""
-    ssc._check_can_add()
-    sc, batch_ms = ssc.sparkContext, ssc._batch_ms
-    node = ssc._graph.add_input(lambda stream_id: KafkaInput(stream_id, batch_ms, sc=sc, settings=settings))
+    sc, batch_ms = ssc.sparkContext, ssc.batch_ms
+    node = ssc.add_input(lambda stream_id: KafkaInput(stream_id, batch_ms, sc=sc, settings=settings))
     return KafkaDStream(node, ssc)
 
 

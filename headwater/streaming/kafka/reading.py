@@ -25,8 +25,8 @@ from headwater.streaming.kafka.params import KafkaParams
 from headwater.streaming.kafka.records import Build
 
 if TYPE_CHECKING:
-    from headwater.context import SparkContext
     from headwater.engine.task import Task
+    from headwater.rdd.driver import Driver
 
 logger = logging.getLogger("headwater.streaming.kafka")
 
@@ -82,7 +82,7 @@ class KafkaRDD(RDD[Any]):
     _ranges: tuple[OffsetRange, ...] | None = None
 
     @classmethod
-    def of_splits(cls, sc: SparkContext, operator: KafkaRead, splits: Sequence[KafkaSplit]) -> KafkaRDD:
+    def of_splits(cls, sc: Driver, operator: KafkaRead, splits: Sequence[KafkaSplit]) -> KafkaRDD:
         """The RDD of these ranges, in their order."""
         rdd = cls(sc, operator, (), len(splits), payloads=splits)
         rdd._ranges = tuple(each.range for each in splits)

@@ -15,8 +15,8 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from headwater.base.exhaustive import assert_never
 from headwater.engine.events import Wake, Woken
-from headwater.exhaustive import assert_never
 from headwater.streaming.kinesis.leases import (
     AT_TIMESTAMP,
     LATEST,

@@ -14,10 +14,10 @@ from functools import partial
 from typing import Any
 
 from headwater.base.daemonpool import DaemonPool
+from headwater.base.exhaustive import assert_never
 from headwater.base.threads import WatchedThread
 from headwater.clock import SystemClock
 from headwater.engine.loop import Loop
-from headwater.exhaustive import assert_never
 from headwater.streaming.kinesis import coordinator as core
 from headwater.streaming.kinesis.leases import Shard
 from headwater.streaming.kinesis.reading import THROTTLED, Fetched, ReadSettings, ShardReader, error_code

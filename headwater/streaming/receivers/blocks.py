@@ -18,6 +18,7 @@ from typing import Any, Literal
 from headwater.base.lives import Table
 from headwater.base.threads import WatchedThread
 from headwater.clock import Clock
+from headwater.engine import blockids
 from headwater.engine.blocks import encode_records, text_block
 from headwater.errors import SparkException
 
@@ -240,7 +241,7 @@ class BlockGenerator:
     def _store_block(self, data: bytes | list[bytes], records: int, undecodable: int, id_ms: int) -> None:
         with self._storing:
             self._last_id_ms = max(self._last_id_ms + 1, id_ms)
-            self._store(f"input-{self._stream_id}-{self._last_id_ms}", data, records, undecodable)
+            self._store(blockids.received(self._stream_id, time_ms=self._last_id_ms), data, records, undecodable)
 
     # -------------------------------------------------------------------------------------------- under the lock
     def _wait_for_room(self) -> None:

@@ -15,6 +15,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from headwater.base.cipher import cipher_of
+from headwater.base.exhaustive import assert_never
 from headwater.base.lives import Table
 from headwater.clock import Clock, SystemClock
 from headwater.conf import SparkConf
@@ -22,7 +23,7 @@ from headwater.engine.events import Wake, Woken
 from headwater.engine.failures import description, error_text, shortened
 from headwater.engine.loop import Loop
 from headwater.errors import SparkException
-from headwater.exhaustive import assert_never
+from headwater.streaming.decoding import count_undecodable
 from headwater.streaming.receivers.blocks import RECORDS_MAX, BlockGenerator
 from headwater.streaming.receivers.messages import (
     STOPPED_BY_DRIVER,
@@ -408,26 +409,11 @@ def _open_log(directory: str, host: ReceiverHost) -> LogWriter:
     return LogWriter(directory, settings)
 
 
-def count_undecodable(data: bytes) -> int:
-    """How many of these lines are not UTF-8; a pass in C over lines that are."""
-    if data.isascii() or _is_utf8(data):
-        return 0
-    return sum(not _is_utf8(line) for line in data.split(b"\n"))
-
-
 def _plain(message: Any) -> str:
     """What a receiver says, as text: nothing else is sure to arrive. Some give an exception as the message."""
     if isinstance(message, BaseException):
         return description(message)
     return shortened(str(message))
-
-
-def _is_utf8(data: bytes) -> bool:
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _pieces_of_lines(data: bytes, lines: int) -> Iterator[bytes]:

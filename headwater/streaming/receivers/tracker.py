@@ -19,11 +19,12 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal, NamedTuple
 
+from headwater.base.exhaustive import assert_never
 from headwater.base.lives import Life, Table
+from headwater.engine import blockids
 from headwater.engine.events import Wake, Woken
 from headwater.engine.lineage import BlockRef
 from headwater.errors import SparkException
-from headwater.exhaustive import assert_never
 from headwater.streaming.listener import ReceiverError, ReceiverInfo, ReceiverStarted, ReceiverStopped
 from headwater.streaming.receivers.messages import (
     STOPPED_BY_DRIVER,
@@ -269,7 +270,7 @@ class _Receiver:
         assert self.error_ms >= 0 or not (self.error_message or self.error), self
         assert len(self.complained) <= COMPLAINTS_MAX, self
         assert min(self.recording, self.failures, self.undecodable) >= 0 < self.copies, self
-        ids = [_id_ms(stored.block.block_id) for stored in self.blocks]
+        ids = [blockids.time_ms_of(stored.block.block_id) for stored in self.blocks]
         assert len(set(ids)) == len(ids) and max(ids, default=-1) <= self.last_block_ms, self
 
 
@@ -372,7 +373,7 @@ class ReceiverTracker:
         """A stream's blocks from before a restart that no batch has, and all its block ids; before the first event."""
         receiver = self._receivers[stream_id]
         receiver.blocks.extend(waiting)
-        receiver.last_block_ms = max(map(_id_ms, used), default=-1)
+        receiver.last_block_ms = max(map(blockids.time_ms_of, used), default=-1)
 
     def begun_before(self, times_ms: Iterable[int]) -> None:
         """A previous driver has begun these batches: they have blocks of their own; before the first event."""
@@ -381,7 +382,7 @@ class ReceiverTracker:
     def _block_stored(self, event: BlockStored) -> _Actions:
         receiver = self._receivers[event.stream_id]
         # At once: a receiver that is launched meanwhile must not use the id again.
-        receiver.last_block_ms = max(receiver.last_block_ms, _id_ms(event.block.block_id))
+        receiver.last_block_ms = max(receiver.last_block_ms, blockids.time_ms_of(event.block.block_id))
         if self._drained:
             return [Tell(event.stream_id, Taken(event.block.block_id, "the context stops, and no batch would take it"))]
         if self._recorded:
@@ -625,8 +626,3 @@ def missing_copies(name: str, copies: int, block: BlockRef | None = None) -> str
 
 def _remember_error(receiver: _Receiver, message: str, error: str, now_ms: int) -> None:
     receiver.error_message, receiver.error, receiver.error_ms = message, error, now_ms
-
-
-def _id_ms(block_id: str) -> int:
-    """The time in a block's id."""
-    return int(block_id.rpartition("-")[2])

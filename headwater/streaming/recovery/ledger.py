@@ -12,8 +12,8 @@ import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, get_args
 
+from headwater.base.exhaustive import assert_never
 from headwater.errors import SparkException
-from headwater.exhaustive import assert_never
 from headwater.streaming.recovery.segment import LogPosition
 
 FORMAT = 2

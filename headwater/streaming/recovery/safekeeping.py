@@ -104,12 +104,12 @@ class Safekeeping(Keeping):
             if self._begins_anew:
                 self._earlier = earlier_in(directory)
             self.epoch = str(number + 1)  # no other run in this directory has it
-            key = sc._application.key
+            key = sc.application.key
             self._cipher = cipher = cipher_of(key)
             checkpoint.write_key_source(directory, key)
             self._program_bytes = program  # to be written again, should it be removed
             self._program = checkpoint.write_program(directory, number + 1, program, cipher)
-            conf, self._log_settings = sc._conf, log_settings(sc._conf, cipher)
+            conf, self._log_settings = sc.conf, log_settings(sc.conf, cipher)
             self._rolling_ms: int = conf.read("spark.streaming.receiver.writeAheadLog.rollingIntervalSecs")
             self._store_timeout_ms: int = conf.read("spark.streaming.receiver.blockStoreTimeout")
             self._cleaned_ms = clock.now_ms()  # when the receivers' logs were; the journal's thread's
@@ -147,9 +147,9 @@ class Safekeeping(Keeping):
         return LogWriter(path, self._log_settings)
 
     def _describe(self, ledger: Ledger, number: int) -> Checkpoint:
-        pairs = self._sc._conf.getAll()
+        pairs = self._sc.conf.getAll()
         settings = {key: value for key, value in pairs if key not in OF_THE_RUN and not is_secret(key)}
-        key = self._sc._application.key
+        key = self._sc.application.key
         if key is not None and key.file:
             settings["headwater.encryption.keyFile"] = key.file  # wherever the next driver starts
         return Checkpoint(number, self._sc.appName, self._sc.master, settings, self._program, ledger, self._code)
@@ -157,7 +157,7 @@ class Safekeeping(Keeping):
     def _renew(self, ledger: Ledger) -> list[LogsLost]:
         """Have the program in the directory again, if it was removed; returns which received data is in no log now."""
         if not filesystem.exists(f"{self.directory}/{self._program}"):
-            checkpoint.write_key_source(self.directory, self._sc._application.key)
+            checkpoint.write_key_source(self.directory, self._sc.application.key)
             checkpoint.write_file(f"{self.directory}/{self._program}", self._program_bytes, self._cipher)
         if not filesystem.is_local(self.directory):
             return []
@@ -274,7 +274,7 @@ class Safekeeping(Keeping):
 
     def _set_aside(self) -> None:
         """Move away what other runs have left: this one doesn't go on from them."""
-        kept: int = self._sc._conf.read("headwater.streaming.checkpoint.setAside")
+        kept: int = self._sc.conf.read("headwater.streaming.checkpoint.setAside")
         set_aside(self.directory, int(self.epoch), self._earlier, kept=kept)
 
 

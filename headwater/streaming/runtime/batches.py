@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Literal, NamedTuple
 
+from headwater.base.exhaustive import assert_never
 from headwater.base.lives import Table
 from headwater.engine.events import Wake, Woken
-from headwater.exhaustive import assert_never
 from headwater.streaming.listener import (
     BatchCompleted,
     BatchInfo,
@@ -92,13 +92,16 @@ class Allocated(NamedTuple):
 
 
 class OutputJob(NamedTuple):
-    """One output operation of one batch. The core reads the names and never calls `run`."""
+    """One output operation of one batch. The core reads the names and never calls `run`.
+
+    `run(oldest batch that isn't done)` writes the batch.
+    """
 
     time_ms: int
     output_id: int
     name: str
     description: str
-    run: Callable[[], None]
+    run: Callable[[int], None]
 
 
 class Generated(NamedTuple):

@@ -390,7 +390,7 @@ def file_input(
     report: Callable[[BaseException], None],
 ) -> FileInput:
     """A stream of a directory's files, as the settings say; `new_files_only` leaves out those that are there now."""
-    conf = sc._conf
+    conf = sc.conf
     least_ms: int = conf.read("spark.streaming.fileStream.minRememberDuration")
     window_ms = -(-least_ms // batch_ms) * batch_ms
     # Twice a window, so that a touched file is seen while it may be taken.

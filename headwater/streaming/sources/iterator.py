@@ -24,8 +24,8 @@ from headwater.streaming.recovery.keeping import Keeping
 
 if TYPE_CHECKING:
     from headwater.clock import Clock
-    from headwater.context import SparkContext
     from headwater.rdd import RDD
+    from headwater.rdd.driver import Driver
 
 logger = logging.getLogger("headwater.streaming.sources.iterator")
 
@@ -219,7 +219,7 @@ class IteratorInput(InputNode):
         stream_id: int,
         batch_ms: int,
         *,
-        sc: SparkContext,
+        sc: Driver,
         source: Any,
         records_max: int,
         clock: Clock,

@@ -100,7 +100,7 @@ class Errors(StreamingListener):
 
 
 def test_frame_is_a_partition_and_an_invalid_one_restarts_the_receiver(sc, monkeypatch, patience):
-    monkeypatch.setitem(sc._conf._pairs, "spark.streaming.receiverRestartDelay", "0")
+    monkeypatch.setitem(sc.conf._pairs, "spark.streaming.receiverRestartDelay", "0")
     records, partitions, errors = queue.SimpleQueue(), [], Errors()
 
     def serve():

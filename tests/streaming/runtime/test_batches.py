@@ -47,7 +47,7 @@ def info(text: str) -> Log:
 
 
 def job(time_ms: int, output: int = 0) -> OutputJob:
-    return OutputJob(time_ms, output, f"out{output}", f"out{output} at x", lambda: None)
+    return OutputJob(time_ms, output, f"out{output}", f"out{output} at x", lambda oldest_pending_ms: None)
 
 
 class Driven:
