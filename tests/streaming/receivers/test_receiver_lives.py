@@ -48,6 +48,7 @@ class World:
             copies={0: 2},
         )
         self._epochs = [0] * STREAMS
+        self._answered: set[tuple[int, int]] = set()  # launches that the engine has answered, each once
         self._recording: list[BlockStored] = []
         self._stored = 0
         self._now_ms = 0
@@ -70,8 +71,8 @@ class World:
         epoch = max(0, self._epochs[stream_id] - draw(st.sampled_from([0, 0, 0, 1])))
         self._now_ms += draw(st.sampled_from([0, 1, 150, RESTART_MS]))
         match draw(st.integers(0, 10)):
-            case 0:
-                return Launched(stream_id, epoch, draw(executors), draw(st.booleans()))
+            case 0 if (stream_id, epoch) not in self._answered:
+                return self._launched(stream_id, epoch)
             case 1 | 2:
                 return Registered(stream_id, epoch, "h", draw(executors))
             case 3:
@@ -95,13 +96,18 @@ class World:
             case _:
                 return Woken()
 
+    def _launched(self, stream_id: int, epoch: int) -> Launched:
+        self._answered.add((stream_id, epoch))
+        return Launched(stream_id, epoch, self._draw(executors), self._draw(st.booleans()))
+
     def end(self) -> None:
         """Stop all, and have each receiver that runs answer."""
         self.step(StopAll())
         while self._recording:
             self.step(Recorded(self._recording.pop()))
         for stream_id, epoch in enumerate(self._epochs):
-            self.step(Launched(stream_id, epoch, "e0"))
+            if (stream_id, epoch) not in self._answered:
+                self.step(self._launched(stream_id, epoch))
             self.step(Deregistered(stream_id, epoch, STOPPED_BY_DRIVER, "", False))
         self.step(StopAll())
 
