@@ -206,7 +206,7 @@ class Application:
         with self._lock:
             self._check_running()  # planning may have taken a while
             self._handles[job.id] = handle
-        self._post(SubmitJob(job))
+        self._loop.post(SubmitJob(job))
         return handle
 
     def _watch(self, shuffle: Shuffle) -> None:
@@ -217,15 +217,15 @@ class Application:
 
     def cancel_job(self, job_id: int, reason: str) -> None:
         """End a job; one that is over is left alone."""
-        self._post(CancelJobs(f"Job {job_id} cancelled: {reason}", job_id=job_id))
+        self._loop.post(CancelJobs(f"Job {job_id} cancelled: {reason}", job_id=job_id))
 
     def cancel_group(self, group_id: str, reason: str) -> None:
         """End the active jobs of a group."""
-        self._post(CancelJobs(f"Job group {group_id} cancelled: {reason}", group=group_id))
+        self._loop.post(CancelJobs(f"Job group {group_id} cancelled: {reason}", group=group_id))
 
     def cancel_all(self, reason: str) -> None:
         """End all active jobs."""
-        self._post(CancelJobs(f"Job cancelled: {reason}"))
+        self._loop.post(CancelJobs(f"Job cancelled: {reason}"))
 
     # -------------------------------------------------------------------------------------------- blocks and files
     @property
@@ -275,7 +275,7 @@ class Application:
         return state_id
 
     def close_state(self, state_id: int) -> None:
-        """Nobody needs a state any more: its versions leave the workers' heaps. What was stored stays."""
+        """A state is needed no more: its versions leave the workers' heaps. What was stored stays."""
         with self._lock:
             self._states.pop(state_id, None)
         for handle in self._backend.executors().values():
@@ -349,7 +349,7 @@ class Application:
             raise IllegalStateException(refusal)
 
     def _crashed(self, crash: BaseException) -> None:
-        self._end_jobs(JobFailure(self._refuse(f"the scheduler failed: {crash!r}")))
+        self._end_jobs(JobFailure(self._refuse(f"the scheduler failed: {description(crash)}")))
 
     def _end_jobs(self, failure: JobFailure) -> None:
         with self._lock:
@@ -473,7 +473,7 @@ class Application:
 
 
 class _ForgetBroadcast(NamedTuple):
-    """Event: nobody needs a broadcast's value any more."""
+    """Event: a broadcast's value is needed no more."""
 
     broadcast_id: int
 

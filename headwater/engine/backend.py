@@ -2,21 +2,19 @@
 
 Nothing above this knows whether an executor is this process or another machine, and nothing here assumes that two
 executors share memory, disk or clock. Executor ids are never reused. What happens comes back as events of
-`engine.events`, posted from any thread: ExecutorJoined before anything else of an executor, ExecutorLeft after which
-nothing of it counts, TaskEnded once for each task, BlocksDropped, ReceiverPosted.
+`BackendEvent`, posted from any thread: ExecutorJoined before anything else of an executor, ExecutorLeft after which
+nothing of it counts, TaskEnded once for each task.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from headwater.base.cipher import KeySource
+from headwater.conf import SparkConf
 from headwater.engine.events import BackendEvent, TaskSpec
-
-if TYPE_CHECKING:
-    from headwater.conf import SparkConf
 
 #: The host of executors on the driver's machine.
 LOOPBACK = "127.0.0.1"
@@ -114,4 +112,4 @@ class Backend(Protocol):
 
 #: Makes the backend of a master, not started yet, of (the master, the application's settings, the driver's scratch
 #: directory, the key by which what is written to disk is encrypted, or None).
-MakeBackend = Callable[["Master", "SparkConf", str, KeySource | None], Backend]
+MakeBackend = Callable[[Master, SparkConf, str, KeySource | None], Backend]

@@ -1,7 +1,7 @@
 """Blocks: immutable bytes with an id, kept as files by the executor that owns them.
 
 Received data, cached partitions, shuffle outputs and broadcasts are all blocks. A block's first byte is its codec. A
-block is written under a temporary name and renamed, so that whoever finds it finds all of it; it outlives the worker
+block is written under a temporary name and renamed, so that who finds it finds all of it; it outlives the worker
 that wrote it. Memory means a memory file system where there is one; disk means `spark.local.dir`. What memory takes no
 more goes to disk, if it may.
 """
@@ -24,7 +24,7 @@ from headwater.engine.blockids import family
 from headwater.engine.scratch import free_bytes
 from headwater.errors import SparkException
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _RECORDS, _TEXT, _COMPRESSED = b"P", b"T", b"Z"
 # Smaller blocks gain nothing from compression.
@@ -53,7 +53,7 @@ def text_block(pieces: Sequence[bytes]) -> list[bytes]:
 def decode(block: bytes, load: Callable[[bytes | memoryview], list[Any]] = load_records) -> Iterable[Any]:
     """A block's records; `load` unpickles those that aren't text.
 
-    Text that isn't UTF-8 is decoded with U+FFFD; whoever stored it has counted such lines.
+    Text that isn't UTF-8 is decoded with U+FFFD; who stored it has counted such lines.
     """
     codec = block[:1]
     if codec == _RECORDS:
@@ -116,7 +116,7 @@ class Places:
             os.makedirs(path, mode=0o700, exist_ok=True)
 
     def takes(self, size: int) -> bool:
-        """Whether memory has room for so many bytes. Asks the file system, which has other users, and costs 2 us."""
+        """Whether memory has room for that many bytes. Asks the file system, which has other users, and costs 2 us."""
         return not self.reserve or free_bytes(self.memory) >= self.reserve + size
 
     def place(self, block_id: str, pieces: Sequence[bytes | memoryview], *, use_memory: bool, use_disk: bool) -> Placed:
@@ -313,7 +313,7 @@ class BlockStore:
         scarce = not self._places.takes(self._places.reserve)
         if scarce and not self._warned:
             self._warned = True
-            log.warning(
+            logger.warning(
                 "the memory file system of %s is nearly full: blocks go to disk, or are dropped and computed again if "
                 "they are kept in memory only. Make it larger (docker run --shm-size), or see what else is there",
                 self._places.memory,
@@ -327,7 +327,7 @@ class BlockStore:
             try:
                 self._places.write(block_id, [data], in_memory=False)
             except (OSError, SparkException) as error:
-                log.warning("block %s can't leave memory for the disk: %s", block_id, error)
+                logger.warning("block %s can't leave memory for the disk: %s", block_id, error)
                 return False
             os.unlink(os.path.join(self._places.memory, block_id))
         held.in_memory = False

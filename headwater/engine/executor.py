@@ -10,11 +10,12 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from headwater import filesystem
 from headwater.engine import blockids
+from headwater.engine.backend import Address, Post
 from headwater.engine.blocks import BlockStore, Places
 from headwater.engine.events import (
     ExecutorLeft,
@@ -42,7 +43,7 @@ _PACKAGES = (".zip", ".egg", ".whl")
 class Executor:
     """Construct, `start`, then use; `stop` closes all that it opened. Its methods are `ExecutorHandle`'s."""
 
-    def __init__(self, settings: ExecutorSettings, post: Callable[[Any], None]) -> None:
+    def __init__(self, settings: ExecutorSettings, post: Post) -> None:
         self.settings = settings
         self.post = post
         filesystem.configure(settings.conf)  # receivers' logs are written here
@@ -117,7 +118,7 @@ class Executor:
         self._workers.start()
 
     @property
-    def address(self) -> tuple[str, int] | None:
+    def address(self) -> Address | None:
         """Where other executors may ask for blocks."""
         return self._block_server.address if self._block_server else None
 
@@ -176,7 +177,7 @@ class Executor:
         if importable:
             self._workers.add_path(path if name.endswith(_PACKAGES) else self._files)
 
-    def set_peers(self, peers: Mapping[str, tuple[str, int]]) -> None:
+    def set_peers(self, peers: Mapping[str, Address]) -> None:
         self._workers.set_peers(peers)
 
     def replicate(self, block_id: str, pieces: list[bytes], copies: int) -> tuple[str, ...]:

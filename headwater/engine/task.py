@@ -13,7 +13,7 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import chain
 from typing import Any, Protocol
@@ -131,7 +131,7 @@ def spill_directory(scratch: str, task_id: int) -> str:
 
 
 class Task:
-    """One attempt. Lives on one thread, from `run` to its reply."""
+    """One attempt. Lives on one thread, from `run` to its reply. Operators see it as `lineage.TaskView`."""
 
     def __init__(self, spec: TaskSpec, program: Program, surroundings: Surroundings) -> None:
         self.spec = spec
@@ -146,8 +146,11 @@ class Task:
         self._versions: list[StoredVersion] = []
 
     @property
+    def task_id(self) -> int:
+        return self.spec.task_id
+
+    @property
     def cipher(self) -> Cipher | None:
-        """Of what is written to disk and to the directory for checkpoints, if that is encrypted."""
         return cipher_of(self._surroundings.key)
 
     # -------------------------------------------------------------------------------------------- a task's life
@@ -233,14 +236,12 @@ class Task:
         return operator.compute(self, partition, thunks)
 
     def read_block(self, ref: BlockRef) -> Records:
-        """The records of a stored block; raises `BlockLost` if nobody has it."""
         data = self._surroundings.read(ref.block_id, ref.locations)
         if data is None:
             raise BlockLost(f"could not compute partition {self.spec.partition}: block {ref.block_id} not found")
         return decode(data)
 
-    def read_shuffle(self, segments: list[Segment], aggregator: Aggregator | None) -> Records:
-        """The pairs of a reduce partition, merged if there is an aggregator."""
+    def read_shuffle(self, segments: Sequence[Segment], aggregator: Aggregator | None) -> Records:
         pairs: Iterator[Any] = chain.from_iterable(map(self._segment, segments))
         if aggregator is None:
             return pairs
@@ -302,9 +303,8 @@ class Task:
         where = (self._surroundings.executor_id, *copies)
         self._stored.append(StoredBlock(block_id, placed.size, where, placed.in_memory, caching.use_disk))
 
-    def report_version(self, stored: StoredVersion) -> None:
-        """Tell the driver, with the reply, that a version of a state was stored."""
-        self._versions.append(stored)
+    def report_version(self, *, state_id: int, version: int, partition: int, segments: tuple[str, ...]) -> None:
+        self._versions.append(StoredVersion(state_id, version, partition, segments))
 
     # -------------------------------------------------------------------------------------------- writing
     def _write_shuffle(self, write: ShuffleWrite, node: int, partition: int) -> MapOutput:

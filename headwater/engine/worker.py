@@ -7,15 +7,18 @@ import os
 import sys
 from collections.abc import Mapping
 from functools import partial
+from itertools import islice
 from typing import Any, NamedTuple
 
 from headwater import broadcast, filesystem
 from headwater.base import logs
 from headwater.engine import blockids, wire
+from headwater.engine.backend import Address
 from headwater.engine.blocks import Placed
 from headwater.engine.events import TaskReply, TaskSpec
 from headwater.engine.forks import flush_output
 from headwater.engine.interrupt import Interrupt, Run
+from headwater.engine.peers import KeepCopy, ReadBlock, Request
 from headwater.engine.settings import WorkerSettings
 from headwater.engine.states import LiveStates
 from headwater.engine.task import TaskRunner, reply_bytes
@@ -39,10 +42,10 @@ class ExecutorSurroundings:
         self.states = LiveStates(settings.state_limit, settings.scratch, settings.key)
         self._places = settings.places
         self._secret = settings.secret
-        self._peers: Mapping[str, tuple[str, int]] = {}
+        self._peers: Mapping[str, Address] = {}
         self._channels: dict[str, wire.Channel] = {}
 
-    def set_peers(self, peers: Mapping[str, tuple[str, int]]) -> None:
+    def set_peers(self, peers: Mapping[str, Address]) -> None:
         """The block servers of the other executors; the connections to those that are gone are closed."""
         self._peers = peers
         for gone in [executor_id for executor_id in self._channels if executor_id not in peers]:
@@ -54,7 +57,7 @@ class ExecutorSurroundings:
             return data
         for executor_id in locations:
             if executor_id != self.executor_id:
-                answer: bytes | None = self._ask(executor_id, ("get", block_id, offset, length))
+                answer: bytes | None = self._ask(executor_id, ReadBlock(block_id, offset, length))
                 if answer is not None:
                     return answer
         return None
@@ -66,17 +69,13 @@ class ExecutorSurroundings:
         return self._places.in_memory(block_id)
 
     def replicate(self, block_id: str, pieces: list[bytes], copies: int, *, in_memory: bool) -> tuple[str, ...]:
-        taken: list[str] = []
-        for executor_id in self._peers:
-            if len(taken) == copies:
-                break
-            if executor_id != self.executor_id and self._ask(
-                executor_id, ("put", block_id, in_memory, b"".join(pieces))
-            ):
-                taken.append(executor_id)
-        return tuple(taken)
+        others = [executor_id for executor_id in self._peers if executor_id != self.executor_id]
+        if not others:
+            return ()
+        copy = KeepCopy(block_id, in_memory, b"".join(pieces))
+        return tuple(islice((executor_id for executor_id in others if self._ask(executor_id, copy)), copies))
 
-    def _ask(self, executor_id: str, request: tuple[Any, ...]) -> Any:
+    def _ask(self, executor_id: str, request: Request) -> Any:
         """A peer's answer; None if it can't be reached, which its death will explain."""
         if executor_id not in self._peers:
             return None
@@ -115,7 +114,7 @@ class RunTask(NamedTuple):
 class SetPeers(NamedTuple):
     """The block servers of all executors, by id."""
 
-    peers: Mapping[str, tuple[str, int]]
+    peers: Mapping[str, Address]
 
 
 class AddPaths(NamedTuple):

@@ -14,9 +14,9 @@ import socket
 import threading
 from collections.abc import Callable, Collection
 from functools import partial
-from typing import Any
 
 from headwater.base.threads import WatchedThread
+from headwater.engine.backend import Post
 from headwater.engine.blocks import BlockStore
 from headwater.engine.events import FailureKind, TaskFailure, TaskReply
 from headwater.engine.failures import description
@@ -41,7 +41,7 @@ class WorkerProcess(WorkerHandle):
         self.channel = channel
         self.pid = 0  # 0 until the warden has reported it
         self.useful = False  # has finished a task
-        self.ended = False  # its channel has, and nobody reads it any more; the warden will say how
+        self.ended = False  # its channel has, and is read no more; the warden will say how
 
     def send(self, message: Message) -> None:
         self.channel.send(message)
@@ -68,7 +68,7 @@ class WorkerProcesses(Workers[WorkerProcess]):
         settings: WorkerSettings,
         slots: int,
         store: BlockStore,
-        post: Callable[[Any], None],
+        post: Post,
         *,
         owner_directories: Collection[str],
         lock_fds: Collection[int],

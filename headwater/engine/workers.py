@@ -11,13 +11,14 @@ import logging
 import shutil
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import count
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from headwater.engine import blockids
+from headwater.engine.backend import Address, Post
 from headwater.engine.blocks import BlockStore
-from headwater.engine.events import BlocksDropped, FailureKind, TaskEnded, TaskFailure, TaskReply, TaskSpec
+from headwater.engine.events import BlocksDropped, FailureKind, MapOutput, TaskEnded, TaskFailure, TaskReply, TaskSpec
 from headwater.engine.failures import description
 from headwater.engine.settings import WorkerSettings
 from headwater.engine.task import Programs, spill_directory
@@ -94,7 +95,7 @@ class Workers(ABC, Generic[W]):
         post: tells the driver.
     """
 
-    def __init__(self, settings: WorkerSettings, slots: int, store: BlockStore, post: Callable[[Any], None]) -> None:
+    def __init__(self, settings: WorkerSettings, slots: int, store: BlockStore, post: Post) -> None:
         self._settings = settings
         self._slots = slots
         self._store = store
@@ -103,7 +104,7 @@ class Workers(ABC, Generic[W]):
         self._workers: dict[int, W] = {}  # by number
         self._queue: TaskQueue[W] = TaskQueue(slots)
         self._numbers = count()
-        self._peers: Mapping[str, tuple[str, int]] = {}
+        self._peers: Mapping[str, Address] = {}
         self._importable: tuple[str, ...] = ()
         self._closing = False
 
@@ -203,7 +204,7 @@ class Workers(ABC, Generic[W]):
             dropped += self._store.added(
                 stored.block_id, stored.size, stored.in_memory, use_disk=stored.use_disk, evictable=True
             )
-        if spec is not None and reply.failure is None and spec.shuffle_id >= 0:
+        if spec is not None and isinstance(reply.value, MapOutput):
             for block_id, size in reply.value.blocks:
                 in_memory = block_id not in reply.value.on_disk
                 self._store.added(block_id, size, in_memory, use_disk=True, evictable=False)
@@ -212,7 +213,7 @@ class Workers(ABC, Generic[W]):
         return dropped
 
     def _lost(self, spec: TaskSpec, failure: TaskFailure) -> None:
-        """A task has died with its worker: what it left goes, spill files and map outputs that nobody knows of."""
+        """A task has died with its worker: the spill files and map outputs go that it left without a word."""
         shutil.rmtree(spill_directory(self._settings.scratch, spec.task_id), ignore_errors=True)
         if spec.shuffle_id >= 0:
             prefix = blockids.map_output_prefix(spec.shuffle_id, partition=spec.partition, task_id=spec.task_id)
@@ -230,7 +231,7 @@ class Workers(ABC, Generic[W]):
             for worker in self._workers.values():
                 worker.tell(message)
 
-    def set_peers(self, peers: Mapping[str, tuple[str, int]]) -> None:
+    def set_peers(self, peers: Mapping[str, Address]) -> None:
         """Tell all workers, those to come included, the block servers of all executors."""
         with self._lock:
             self._peers = dict(peers)
@@ -243,6 +244,6 @@ class Workers(ABC, Generic[W]):
             self.tell(AddPaths(self._importable))
 
     @property
-    def peers(self) -> Mapping[str, tuple[str, int]]:
+    def peers(self) -> Mapping[str, Address]:
         """The block servers of all executors, by id."""
         return self._peers

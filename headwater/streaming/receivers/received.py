@@ -10,7 +10,7 @@ from zlib import crc32
 
 from headwater.base.pickling import load_records
 from headwater.engine.blocks import decode
-from headwater.engine.lineage import Records, StoredBlocks
+from headwater.engine.lineage import Records, StoredBlocks, TaskView
 from headwater.errors import BlockLost
 from headwater.streaming.graph.inputs import ReceivingNode
 from headwater.streaming.listener import StreamInputInfo
@@ -22,7 +22,6 @@ from headwater.streaming.recovery.ledger import Block
 if TYPE_CHECKING:
     from headwater.context import SparkContext
     from headwater.engine.successors import Successors
-    from headwater.engine.task import Task
     from headwater.rdd import RDD
     from headwater.streaming.recovery.matching import Source
 
@@ -45,7 +44,7 @@ class ReceivedBlocks(StoredBlocks):
 
     successors: Successors | None
 
-    def read(self, task: Task, payload: BlockStored) -> Records:
+    def read(self, task: TaskView, payload: BlockStored) -> Records:
         try:
             return task.read_block(payload.block)
         except BlockLost as lost:
