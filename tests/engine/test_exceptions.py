@@ -13,7 +13,7 @@ from headwater import accumulators
 from headwater.accumulators import AccumulatorParam
 from headwater.errors import SparkException, TaskError
 from tests.engine.applications import App, with_workers
-from tests.engine.processes import PATIENCE_SECONDS
+from tests.waiting import PATIENCE_SECONDS
 
 
 class OnlyHere:

@@ -17,7 +17,8 @@ import pytest
 
 from headwater.engine import handshakes, wire
 from headwater.engine.handshakes import PeerListener
-from tests.engine.processes import PATIENCE_SECONDS, descendants, executors, listening_ports
+from tests.engine.processes import descendants, executors, listening_ports
+from tests.waiting import PATIENCE_SECONDS
 
 SECRET = b"the application's secret"
 
