@@ -56,13 +56,9 @@ ROOMS = {
         "streaming",
         "streaming.context",
         "streaming.dstream",
-        "streaming.dstream.core",
-        "streaming.dstream.transformations",
-        "streaming.dstream.pairs",
-        "streaming.dstream.windows",
-        "streaming.dstream.state",
-        "streaming.dstream.outputs",
+        "streaming.dstream.*",
         "streaming.inputs",
+        "streaming.receiving",
         "streaming.running",
         "streaming.termination",
         "streaming.unstarted",
@@ -148,7 +144,7 @@ def imports() -> tuple[Import, ...]:
 def room(module: str) -> str:
     """The room of a module."""
     for named, files in ROOMS.items():
-        if module in files:
+        if module in files or f"{module.rpartition('.')[0]}.*" in files:
             return named
     rooms = [room for floor in FLOORS for room in floor]
     inside = [each for each in rooms if module == each or module.startswith(each + ".")]

@@ -321,7 +321,7 @@ class StreamingContext(InputStreams):
         program = dump_graph(self._graph, upgraded=upgraded)
         lock = None if found is None else found.lock
         code = found.checkpoint.code if found is not None and self._goes_on else fingerprint(self._setup)
-        keeping = Safekeeping(self._sc, directory, program, ledger, lock, code)
+        keeping = Safekeeping(self._sc, directory, program, ledger, lock, code, clock=self._clock)
         if found is not None:
             keeping.successors = Successors(self._sc.broadcast(self._graph.classes), upgraded)
         keeping.when_lost(self._lose_directory)

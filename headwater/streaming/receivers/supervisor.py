@@ -156,7 +156,7 @@ class SupervisorCore:
             case Stop():
                 return [*calls, CloseBlocks(), TellStopped(event.message, event.error, False)]
             case GiveUp():
-                return []  # nobody would perform it
+                return []  # the loop is over: no action would be performed
         assert_never(event, "an event of a supervisor")
 
     def _delay_ms(self, event: Restart) -> int:
@@ -231,7 +231,7 @@ class Supervisor:
             self._has_stored = True
 
     def store_encoded(self, block: bytes, records: int = 0) -> None:
-        """A block that is in the engine's encoding; 0 records: nobody has counted them, so no rate holds for it."""
+        """A block that is in the engine's encoding; 0 records: they were not counted, so no rate holds for it."""
         self._limiter.acquire(records)
         self._blocks.store_encoded(block, records)
         self._has_stored = True
@@ -268,7 +268,7 @@ class Supervisor:
         match message:
             case Taken():
                 answer = self._taken.get(message.block_id)
-                if answer is not None:  # else nobody waits any more, or a previous launch of the receiver stored it
+                if answer is not None:  # else the wait is over, or a previous launch of the receiver stored it
                     answer.put(message)
             case Limit(per_second):
                 self._limiter.limit(self._capped(per_second))
@@ -374,7 +374,7 @@ class Supervisor:
         )
 
     def _crashed(self, crash: BaseException) -> None:
-        """Nobody looks after the receiver any more: it ends, so that the driver can start it anew."""
+        """The receiver has no supervisor any more: it ends, so that the driver can start it anew."""
         settings = self.settings
         self.core.handle(GiveUp(), self._clock.now_ms())
         try:

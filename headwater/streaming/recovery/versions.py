@@ -39,7 +39,7 @@ class StoredVersions:
             system.make_directory(path)
 
     def restore(self, version: int, versions: Mapping[int, Mapping[int, Sequence[str]]]) -> None:
-        """Begin with one version of those that a driver of before has stored; the others' segments may go."""
+        """Begin with one of the versions that a previous driver has stored; the others' segments may go."""
         with self._lock:
             for stored in versions.values():
                 self._unwanted.update(name for segments in stored.values() for name in segments)
