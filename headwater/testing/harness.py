@@ -5,10 +5,12 @@ Time stands still between batches, so nothing depends on how fast a machine is. 
 
 from __future__ import annotations
 
+import os
 import queue
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -145,6 +147,44 @@ class StreamHarness:
         stream.foreachRDD(lambda rdd: collected.append(arrange(rdd.collect())))
         return collected
 
+    def results(
+        self, stream: DStream[Any], arrange: Callable[[list[Any]], Any] = list, batches: int | None = None
+    ) -> list[Any]:
+        """What a stream holds, an entry a batch: `collect` and `run` in one call, for a test of one stream.
+
+        Args:
+            stream: what to read.
+            arrange: as for `collect`.
+            batches: how many pass, at least 1. None: those that `stream` and `feed` were given, the longest of them.
+
+        Raises:
+            BaseException: as `run`.
+            IllegalStateException: the context has started: `collect` before that.
+
+        >>> lines = harness.stream([["to be"], ["or not"]])
+        >>> harness.results(lines.flatMap(str.split))
+        [['to', 'be'], ['or', 'not']]
+        """
+        collected = self.collect(stream, arrange)
+        self.run(max(map(len, self._queues.values()), default=1) if batches is None else batches)
+        return collected
+
+    def write(self, path: str | Path, content: str | bytes) -> None:
+        """Write a file that a stream of files takes in the next batch: its modification time is that of the batch.
+
+        Args:
+            path: its directory exists.
+            content: a str is written as UTF-8.
+
+        >>> lines = harness.ssc.textFileStream(directory)
+        >>> harness.write(f"{directory}/1.txt", "to be")
+        >>> harness.results(lines)
+        [['to be']]
+        """
+        path = Path(path)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        os.utime(path, ns=(self._next_ms() * 1_000_000,) * 2)
+
     def checkpoint(self) -> str:
         """Give the context a checkpoint directory, as some operations need; returns its path. It goes at the end."""
         if self._checkpoints is None:
@@ -170,7 +210,10 @@ class StreamHarness:
         self._ssc.start()
 
     def run(self, batches: int = 1) -> list[BatchInfo]:
-        """Let so many batches pass, one after the other; returns what listeners hear of them.
+        """Let batches pass, one after the other; returns what listeners hear of them.
+
+        Args:
+            batches: how many.
 
         Raises:
             BaseException: what an output or a transformation of one of them failed with, itself. The batch has
