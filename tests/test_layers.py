@@ -53,8 +53,8 @@ ROOMS = {
     "streaming: the context": [
         "streaming", "streaming.context", "streaming.dstream", "streaming.dstream.core",
         "streaming.dstream.transformations", "streaming.dstream.pairs", "streaming.dstream.windows",
-        "streaming.dstream.state", "streaming.dstream.outputs", "streaming.inputs", "streaming.running",
-        "streaming.termination", "streaming.unstarted", "streaming.waiter", "streaming.util",
+        "streaming.dstream.state", "streaming.dstream.outputs", "streaming.inputs", "streaming.lifecycle",
+        "streaming.running", "streaming.termination", "streaming.unstarted", "streaming.waiter", "streaming.util",
     ],
     "streaming: words": [
         "streaming.decoding", "streaming.durations", "streaming.listener", "streaming.pool", "streaming.state",

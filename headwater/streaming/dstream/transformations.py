@@ -191,5 +191,5 @@ class Transformations(StreamCore[T_co]):
 
 
 def with_one(record: Any) -> tuple[Any, int]:
-    """The pair of which `countByValue` sums up the second half."""
+    """A pair whose second half `countByValue` sums up."""
     return record, 1

@@ -224,7 +224,7 @@ class WindowOperations(PairOperations[T_co]):
         *,
         must_checkpoint: bool = True,
     ) -> DStream[tuple[K, V]]:
-        """The pairs of each window, combined, each window from the one before; durations in ms."""
+        """The pairs of each window, combined, each window from the previous one; durations in ms."""
         reduced = self.reduceByKey(func, partitions)._node
         node = IncrementalWindow(
             self._sc,
