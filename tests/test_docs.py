@@ -21,11 +21,12 @@ import headwater
 import headwater.sql
 import headwater.streaming
 import headwater.testing
-from headwater.conf import SETTINGS, Standing
 from headwater.deploy import cli
 from headwater.deploy.textserver import TextServer
-from headwater.engine.masters import parse_master
+from headwater.engine.backends.masters import parse_master
 from headwater.errors import IllegalArgumentException
+from headwater.settings.setting import Standing
+from headwater.settings.table import SETTINGS
 from headwater.sql import functions
 from headwater.streaming import StreamingContext
 
@@ -36,6 +37,7 @@ PAGES = (
     "docs/guide.md",
     "docs/hadoop.md",
     "docs/migrating.md",
+    "docs/outputs.md",
     "docs/receivers.md",
     "docs/recovery.md",
     "docs/testing.md",
@@ -167,10 +169,10 @@ def _refused(call: Callable[[], object], *errors: type[BaseException]) -> bool:
 
 # What the guide says isn't there -> whether that is so.
 ABSENT: dict[str, Callable[[], bool]] = {
-    "dynamic allocation": lambda: SETTINGS["spark.dynamicAllocation.enabled"].standing is Standing.PLANNED,
+    "dynamic allocation": lambda: SETTINGS["spark.dynamicAllocation.enabled"].standing is Standing.NO_EFFECT,
     "SQL and data frames": lambda: _refused(lambda: functions.col("word"), NotImplementedError),
     "machine learning, graphs": lambda: importlib.util.find_spec("headwater.mllib") is None,
-    "web UI, REST, metrics": lambda: SETTINGS["spark.ui.port"].standing is Standing.PLANNED,
+    "web UI, REST, metrics": lambda: SETTINGS["spark.ui.port"].standing is Standing.NO_EFFECT,
     "Ray and other clusters, `headwater submit`": lambda: (
         _refused(lambda: parse_master("ray"), IllegalArgumentException)
         and _refused(lambda: cli.main(["submit", "app.py"]), SystemExit)

@@ -28,7 +28,7 @@ def call_site() -> CallSite:
     """The call that led from outside of this package into it. Costs a microsecond or two."""
     frame = sys._getframe()
     found = _users_call()
-    # On a thread of ours nobody outside called.
+    # On a thread of ours there is no call from outside.
     return found or CallSite(frame.f_code.co_name, frame.f_code.co_filename, frame.f_lineno)
 
 

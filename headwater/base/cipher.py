@@ -19,8 +19,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NoReturn
 
-from headwater.conf import SparkConf, read
+from headwater.conf import SparkConf
 from headwater.errors import IllegalArgumentException, SparkException
+from headwater.settings.table import read
 
 KEY_BYTES = 32
 KEY_ID_BYTES = 8

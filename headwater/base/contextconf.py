@@ -7,8 +7,8 @@ import os
 import sys
 from collections.abc import Mapping
 
-from headwater import conf as settings
 from headwater.conf import SparkConf
+from headwater.settings.table import meaningless, without_effect
 
 logger = logging.getLogger("headwater.context")
 
@@ -61,12 +61,13 @@ def _script_name() -> str:
 
 def report(conf: SparkConf) -> None:
     """Log which settings don't do what they say, or have no meaning here."""
-    idle = settings.without_effect(conf)
+    pairs = dict(conf.getAll())
+    idle = without_effect(pairs)
     if idle:
         logger.warning("%s %s no effect yet", ", ".join(idle), "has" if len(idle) == 1 else "have")
-    meaningless = [key for key in settings.meaningless(conf) if key not in _SET_BY_CONTEXTS]
-    if meaningless:
-        logger.info("accepted, and without meaning here (docs/configuration.md): %s", ", ".join(meaningless))
+    ignored = [key for key in meaningless(pairs) if key not in _SET_BY_CONTEXTS]
+    if ignored:
+        logger.info("accepted, and without meaning here (docs/configuration.md): %s", ", ".join(ignored))
 
 
 def paths(text: str) -> list[str]:

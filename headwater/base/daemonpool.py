@@ -36,7 +36,7 @@ class DaemonPool:
         self._threads_max = threads_max
         self._name = name
         self._calls: SimpleQueue[_Call | None] = SimpleQueue()
-        self._idle = threading.Semaphore(0)  # threads that wait for a call nobody has counted on them for
+        self._idle = threading.Semaphore(0)  # threads that wait, less the calls that are meant for them
         self._lock = threading.Lock()  # guards both below
         self._threads: list[threading.Thread] = []
         self._is_shut = False

@@ -21,17 +21,26 @@ class WithJobProperties:
     def __init__(self) -> None:
         self._properties = JobProperties()
 
+    @property
+    def job_properties(self) -> Mapping[str, str]:
+        """The properties of this thread's jobs; replaced as a whole, never changed."""
+        return self._properties.current
+
+    @job_properties.setter
+    def job_properties(self, properties: Mapping[str, str]) -> None:
+        self._properties.current = properties
+
     def setLocalProperty(self, key: str, value: str | None) -> None:
         """Set a property that the jobs of this thread carry; None removes it.
 
         Tasks see it by `TaskContext.getLocalProperty`.
         """
-        properties = {k: v for k, v in self._properties.current.items() if k != key}
-        self._properties.current = properties if value is None else properties | {key: str(value)}
+        properties = {k: v for k, v in self.job_properties.items() if k != key}
+        self.job_properties = properties if value is None else properties | {key: str(value)}
 
     def getLocalProperty(self, key: str) -> str | None:
         """A property of this thread's jobs, or None."""
-        return self._properties.current.get(key)
+        return self.job_properties.get(key)
 
     def setJobGroup(self, groupId: str, description: str, interruptOnCancel: bool = False) -> None:
         """Give this thread's jobs a group, by which they can be cancelled.
@@ -48,14 +57,14 @@ class WithJobProperties:
         self.setLocalProperty(_INTERRUPT, "true" if interruptOnCancel else "false")
 
     def setJobDescription(self, value: str | None) -> None:
-        """Describe this thread's jobs, for whoever watches them."""
+        """Describe this thread's jobs, for those who watch them."""
         self.setLocalProperty(_DESCRIPTION, value)
 
     @contextmanager
-    def _properties_restored(self) -> Iterator[None]:
+    def job_properties_restored(self) -> Iterator[None]:
         """Within the block this thread's properties may be set; afterwards they are as before."""
-        before = self._properties.current
+        before = self.job_properties
         try:
             yield
         finally:
-            self._properties.current = before
+            self.job_properties = before

@@ -1,4 +1,4 @@
-"""The threads that Headwater owns: none ends without somebody hearing of it.
+"""The threads that Headwater owns: the end of each is heard of.
 
 A thread's work may end by any exception, MemoryError and SystemExit included. What waits for the thread would then wait
 for ever, so each thread is made with a function that fails, replaces or ends what depends on it.

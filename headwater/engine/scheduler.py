@@ -18,8 +18,9 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import count
-from typing import Any
 
+from headwater.base.exhaustive import assert_never
+from headwater.engine import blockids
 from headwater.engine.events import (
     AddAccumulators,
     BlocksDropped,
@@ -31,6 +32,7 @@ from headwater.engine.events import (
     ExecutorLeft,
     ExecutorSuspected,
     ExecutorTrusted,
+    FailureKind,
     ForgetDataset,
     ForgetShuffle,
     JobFailure,
@@ -40,6 +42,8 @@ from headwater.engine.events import (
     Launch,
     MapOutput,
     RemoveBlocks,
+    SchedulerAction,
+    SchedulerEvent,
     StageChanged,
     SubmitJob,
     TaskEnded,
@@ -115,11 +119,11 @@ class Scheduler:
         self._homes: dict[int, str] = {}  # pin -> the executor that got the last task with it
         self._counted: set[tuple[int, int]] = set()  # (stage id, partition) whose accumulators were added
         self._task_ids = count()
-        self._actions: list[Any] = []  # of the event that is being handled, as the two below
+        self._actions: list[SchedulerAction | Wake] = []  # of the event that is being handled, as the two below
         self._deadlines_ms: set[int] = set()
         self._now_ms = 0
 
-    def handle(self, event: Any, now_ms: int) -> list[Any]:
+    def handle(self, event: SchedulerEvent | Woken, now_ms: int) -> list[SchedulerAction | Wake]:
         """Take an event; returns the actions that follow."""
         self._now_ms = now_ms
         self._actions = []
@@ -141,17 +145,17 @@ class Scheduler:
                 self._executor_left(event.executor_id, event.reason)
             case BlocksDropped():
                 for block_id in event.block_ids:
-                    self._cached.drop(*_cached_key(block_id), event.executor_id)
+                    self._cached.drop(*blockids.partition_of(block_id), event.executor_id)
             case ForgetDataset():
                 self._cached.forget(event.dataset_id)
-                self._actions.append(RemoveBlocks(f"rdd_{event.dataset_id}_"))
+                self._actions.append(RemoveBlocks(blockids.cached_prefix(event.dataset_id)))
             case ForgetShuffle():
                 self._forget_shuffle(event.shuffle_id)
             case Woken():  # for these, or for the dispatch below
                 self._end_overdue()
                 self._kill_overdue()
-            case _:
-                raise AssertionError(f"not an event of the scheduler: {event!r}")
+            case unknown:
+                assert_never(unknown, "an event of the scheduler")
         self._deadlines_ms.clear()
         self._settle()
         self._dispatch()
@@ -304,7 +308,8 @@ class Scheduler:
         run.running.discard(reply.task_id)
         self._executors.give_back(executor_id)
         for stored in reply.stored:
-            self._cached.add(*_cached_key(stored.block_id), [e for e in stored.locations if e in self._executors])
+            holders = [e for e in stored.locations if e in self._executors]
+            self._cached.add(*blockids.partition_of(stored.block_id), holders)
         if reply.failure is None:
             self._succeeded(attempt, reply)
         else:
@@ -356,18 +361,22 @@ class Scheduler:
         run, partition = attempt.run, attempt.partition
         run.pending.add(partition)
         self._unsettled[run] = None
-        if failure.kind == "fetch":
-            self._fetch_failed(run, failure)
-        elif failure.kind == "cache":
-            self._cached.lose(*_cached_key(failure.block_id))
-        elif failure.kind == "lost":
-            run.deaths[partition] += 1
-            if run.deaths[partition] >= max(DEATHS_MAX, self._limits.task_failures):
-                self._give_up(attempt, failure, run.deaths[partition])
-        else:
-            run.raised[partition] += 1
-            if failure.kind == "refused" or run.raised[partition] >= self._limits.task_failures:
-                self._give_up(attempt, failure, run.raised[partition])
+        match failure.kind:
+            case FailureKind.FETCH:
+                self._fetch_failed(run, failure)
+            case FailureKind.CACHE:
+                self._cached.lose(*blockids.partition_of(failure.block_id))
+            case FailureKind.LOST:
+                run.deaths[partition] += 1
+                if run.deaths[partition] >= max(DEATHS_MAX, self._limits.task_failures):
+                    self._give_up(attempt, failure, run.deaths[partition])
+            case FailureKind.RAISED | FailureKind.KILLED | FailureKind.REFUSED:
+                run.raised[partition] += 1
+                no_retry_helps = failure.kind is FailureKind.REFUSED
+                if no_retry_helps or run.raised[partition] >= self._limits.task_failures:
+                    self._give_up(attempt, failure, run.raised[partition])
+            case unknown:
+                assert_never(unknown, "a kind of failure")
 
     def _give_up(self, attempt: _Attempt, failure: TaskFailure, times: int) -> None:
         run = attempt.run
@@ -394,7 +403,7 @@ class Scheduler:
     # -------------------------------------------------------------------------------------------- overdue attempts
     def _overdue(self) -> TaskFailure:
         text = f"it ran longer than headwater.task.timeout ({self._limits.task_ms} ms), and was killed"
-        return TaskFailure("killed", text)
+        return TaskFailure(FailureKind.KILLED, text)
 
     def _kill_overdue(self) -> None:
         """Have attempts killed that take too long; they go on until their executor says that they have ended."""
@@ -430,7 +439,7 @@ class Scheduler:
             if task_id in self._attempts:  # giving up on one may have ended the others' jobs
                 del self._attempts[task_id]
                 attempt.run.running.discard(task_id)
-                self._failed(attempt, TaskFailure("lost", f"executor {executor_id} was lost: {reason}"))
+                self._failed(attempt, TaskFailure(FailureKind.LOST, f"executor {executor_id} was lost: {reason}"))
         self._killed_ended(lambda _, where: where == executor_id)
         self._make_again(lost_outputs)
         for run in self._runs.values():
@@ -456,7 +465,7 @@ class Scheduler:
         self._counted.difference_update((stage.id, p) for p in range(stage.recipes[-1].partitions))
         self._waiting.pop(shuffle_id, None)
         if self._outputs.forget(shuffle_id):
-            self._actions.append(RemoveBlocks(f"shuffle_{shuffle_id}_"))
+            self._actions.append(RemoveBlocks(blockids.shuffle_prefix(shuffle_id)))
 
     # -------------------------------------------------------------------------------------------- dispatch
     def _dispatch(self) -> None:
@@ -542,10 +551,16 @@ class Scheduler:
 
     def _report(self, run: StageRun, *, over: bool) -> None:
         stage = run.stage
-        attempt = run.fetch_rounds
         self._actions.append(
             StageChanged(
-                stage.id, stage.name, attempt, len(run.partitions), len(run.running), len(run.done), run.failed, over
+                stage.id,
+                stage.name,
+                run.fetch_rounds,
+                tasks=len(run.partitions),
+                active=len(run.running),
+                completed=len(run.done),
+                failed=run.failed,
+                over=over,
             )
         )
 
@@ -587,8 +602,3 @@ def _chosen(job: Job, event: CancelJobs) -> bool:
     if event.job_id is not None:
         return job.id == event.job_id
     return event.group is None or job.group == event.group
-
-
-def _cached_key(block_id: str) -> tuple[int, int]:
-    _, dataset_id, partition = block_id.split("_")
-    return int(dataset_id), int(partition)

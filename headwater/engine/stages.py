@@ -12,8 +12,7 @@ from zlib import crc32
 
 from headwater.base.pickling import dumps
 from headwater.broadcast import Captured, captured
-from headwater.engine.events import Caching
-from headwater.engine.lineage import Action, Dataset, Operator, Origin, Shuffle, ShuffleWrite
+from headwater.engine.lineage import Action, Caching, Dataset, Operator, Origin, Shuffle, ShuffleWrite
 
 
 class Program(NamedTuple):

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from headwater.conf import SparkConf
 from headwater.formats.hadoop import settings as job
 from headwater.formats.hadoop.settings import Api, JobSettings, refuse_converters
 from headwater.rdd.checks import check_int
 
 if TYPE_CHECKING:
-    from headwater.context import SparkContext
     from headwater.rdd import RDD
+    from headwater.rdd.driver import Driver
 
 
 class WithHadoopInput:
@@ -23,8 +22,6 @@ class WithHadoopInput:
     newAPI, and in `org.apache.hadoop.mapreduce.lib.input` for those with it. Settings are those of `spark.hadoop.*`,
     and upon them those of `conf`; docs/hadoop.md lists which have a meaning.
     """
-
-    _conf: SparkConf
 
     def sequenceFile(
         self,
@@ -158,7 +155,8 @@ class WithHadoopInput:
         from headwater.rdd import sources
 
         refuse_converters(*converters)
-        context, settings = cast("SparkContext", self), JobSettings(self._conf, conf)
+        context = cast("Driver", self)
+        settings = JobSettings(context.conf, conf)
         found = input_format(api, name, *classes, settings)
         if path is None:
             path = settings.needed(job.INPUT, "which files to read")

@@ -8,12 +8,12 @@ from typing import TypeVar
 from headwater.formats.hadoop import settings as job
 from headwater.formats.hadoop.outputs import OutputFormat, SequenceOutput, format_in, output_format
 from headwater.formats.hadoop.settings import Api, JobSettings, refuse_converters
-from headwater.rdd.output import Output
+from headwater.rdd.output import Saving
 
 T = TypeVar("T")
 
 
-class HadoopOutput(Output[T]):
+class HadoopOutput(Saving[T]):
     """The outputs of an RDD of pairs `(key, value)` that Hadoop reads, written without Hadoop.
 
     Formats: `TextOutputFormat` and `SequenceFileOutputFormat`, in `org.apache.hadoop.mapred` for the methods without
@@ -38,7 +38,7 @@ class HadoopOutput(Output[T]):
             SparkException: a record is no pair.
         """
         name = Api.OLD.output_package + "SequenceFileOutputFormat"
-        settings = JobSettings(self.ctx._conf)
+        settings = JobSettings(self.ctx.conf)
         self._save_pairs(path, Api.OLD, output_format(Api.OLD, name, None, None, settings, compressionCodecClass))
 
     def saveAsHadoopFile(
@@ -69,7 +69,7 @@ class HadoopOutput(Output[T]):
             SparkException: a record is no pair.
         """
         refuse_converters(keyConverter, valueConverter)
-        settings = JobSettings(self.ctx._conf, conf)
+        settings = JobSettings(self.ctx.conf, conf)
         found = output_format(Api.OLD, outputFormatClass, keyClass, valueClass, settings, compressionCodecClass)
         self._save_pairs(path, Api.OLD, found)
 
@@ -85,7 +85,7 @@ class HadoopOutput(Output[T]):
     ) -> None:
         """As `saveAsHadoopFile`, by a format of `org.apache.hadoop.mapreduce.lib.output`; parts are `part-r-00000`."""
         refuse_converters(keyConverter, valueConverter)
-        settings = JobSettings(self.ctx._conf, conf)
+        settings = JobSettings(self.ctx.conf, conf)
         self._save_pairs(path, Api.NEW, output_format(Api.NEW, outputFormatClass, keyClass, valueClass, settings))
 
     def saveAsHadoopDataset(
@@ -115,7 +115,7 @@ class HadoopOutput(Output[T]):
         self, api: Api, conf: Mapping[str, str], key_converter: str | None, value_converter: str | None
     ) -> None:
         refuse_converters(key_converter, value_converter)
-        settings = JobSettings(self.ctx._conf, conf)
+        settings = JobSettings(self.ctx.conf, conf)
         path = settings.needed(job.OUTPUT, "where to write")
         self._save_pairs(path, api, output_format(api, format_in(settings, api), None, None, settings))
 

@@ -16,7 +16,7 @@ from headwater.taskcontext import TaskContext
 T = TypeVar("T")
 
 
-class Output(Sorting[T]):
+class Saving(Sorting[T]):
     """The outputs of an `RDD`."""
 
     def saveAsTextFile(self, path: str, compressionCodecClass: str | None = None) -> None:
@@ -50,7 +50,7 @@ class Output(Sorting[T]):
     ) -> None:
         if not isinstance(path, str):
             raise TypeError(f"path should be a str, got {path!r} of type {type(path).__name__}")
-        self.ctx._check_running()
+        self.ctx.check_running()
         directory = OutputDirectory(path, prefix)
         directory.prepare()
         try:

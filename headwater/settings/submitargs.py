@@ -1,7 +1,7 @@
 """The options of spark-submit, as settings: for `PYSPARK_SUBMIT_ARGS`, which notebooks set in place of a command line.
 
 Options that only a JVM could heed (`--packages`, `--driver-java-options`) become settings like any other: the table
-in `conf.py` says what each is good for.
+of `headwater.settings` says what each is good for.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from headwater.streaming.context import StreamingContext
     from headwater.streaming.dstream import ConstantInputDStream, DStream
     from headwater.streaming.listener import StatsReportListener, StreamingListener
+    from headwater.streaming.outputs.batchoutput import BatchOutput, OutputBatch
     from headwater.streaming.pool import ConnectionPool
     from headwater.streaming.receivers.asynchronous import AsyncReceiver
     from headwater.streaming.receivers.raw import rawFrame
@@ -18,9 +19,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AsyncReceiver",
+    "BatchOutput",
     "ConnectionPool",
     "ConstantInputDStream",
     "DStream",
+    "OutputBatch",
     "Receiver",
     "State",
     "StateSpec",
@@ -34,9 +37,11 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "AsyncReceiver": "receivers.asynchronous",
+        "BatchOutput": "outputs.batchoutput",
         "ConnectionPool": "pool",
         "ConstantInputDStream": "dstream",
         "DStream": "dstream",
+        "OutputBatch": "outputs.batchoutput",
         "Receiver": "receivers.receiver",
         "State": "state",
         "StateSpec": "state",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from headwater.base import logs
 from headwater.clock import Clock, ManualClock, SystemClock
@@ -34,9 +34,6 @@ from headwater.streaming.recovery.restart import find, recovered_conf, refuse_an
 from headwater.streaming.recovery.safekeeping import Found, Safekeeping
 from headwater.streaming.running import Running
 from headwater.streaming.waiter import Waiter
-
-if TYPE_CHECKING:
-    from headwater.streaming.graph.node import Node
 
 logger = logging.getLogger("headwater.streaming.context")
 
@@ -86,9 +83,9 @@ class StreamingContext(InputStreams):
             raise ValueError("Spark Streaming cannot be initialized with both SparkContext and checkpoint as null")
         if batchDuration is None:
             raise ValueError("Batch duration for StreamingContext cannot be null")
-        self._batch_ms = duration_ms(batchDuration, "batch duration")
+        self.batch_ms = duration_ms(batchDuration, "batch duration")  # never changed
         self._sc = sparkContext
-        conf = sparkContext._conf
+        conf = sparkContext.conf
         self._checkpoint_directory: str | None = None
         self._found: Found | None = None  # what the context goes on from
         self._setup: Callable[[], StreamingContext] | None = None  # the function of getOrCreate that made the streams
@@ -98,7 +95,7 @@ class StreamingContext(InputStreams):
         if conf.read("spark.streaming.checkpoint.directory"):
             self.checkpoint(conf.read("spark.streaming.checkpoint.directory"))
         self._clock = clock
-        self._graph = Graph(self._batch_ms)
+        self._graph = Graph(self.batch_ms)
         self._bus = StreamingListenerBus()
         self._waiter = Waiter()
         self._running: Running | None = None  # set once, by start
@@ -112,7 +109,7 @@ class StreamingContext(InputStreams):
         )
 
     def __repr__(self) -> str:
-        return f"<StreamingContext: batches of {self._batch_ms / 1000:g} s, {self.getState().value}, on {self._sc!r}>"
+        return f"<StreamingContext: batches of {self.batch_ms / 1000:g} s, {self.getState().value}, on {self._sc!r}>"
 
     def __enter__(self) -> StreamingContext:
         return self
@@ -152,12 +149,12 @@ class StreamingContext(InputStreams):
         check_function("setupFunc", setupFunc)
         logs.show()  # what is read is spoken of before there is a context
         active = SparkContext._active_spark_context
-        found = find(qualify(checkpointPath), None if active is None else active._conf)
+        found = find(qualify(checkpointPath), None if active is None else active.conf)
         if found is None:
             return _set_up(setupFunc, checkpointPath)
         try:
             ssc = cls._going_on(found, checkpointPath, setupFunc, upgrade=upgrade)
-            refuse_another_key(found, ssc._sc._application.key)
+            refuse_another_key(found, ssc._sc.application.key)
         except BaseException:
             found.lock.close()
             raise
@@ -177,10 +174,10 @@ class StreamingContext(InputStreams):
             warn_if_changed(found, changed)
             return cls._stored(found)
         ssc = _set_up(setup, directory)
-        if ssc._batch_ms != ledger.batch_ms:
+        if ssc.batch_ms != ledger.batch_ms:
             raise SparkException(
                 f"the checkpoint in {directory} has a batch interval of {ledger.batch_ms} ms, the new program one "
-                f"of {ssc._batch_ms} ms: batch times would not match. Keep the interval, or use another directory."
+                f"of {ssc.batch_ms} ms: batch times would not match. Keep the interval, or use another directory."
             )
         logger.info("The program is that of the script; files that have changed: %s", ", ".join(changed) or "nothing")
         return ssc
@@ -284,9 +281,9 @@ class StreamingContext(InputStreams):
 
     def _begin(self) -> Running:
         """Check the streams, and start the threads that run them."""
-        self._graph.validate(self._sc._checkpoint_dir, self._checkpoint_directory)
+        self._graph.validate(self._sc.checkpoint_directory, self._checkpoint_directory)
         self._graph.identify()
-        if self._sc._conf.read("headwater.streaming.persistShared"):
+        if self._sc.conf.read("headwater.streaming.persistShared"):
             self._graph.persist_shared()
         running = Running(
             self._sc,
@@ -294,7 +291,7 @@ class StreamingContext(InputStreams):
             self._clock,
             bus=self._bus,
             waiter=self._waiter,
-            properties=self._sc._properties.current,
+            properties=self._sc.job_properties,
             stop_context=partial(self.stop, stopSparkContext=False),
             keeping=self._keeping(),
         )
@@ -305,10 +302,10 @@ class StreamingContext(InputStreams):
     def _keeping(self) -> Keeping:
         """What keeps what a restart needs."""
         directory, found = self._checkpoint_directory, self._found
-        first_ms = next_multiple_ms(self._clock.now_ms(), self._batch_ms)
-        ledger = Ledger(self._batch_ms, first_ms - self._batch_ms) if found is None else found.checkpoint.ledger
+        first_ms = next_multiple_ms(self._clock.now_ms(), self.batch_ms)
+        ledger = Ledger(self.batch_ms, first_ms - self.batch_ms) if found is None else found.checkpoint.ledger
         if directory is None:
-            return Keeping(self._sc._application.directory, ledger)
+            return Keeping(self._sc.application.directory, ledger)
         upgraded = found is not None and not self._goes_on
         program = dump_graph(self._graph, upgraded=upgraded)
         lock = None if found is None else found.lock
@@ -420,9 +417,9 @@ class StreamingContext(InputStreams):
         >>> ssc.checkpoint(directory)
         """
         if directory is None:
-            self._sc._checkpoint_dir = self._checkpoint_directory = None
+            self._sc.checkpoint_directory = self._checkpoint_directory = None
         else:
-            key = self._sc._application.key
+            key = self._sc.application.key
             if key is not None and not key.lasts:
                 raise IllegalArgumentException(
                     "spark.io.encryption.enabled is true, and no key is named: this application's key ends with it, "
@@ -470,10 +467,10 @@ class StreamingContext(InputStreams):
         _streams(dstreams, "union")
         if len(dstreams) == 1:
             return dstreams[0]
-        if len({stream._node.slide_ms for stream in dstreams}) > 1:
+        if len({stream.node.slide_ms for stream in dstreams}) > 1:
             raise ValueError("All DStreams should have same slide duration")
-        self._check_can_add()
-        return DStream(United(self._sc, [stream._node for stream in dstreams]), self)
+        self.check_can_add()
+        return DStream(United(self._sc, [stream.node for stream in dstreams]), self)
 
     def transform(
         self, dstreams: Iterable[DStream[Any]], transformFunc: Callable[[list[Any]], RDD[T] | None]
@@ -493,15 +490,35 @@ class StreamingContext(InputStreams):
         >>> harness.results(ssc.transform([many, few], lambda rdds: rdds[0].subtract(rdds[1])), sorted)
         [[1, 2]]
         """
-        self._check_can_add()
+        self.check_can_add()
         check_function("transformFunc", transformFunc)
-        nodes = [stream._node for stream in _streams(dstreams, "transform")]
+        nodes = [stream.node for stream in _streams(dstreams, "transform")]
         if not nodes:
             raise ValueError("should have at least one DStream to transform")
         return DStream(TransformedAll(self._sc, nodes, transformFunc), self)
 
-    # -------------------------------------------------------------------------------------------- for DStream
-    def _check_can_add(self) -> None:
+    # -------------------------------------------------------------------------------------------- for connectors, tools
+    @property
+    def graph(self) -> Graph:
+        """The streams and outputs."""
+        return self._graph
+
+    @property
+    def clock(self) -> Clock:
+        """Says when batches are due."""
+        return self._clock
+
+    @property
+    def has_started(self) -> bool:
+        """Whether it has; also once it has stopped."""
+        return self.getState() is not StreamingContextState.INITIALIZED
+
+    def check_can_add(self) -> None:
+        """See to it that streams and outputs can be added.
+
+        Raises:
+            IllegalStateException: the context has started, or has its streams from a checkpoint.
+        """
         if (refused := _ADDING_REFUSED.get(self.getState())) is not None:
             raise IllegalStateException(refused)
         if self._goes_on:
@@ -511,19 +528,33 @@ class StreamingContext(InputStreams):
                 "to getOrCreate; if that has changed, getOrCreate(path, setup, upgrade=True) takes the new ones."
             )
 
-    def _has_started(self) -> bool:
-        return self.getState() is not StreamingContextState.INITIALIZED
+    def add_input(self, make: Callable[[int], InputNode]) -> InputNode:
+        """Add an input; a `DStream` of its node is its public face.
 
-    def _input(self, make: Callable[[int], InputNode]) -> DStream[Any]:
-        self._check_can_add()
-        return DStream(self._graph.add_input(make), self)
+        Args:
+            make: the stream's id -> the input's node.
 
-    def _add_output(self, output: Output) -> None:
-        self._check_can_add()
+        Raises:
+            IllegalStateException: as `check_can_add`.
+        """
+        self.check_can_add()
+        return self._graph.add_input(make)
+
+    def add_output(self, output: Output) -> None:
+        """Add an output operation.
+
+        Args:
+            output: knows its stream.
+
+        Raises:
+            IllegalStateException: as `check_can_add`.
+            IllegalArgumentException: another one of its kind has its name.
+        """
+        self.check_can_add()
         self._graph.add_output(output)
 
-    def _slice(self, node: Node, from_ms: int, to_ms: int) -> list[RDD[Any]]:
-        return self._graph.slice(node, from_ms, to_ms)
+    def _input(self, make: Callable[[int], InputNode]) -> DStream[Any]:
+        return DStream(self.add_input(make), self)
 
 
 def _streams(given: Iterable[Any], method: str) -> list[DStream[Any]]:

@@ -33,7 +33,7 @@ class InputStreams:
     """The methods of `StreamingContext` that make input streams."""
 
     _sc: SparkContext
-    _batch_ms: int
+    batch_ms: int
     _clock: Clock
     _waiter: Waiter
     _bus: StreamingListenerBus
@@ -134,7 +134,7 @@ class InputStreams:
         if not isinstance(receiver, Receiver):
             raise TypeError(f"expected a headwater.streaming.Receiver, got {type(receiver).__name__}")
         pickling.dumps(receiver)  # better now than when it is launched
-        sc, batch_ms = self._sc, self._batch_ms
+        sc, batch_ms = self._sc, self.batch_ms
         return self._input(lambda stream_id: ReceiverInput(stream_id, batch_ms, sc=sc, receiver=receiver))
 
     def queueStream(
@@ -163,7 +163,7 @@ class InputStreams:
                 "iteratorStream."
             )
         queue = list(rdds) if isinstance(rdds, tuple) else rdds
-        sc, batch_ms = self._sc, self._batch_ms
+        sc, batch_ms = self._sc, self.batch_ms
         return self._input(
             lambda stream_id: QueueInput(
                 stream_id, batch_ms, sc=sc, queue=queue, one_at_a_time=oneAtATime, default=default
@@ -206,7 +206,7 @@ class InputStreams:
         return self._input(
             lambda stream_id: IteratorInput(
                 stream_id,
-                self._batch_ms,
+                self.batch_ms,
                 sc=self._sc,
                 source=source,
                 records_max=maxRecordsPerBatch,
@@ -338,7 +338,7 @@ class InputStreams:
         return self._input(
             lambda stream_id: file_input(
                 stream_id,
-                self._batch_ms,
+                self.batch_ms,
                 sc=self._sc,
                 clock=self._clock,
                 directory=directory,

@@ -1,6 +1,6 @@
 """How a StreamingContext is started and stopped: once each, from any thread.
 
-1. Its states are the table `TRANSITIONS`. One lock of the process guards them all: one context is active at a time.
+1. Its states are the table `LIFE`. One lock of the process guards them all: one context is active at a time.
 2. The first `stop` of a started context carries it out; other callers wait for its end, and hurry it unless they are
    graceful themselves.
 3. On a thread whose end it would wait for (that of an output, a transform function or a listener) `stop` returns at
@@ -14,13 +14,14 @@ import atexit
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from enum import Enum
 from functools import partial
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 from headwater.base.callables import call_site
 from headwater.base.callsite import place
+from headwater.base.lives import Table
 from headwater.base.threads import WatchedThread
 from headwater.errors import IllegalStateException
 from headwater.streaming import unstarted
@@ -39,12 +40,16 @@ class StreamingContextState(Enum):
     STOPPED = "stopped"
 
 
-TRANSITIONS: Mapping[tuple[StreamingContextState, str], StreamingContextState] = {
-    (StreamingContextState.INITIALIZED, "start"): StreamingContextState.ACTIVE,
-    (StreamingContextState.INITIALIZED, "fail"): StreamingContextState.STOPPED,  # start() refused the program
-    (StreamingContextState.INITIALIZED, "stop"): StreamingContextState.STOPPED,
-    (StreamingContextState.ACTIVE, "stop"): StreamingContextState.STOPPED,
-}
+LIFE: Table[StreamingContextState, Literal["start", "fail", "stop"]] = Table(
+    "the StreamingContext",
+    StreamingContextState.INITIALIZED,
+    {
+        (StreamingContextState.INITIALIZED, "start"): StreamingContextState.ACTIVE,
+        (StreamingContextState.INITIALIZED, "fail"): StreamingContextState.STOPPED,  # start() refused the program
+        (StreamingContextState.INITIALIZED, "stop"): StreamingContextState.STOPPED,
+        (StreamingContextState.ACTIVE, "stop"): StreamingContextState.STOPPED,
+    },
+)
 
 
 class Threads(Protocol):
@@ -86,7 +91,7 @@ class Lifecycle:
         gracefully: bool,
     ) -> None:
         self.context = context
-        self.state = StreamingContextState.INITIALIZED  # guarded by `lock`
+        self._life = LIFE.begin()  # guarded by `lock`
         self._waiter = waiter
         self._stop_spark_context = stop_spark_context
         self._give_up = give_up
@@ -98,6 +103,11 @@ class Lifecycle:
         self._started_at = ""  # call site of start, for errors of other contexts
         self._created_at = place().partition(" at ")[2]
         self._unstarted = unstarted.watch(context, graph, self._created_at)
+
+    @property
+    def state(self) -> StreamingContextState:
+        """Where the context is."""
+        return self._life.state
 
     def watch(self, graph: Graph) -> None:
         """The context has other streams than those that it was made with."""
@@ -192,7 +202,7 @@ class Lifecycle:
         if stop_spark_context:
             self._stop_spark_context()
 
-    def _end_unstarted(self, step: str) -> None:
+    def _end_unstarted(self, step: Literal["fail", "stop"]) -> None:
         self._move(step)
         self._give_up()
         self._waiter.stop()
@@ -211,9 +221,8 @@ class Lifecycle:
         if self._threads is not None:
             self._threads.hurry()
 
-    def _move(self, step: str) -> None:
-        """Take a step of the table; one that isn't there is our bug, and changes nothing."""
-        self.state = TRANSITIONS[self.state, step]
+    def _move(self, step: Literal["start", "fail", "stop"]) -> None:
+        self._life.move(step)
         self._unstarted.detach()
 
     # -------------------------------------------------------------------------------------------- wait

@@ -23,6 +23,7 @@ from headwater.engine.events import (
     ExecutorLeft,
     ExecutorSuspected,
     ExecutorTrusted,
+    FailureKind,
     JobOver,
     JobStarted,
     KillTask,
@@ -206,7 +207,7 @@ class Core:
 
     def failed(self, task: str, kind: str = "raised", text: str = "ValueError: no", **more: Any) -> list[str]:
         spec = self.specs[task]
-        reply = TaskReply(spec.task_id, TaskFailure(kind, text, **more), None, b"", (), {})
+        reply = TaskReply(spec.task_id, TaskFailure(FailureKind(kind), text, **more), None, b"", (), {})
         return self.handle(TaskEnded(self.at[spec.task_id], reply))
 
     def killed(self, task: str) -> list[str]:

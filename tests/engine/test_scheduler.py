@@ -12,6 +12,7 @@ from headwater.engine.events import (
     CountMetrics,
     DeliverResult,
     EndJob,
+    FailureKind,
     ForgetDataset,
     ForgetShuffle,
     JobOver,
@@ -360,7 +361,7 @@ def test_failed_task_leaves_the_partitions_that_it_cached() -> None:
     core.submit(cached(source(1)))
     spec = core.specs["0.0"]
     stored = (StoredBlock("rdd_1_0", 1, ("a",), True, False),)
-    core.handle(TaskEnded("a", TaskReply(spec.task_id, TaskFailure("raised", "no"), None, b"", stored, {})))
+    core.handle(TaskEnded("a", TaskReply(spec.task_id, TaskFailure(FailureKind.RAISED, "no"), None, b"", stored, {})))
     assert core.specs["0.0"].cached == {(1, 0): BlockRef("rdd_1_0", ("a",))}
 
 
@@ -530,7 +531,7 @@ def test_accumulators_of_a_failed_attempt_are_not_added() -> None:
     core.submit(source(1))
     spec = core.specs["0.0"]
     assert core.handle(
-        TaskEnded("a", TaskReply(spec.task_id, TaskFailure("raised", "no"), None, b"three", (), {}))
+        TaskEnded("a", TaskReply(spec.task_id, TaskFailure(FailureKind.RAISED, "no"), None, b"three", (), {}))
     ) == ["a runs 0.0#1"]
 
 
@@ -548,14 +549,14 @@ def test_progress_of_a_job_is_reported() -> None:
     job = core.job(source(1), jobGroup_id="nightly", job_description="count them")
     assert [action for action in core.actions(job) if not isinstance(action, Launch)] == [
         JobStarted(0, "nightly", (0,), 1000, "count them"),
-        StageChanged(0, "stage 0", attempt=0, tasks=1, active=1, completed=0, failed=0, over=False),
+        StageChanged(0, "stage 0", fetch_rounds=0, tasks=1, active=1, completed=0, failed=0, over=False),
     ]
     core.now_ms = 2500
     spec = core.specs["0.0"]
     assert core.actions(TaskEnded("a", TaskReply(spec.task_id, None, b"v", b"", (), {"run_us": 7}))) == [
         CountMetrics(0, {"run_us": 7}),
         DeliverResult(0, 0, b"v"),
-        StageChanged(0, "stage 0", attempt=0, tasks=1, active=0, completed=1, failed=0, over=True),
+        StageChanged(0, "stage 0", fetch_rounds=0, tasks=1, active=0, completed=1, failed=0, over=True),
         EndJob(0, None),
         JobOver(0, "SUCCEEDED", 2500),
     ]

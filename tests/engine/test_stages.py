@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from headwater.engine.events import Caching
 from headwater.engine.lineage import (
     Action,
     BlockRef,
+    Caching,
     Dataset,
     PerPartition,
     PerRecord,

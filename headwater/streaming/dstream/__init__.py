@@ -51,7 +51,7 @@ class DStream(OutputOperations[T_co]):
     """
 
     def _new(self, node: Node) -> DStream[Any]:
-        self._ssc._check_can_add()
+        self._ssc.check_can_add()
         kind = MapWithStateDStream if isinstance(node, MappedWithState) else DStream
         return kind(node, self._ssc)
 
@@ -92,5 +92,5 @@ class ConstantInputDStream(DStream[T]):
     def __init__(self, ssc: StreamingContext, rdd: RDD[T]) -> None:
         if not isinstance(rdd, RDD):
             raise TypeError(f"ConstantInputDStream: rdd must be an RDD, not {type(rdd).__name__}")
-        batch_ms = ssc._batch_ms
-        super().__init__(ssc._input(lambda stream_id: ConstantInput(stream_id, batch_ms, rdd))._node, ssc)
+        batch_ms = ssc.batch_ms
+        super().__init__(ssc.add_input(lambda stream_id: ConstantInput(stream_id, batch_ms, rdd)), ssc)

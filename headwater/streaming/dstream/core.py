@@ -75,6 +75,11 @@ class StreamCore(Generic[T_co]):
         """
         return self._ssc
 
+    @property
+    def node(self) -> Node:
+        """Its node of the stream graph, for connectors and tools."""
+        return self._node
+
     def uid(self: S, name: str) -> S:
         """Give an input stream, or a state, the name under which checkpoints know it; returns the stream.
 
@@ -101,7 +106,7 @@ class StreamCore(Generic[T_co]):
                 f"uid {name!r}: only input streams and states have one (updateStateByKey, mapWithState, windows by "
                 f"inverse), and this is a {self._node.describe()}. Checkpoints hold nothing of it."
             )
-        self._ssc._check_can_add()
+        self._ssc.check_can_add()
         node.uid = name
         return self
 
@@ -122,7 +127,7 @@ class StreamCore(Generic[T_co]):
         >>> [rdd.collect() for rdd in numbers.slice(now - 1, now)]
         [[2], [3]]
         """
-        return self._ssc._slice(self._node, instant_ms(begin), instant_ms(end))
+        return self._ssc.graph.slice(self._node, instant_ms(begin), instant_ms(end))
 
     # -------------------------------------------------------------------------------------------- keeping
     def cache(self: S) -> S:
@@ -149,7 +154,7 @@ class StreamCore(Generic[T_co]):
         >>> harness.results(harness.stream([[1]]).persist(StorageLevel.MEMORY_AND_DISK))
         [[1]]
         """
-        if self._ssc._has_started():
+        if self._ssc.has_started:
             raise UnsupportedOperationException(
                 "Cannot change storage level of a DStream after streaming context has started"
             )
@@ -179,7 +184,7 @@ class StreamCore(Generic[T_co]):
         >>> harness.results(harness.stream([[1], [2]]).checkpoint(2))
         [[1], [2]]
         """
-        if self._ssc._has_started():
+        if self._ssc.has_started:
             raise UnsupportedOperationException(
                 "Cannot change checkpoint interval of a DStream after streaming context has started"
             )
@@ -196,7 +201,7 @@ class StreamCore(Generic[T_co]):
         """
 
     def _mapped(self, method: str, *arguments: Any) -> DStream[Any]:
-        self._ssc._check_can_add()
+        self._ssc.check_can_add()
         getattr(self._sc.emptyRDD(), method)(*arguments)  # refuses wrong arguments, now and not in each batch
         return self._new(Mapped(self._node, method, *arguments))
 

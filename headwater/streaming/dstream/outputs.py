@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from headwater.base.callables import call_site, takes_time
-from headwater.errors import IllegalArgumentException
 from headwater.streaming.dstream.state import StateOperations
 from headwater.streaming.graph.output import Output, printer
+from headwater.streaming.outputs.batchoutput import BatchOutput, FunctionOutput
 from headwater.streaming.outputs.fileoutputs import WithFileOutputs
 from headwater.streaming.outputs.transactions import TABLE, TransactionalOutput
 
 if TYPE_CHECKING:
-    from headwater.streaming.kafka.direct import KafkaDStream
+    from headwater.streaming.dstream import DStream
     from headwater.streaming.pool import ConnectionPool
 
 T_co = TypeVar("T_co", covariant=True)
@@ -117,15 +117,42 @@ class OutputOperations(StateOperations[T_co], WithFileOutputs):
         >>> sorted(connect().execute("SELECT * FROM words"))
         [('a',), ('b',)]
         """
-        retention_ms: int = self._sc._conf.read("headwater.streaming.output.commitRetention")
+        retention_ms: int = self._sc.conf.read("headwater.streaming.output.commitRetention")
         with_time = takes_time(write, 2)
-        output = TransactionalOutput(
+        sink = TransactionalOutput(
             connect, write, with_time=with_time, name=name, table=table, retention_ms=retention_ms
         )
-        functions = [other.function for other in self._ssc._graph.outputs]
-        if any(isinstance(other, TransactionalOutput) and other.name == name for other in functions):
-            raise IllegalArgumentException(f"another foreachTransaction has the name {name!r}. Give each its own.")
-        self._output("foreachTransaction", output, with_time=True)
+        self._add_output("foreachTransaction", sink)
+
+    def output(self, sink: BatchOutput) -> None:
+        """Have each batch written by an output of the program's own, with what Headwater's own outputs build on.
+
+        Args:
+            sink: called in the driver, once a batch and once more whenever it runs again; see `BatchOutput`.
+
+        Raises:
+            TypeError: it is no `BatchOutput`, or its name no string.
+            IllegalArgumentException: another output has its name.
+
+        >>> from headwater.streaming import BatchOutput
+        >>> class Ledger(BatchOutput):
+        ...     unique_name = "ledger"
+        ...     batches: dict[tuple[str, int], list[int]] = {}
+        ...     def write(self, batch, rdd):
+        ...         self.batches[batch.identity] = rdd.collect()  # once more is the same
+        >>> harness.stream([[1, 2], [3]]).output(Ledger())
+        >>> _ = harness.run(2)
+        >>> list(Ledger.batches.values())
+        [[1, 2], [3]]
+        """
+        if not isinstance(sink, BatchOutput):
+            raise TypeError(
+                f"output: expected a headwater.streaming.BatchOutput, got {sink!r} of type {type(sink).__name__}. A "
+                "function is called with each batch by foreachRDD."
+            )
+        if not isinstance(sink.unique_name, str):
+            raise TypeError(f"output: unique_name should be a str, got {sink.unique_name!r}")
+        self._add_output("output", sink)
 
     def saveToKafka(
         self,
@@ -134,7 +161,7 @@ class OutputOperations(StateOperations[T_co], WithFileOutputs):
         keyEncoder: Callable[[Any], str | bytes | None] | None = None,
         valueEncoder: Callable[[Any], str | bytes | None] | None = None,
         exactlyOnce: str = "",
-        offsetsOf: KafkaDStream | None = None,
+        offsetsOf: DStream[Any] | None = None,
     ) -> None:
         """Write each batch to Kafka: at least once, or exactly once. Needs `headwater[kafka]`.
 
@@ -165,23 +192,12 @@ class OutputOperations(StateOperations[T_co], WithFileOutputs):
         """
         from headwater.streaming.kafka.stream import kafka_output
 
-        output = kafka_output(topic, kafkaParams, keyEncoder, valueEncoder, exactlyOnce, offsetsOf)
-        names = [getattr(other.function, "kafka_name", "") for other in self._ssc._graph.outputs]
-        if exactlyOnce and exactlyOnce in names:
-            raise IllegalArgumentException(f"another saveToKafka has the name {exactlyOnce!r}. Give each its own.")
-        must_checkpoint = bool(exactlyOnce) and offsetsOf is None
-        self._output("saveToKafka", output, with_time=True, must_checkpoint=must_checkpoint)
+        sink = kafka_output(topic, kafkaParams, keyEncoder, valueEncoder, exactlyOnce, offsetsOf)
+        self._add_output("saveToKafka", sink)
 
-    def _output(
-        self, operation: str, function: Callable[..., Any], *, with_time: bool, must_checkpoint: bool = False
-    ) -> None:
+    def _output(self, operation: str, function: Callable[..., Any], *, with_time: bool) -> None:
+        self._add_output(operation, FunctionOutput(function, with_time=with_time))
+
+    def _add_output(self, operation: str, sink: BatchOutput) -> None:
         name, description = call_site(operation)
-        output = Output(
-            self._node,
-            function,
-            with_time=with_time,
-            name=name,
-            description=description,
-            must_checkpoint=must_checkpoint,
-        )
-        self._ssc._add_output(output)
+        self._ssc.add_output(Output(self._node, sink, operation=operation, name=name, description=description))

@@ -147,7 +147,7 @@ class _Server:
                 self._receiver.store([(event["headers"], event["body"]) for event in events])
         except SparkException as error:
             if self._receiver.isStopped():
-                raise  # no answer: the sink sends again, to whoever listens here next
+                raise  # no answer: the sink sends again, to the next listener here
             self._receiver.reportError(f"{len(events)} Flume events could not be stored; the sink sends again", error)
             return responder.respond(request, "FAILED")
         return responder.respond(request, "OK")
@@ -214,6 +214,6 @@ def tls_of(conf: SparkConf) -> ssl.SSLContext | None:
 
 def _refuse_password() -> NoReturn:
     raise IllegalArgumentException(
-        "headwater.streaming.flume.ssl.keyFile: the key is encrypted, and there is nobody to ask for its password. "
+        "headwater.streaming.flume.ssl.keyFile: the key is encrypted, and its password cannot be asked for. "
         "Decrypt it (openssl pkey -in key.pem -out plain.pem), and let only this user read the file."
     )

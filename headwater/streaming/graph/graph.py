@@ -11,7 +11,7 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headwater.errors import IllegalArgumentException, SparkException
 from headwater.storagelevel import StorageLevel
@@ -25,11 +25,24 @@ from headwater.streaming.recovery.keeping import Keeping
 from headwater.streaming.recovery.ledger import Ledger
 from headwater.streaming.recovery.matching import Source, check, report
 from headwater.streaming.runtime.batches import OutputJob
+from headwater.streaming.runtime.holds import Holds
 
 if TYPE_CHECKING:
     from headwater.rdd import RDD
 
 logger = logging.getLogger("headwater.streaming.graph.graph")
+
+
+class Released(NamedTuple):
+    """What no restart needs any more, and who needs the rest.
+
+    `inputs`: by uid, up to when an input's batches are needed no more. `versions`: by uid, those of a state that are
+    kept.
+    """
+
+    inputs: dict[str, int]
+    versions: dict[str, list[int]]
+    holds: Holds
 
 
 class Graph:
@@ -46,9 +59,9 @@ class Graph:
         self.remember_ms: int | None = None  # what `StreamingContext.remember` asked for
         self.inputs: list[InputNode] = []  # position = stream id
         self.outputs: list[Output] = []  # position = output id
-        self._begin()
+        self._reset()
 
-    def _begin(self) -> None:
+    def _reset(self) -> None:
         """As before the start; also when it comes out of a checkpoint."""
         self._is_loaded = False  # it came out of a checkpoint, and no script made it
         self._unnamed: frozenset[str] = frozenset()  # uids that `identify` has given
@@ -64,7 +77,7 @@ class Graph:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._begin()
+        self._reset()
         self._is_loaded = True
 
     # -------------------------------------------------------------------------------------------- construction
@@ -76,8 +89,15 @@ class Graph:
             return node
 
     def add_output(self, output: Output) -> None:
-        """Add an output operation."""
+        """Add an output operation.
+
+        Raises:
+            IllegalArgumentException: another one of its kind has its name.
+        """
         with self._lock:
+            name = output.sink.unique_name
+            if name and (output.operation, name) in {(each.operation, each.sink.unique_name) for each in self.outputs}:
+                raise IllegalArgumentException(f"another {output.operation} has the name {name!r}. Give each its own.")
             self.outputs.append(output)
 
     def validate(self, rdd_directory: str | None, kept_in: str | None) -> None:
@@ -96,7 +116,7 @@ class Graph:
                 "Call foreachRDD, pprint or another output operation on a stream before start()."
             )
         for output in self.outputs:
-            if output.must_checkpoint and kept_in is None:
+            if output.sink.must_checkpoint and kept_in is None:
                 raise IllegalArgumentException(
                     "requirement failed: The checkpoint directory has not been set. Please set it by "
                     f"StreamingContext.checkpoint(): the output {output.name} can write each batch once only if a "
@@ -144,13 +164,8 @@ class Graph:
     def start(self, zero_ms: int, keeping: Keeping) -> None:
         """Fix the zero time, how long each stream remembers, and where states are stored."""
         with self._lock:
-            for state in self.states():
-                state.keep_in(keeping)
-            for receiving in self.inputs:
-                if isinstance(receiving, ReceivingNode):
-                    receiving.keeping = keeping
             for node in [*(output.parent for output in self.outputs), *self.inputs]:
-                node.start(zero_ms, 0)
+                node.start(zero_ms, 0, keeping)
             self._nodes = list(self._reachable())
             self._generated_ms = self._reached_ms = self._forgotten_ms = zero_ms
             for node in self._nodes:
@@ -186,26 +201,26 @@ class Graph:
                 node.skipped = (*node.skipped, (self._reached_ms, time_ms))
         self._reached_ms = max(self._reached_ms, time_ms)
 
-    def _with_states(self, output: Output, run: Callable[[], None], time_ms: int) -> Callable[[], None]:
+    def _with_states(self, output: Output, run: Callable[[int], None], time_ms: int) -> Callable[[int], None]:
         """The job of an output; the states that it follows from are stored too: earlier ones before, its own after."""
         states = self._states_of(output)
         if not states:
             return run
 
-        def run_and_store() -> None:
+        def run_and_store(oldest_pending_ms: int) -> None:
             for node in states:
                 node.settle(time_ms)
-            run()
+            run(oldest_pending_ms)
             for node in states:
                 node.materialise(time_ms)
 
         return run_and_store
 
-    def _failed_job(self, output: Output, time_ms: int, error: BaseException) -> Callable[[], None]:
+    def _failed_job(self, output: Output, time_ms: int, error: BaseException) -> Callable[[int], None]:
         """What to run for an output whose generation failed: it fails with that; run again, it generates again."""
         errors = [error]
 
-        def run() -> None:
+        def run(oldest_pending_ms: int) -> None:
             if errors:
                 raise errors.pop()
             with self._lock:
@@ -213,12 +228,12 @@ class Graph:
                     node.forget_failure()
                 generated = output.job(time_ms)
             if generated is not None:
-                generated()
+                generated(oldest_pending_ms)
 
         return run
 
     def limit(self, rates: Mapping[int, float]) -> None:
-        """Have input streams bring in no more than so many records a second, by stream id."""
+        """Have input streams bring in at most this many records per second, by stream id."""
         with self._lock:
             for stream_id, rate in rates.items():
                 self.inputs[stream_id].limit(rate)
@@ -235,20 +250,20 @@ class Graph:
             for node in self.inputs:
                 node.completed(time_ms)
 
-    def forget(self, until_ms: int, *, unpersist: bool) -> list[str]:
-        """All batches up to `until_ms` are done: drop what no stream remembers; returns the blocks to remove."""
+    def forget(self, done_ms: int, *, unpersist: bool) -> list[str]:
+        """All batches up to `done_ms` are done with: drop what is needed no more; returns the blocks to remove."""
         with self._lock:
-            self._forgotten_ms = until_ms
+            self._forgotten_ms = done_ms
             for node in self._nodes:
-                node.forget(until_ms, unpersist=unpersist)
-            return [block for node in self.inputs for block in node.released(until_ms - node.remember_ms)]
+                node.forget(done_ms, unpersist=unpersist)
+            return [block for node in self.inputs for block in node.released(node.unneeded_ms(done_ms))]
 
     def slice(self, node: Node, from_ms: int, to_ms: int) -> list[RDD[Any]]:
         """The RDDs of a stream in a closed interval, of those batches that were generated and are still remembered."""
         with self._lock:
             node.is_due(from_ms)  # says so if the context has not started
             zero, slide = node.zero_ms or 0, node.slide_ms
-            after_ms = max(from_ms - 1, zero, self._forgotten_ms - node.remember_ms)
+            after_ms = max(from_ms - 1, zero, node.unneeded_ms(self._forgotten_ms))
             first = next_multiple_ms(after_ms, slide, zero)
             times = range(first, min(to_ms, self._generated_ms) + 1, slide)
             return [rdd for rdd in map(node.rdd, times) if rdd is not None]
@@ -317,7 +332,7 @@ class Graph:
         """Go on from a ledger; after `start`.
 
         Args:
-            ledger: of a driver of before, or a new one.
+            ledger: of the previous driver, or a new one.
             missed: the batches from before the first tick that are to be run, ascending.
             tick_ms: the first tick. Between the last of those and it no batch takes place.
             drop_unknown: whether to go on without what it holds for streams that this graph doesn't have.
@@ -346,10 +361,8 @@ class Graph:
                 node.skipped = (*ledger.skipped, (max((ledger.generated_ms, *missed)), tick_ms))
             if ledger.streams:  # another driver has begun before
                 for uid, any_input in inputs.items():
-                    any_input.go_on(first_ms, ledger.generated_ms, ledger.memory.get(uid, {}))
-            for uid in ledger.inputs.keys() & inputs.keys():
-                for time_ms, data in sorted(ledger.inputs[uid].items()):
-                    inputs[uid].restore_batch(time_ms, data)
+                    batches = dict(sorted(ledger.inputs.get(uid, {}).items()))
+                    any_input.restore(first_ms, ledger.generated_ms, ledger.memory.get(uid, {}), batches)
             self._generated_ms = self._reached_ms = ledger.generated_ms
             return {uid: self._restore_state(state, ledger, first_ms) for uid, state in states.items()}
 
@@ -358,21 +371,20 @@ class Graph:
             versions = ledger.versions.get(state.uid, {})
             return state.partitions, state.restore(versions, ledger.partitions[state.uid], first_ms)
         if ledger.streams:
-            state.join(first_ms)
+            state.restore({}, None, first_ms)
         return state.partitions, None
 
-    def release(self, until_ms: int) -> tuple[dict[str, int], dict[str, list[int]]]:
-        """No restart needs batches up to `until_ms`, but for what is remembered: remove what was stored for it.
+    def release(self, holds: Holds) -> Released:
+        """Remove what was stored for batches that no restart needs.
 
-        Returns:
-            By uid: up to when an input's batches are needed no more, and which versions of a state are kept.
+        Args:
+            holds: of the batches that may have to be run again; those of the states come on top.
         """
         with self._lock:
             states = self.states()
-            # What isn't in a stored version yet has to be computed from the inputs.
-            until_ms = min((until_ms, *(state.stored_until_ms() for state in states)))
-            kept = {state.uid: state.release(until_ms) for state in states}
-            return {node.uid: until_ms - node.remember_ms for node in self.inputs}, kept
+            holds = holds.with_(state.hold() for state in states)
+            kept = {state.uid: state.release(holds.until_ms) for state in states}
+            return Released({node.uid: node.unneeded_ms(holds.until_ms) for node in self.inputs}, kept, holds)
 
     def stop(self) -> list[str]:
         """Close the inputs; returns all received blocks that are still held."""

@@ -20,8 +20,8 @@ from headwater.streaming.graph.node import Node
 from headwater.streaming.graph.versioned import Versioned
 
 if TYPE_CHECKING:
-    from headwater.context import SparkContext
     from headwater.rdd import RDD
+    from headwater.rdd.driver import Driver
     from headwater.streaming.recovery.matching import Source
 
 
@@ -42,7 +42,7 @@ class IncrementalWindow(Versioned):
 
     def __init__(
         self,
-        sc: SparkContext,
+        sc: Driver,
         parent: Node,
         function: Callable[[Any, Any], Any],
         inverse: Callable[[Any, Any], Any],

@@ -63,7 +63,7 @@ class InputNode(Node):
         return None
 
     def memory(self) -> Mapping[str, Any]:
-        """What has changed, since it was asked last, of that which a restart must know besides: JSON by key.
+        """What else a restart must know, as far as it has changed since this was asked last: JSON by key.
 
         None for a key says that it may be forgotten.
         """
@@ -73,40 +73,33 @@ class InputNode(Node):
         """Times of the batches whose `batch_data` has changed since it was asked last; so has `memory`, it may be."""
         return ()
 
-    def go_on(self, first_ms: int, after_ms: int, memory: Mapping[str, Any]) -> None:
-        """The program goes on from a checkpoint; called after `start` and before `restore_batch`.
+    def restore(
+        self, first_ms: int, after_ms: int, memory: Mapping[str, Any], batches: Mapping[int, Any]
+    ) -> None:
+        """Go on from a checkpoint.
 
         Args:
             first_ms: the first batch that is computed anew. Those before it that aren't restored have brought nothing.
-            after_ms: the last batch that the driver of before has generated.
+            after_ms: the last batch that the previous driver has generated.
             memory: all that `memory` gave, and did not take back.
-        """
-
-    def restore_batch(self, time_ms: int, data: Any) -> None:
-        """A batch from before a restart, as `batch_data` gave it; before the first batch is computed.
+            batches: by batch time, ascending: what `batch_data` gave.
 
         Raises:
             SparkException: this kind of stream can't go on after a restart.
         """
-        raise SparkException(f"{self.describe()} brings nothing into a restarted program")
+        if batches:
+            raise SparkException(f"{self.describe()} brings nothing into a restarted program")
 
     def brought(self, time_ms: int) -> StreamInputInfo | None:
         """What the stream brought into a batch that was computed; None if there is nothing to say."""
         return None
 
     def released(self, until_ms: int) -> list[str]:
-        """Ids of received blocks that nobody needs after `forget(until_ms)`; they are handed out once."""
+        """Ids of received blocks that are not needed after `forget(until_ms)`; they are handed out once."""
         return []
 
     def limit(self, records_per_second: float) -> None:
-        """Back-pressure: bring in no more than so many records a second from now on. What has no pace ignores it."""
-
-    def begin(self) -> None:
-        """All batches from before a restart are restored: find out where to go on. Called once, before the first batch.
-
-        Raises:
-            SparkException: it can't be found out; the context doesn't start then.
-        """
+        """Back-pressure: bring in at most this many records per second from now on. What has no pace ignores it."""
 
     def completed(self, time_ms: int) -> None:
         """All outputs of a batch have succeeded. Called on the generator's thread, so it must not wait."""
@@ -118,9 +111,6 @@ class InputNode(Node):
         """
         return 0
 
-    def stop(self) -> None:
-        """The application ends: close what is open. Called once."""
-
     def describe(self) -> str:
         return f"{type(self).__name__} {self.stream_id}"
 
@@ -129,8 +119,12 @@ class ReceivingNode(InputNode):
     """An input stream whose blocks come from a receiver."""
 
     is_stored = True
-    keeping: Keeping | None = None  # knows of blocks that an earlier driver has logged; from the graph's start on
+    keeping: Keeping | None = None  # knows of blocks that an earlier driver has logged; from `start` on
     not_kept = InputNode.not_kept | {"keeping"}
+
+    def start(self, zero_ms: int, remember_ms: int, keeping: Keeping) -> None:
+        super().start(zero_ms, remember_ms, keeping)
+        self.keeping = keeping
 
     def allocate(self, time_ms: int, blocks: Any) -> None:
         """The blocks of a batch, before it is computed."""

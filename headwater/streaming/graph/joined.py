@@ -1,4 +1,4 @@
-"""Streams of which each batch follows from the same batch of several others."""
+"""Streams whose batches each follow from the same batch of several others."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from headwater.streaming.durations import local_datetime
 from headwater.streaming.graph.node import Node, rdd_or_none
 
 if TYPE_CHECKING:
-    from headwater.context import SparkContext
     from headwater.rdd import RDD
+    from headwater.rdd.driver import Driver
 
 
 class United(Node):
     """All records of all parents, which have the same slide."""
 
-    def __init__(self, sc: SparkContext, parents: Sequence[Node]) -> None:
+    def __init__(self, sc: Driver, parents: Sequence[Node]) -> None:
         super().__init__(parents)
         self._sc = sc
 
@@ -45,7 +45,7 @@ class Paired(Node):
         partitions: of the result.
     """
 
-    def __init__(self, sc: SparkContext, left: Node, right: Node, method: str, partitions: int) -> None:
+    def __init__(self, sc: Driver, left: Node, right: Node, method: str, partitions: int) -> None:
         super().__init__((left, right))
         self._sc = sc
         self._method = method
@@ -73,7 +73,7 @@ class TransformedWith(Node):
     calls_program = True
 
     def __init__(
-        self, sc: SparkContext, parents: Sequence[Node], function: Callable[..., Any], *, with_time: bool
+        self, sc: Driver, parents: Sequence[Node], function: Callable[..., Any], *, with_time: bool
     ) -> None:
         super().__init__(parents)
         self._sc = sc
@@ -94,7 +94,7 @@ class TransformedAll(Node):
 
     calls_program = True
 
-    def __init__(self, sc: SparkContext, parents: Sequence[Node], function: Callable[[list[Any]], Any]) -> None:
+    def __init__(self, sc: Driver, parents: Sequence[Node], function: Callable[[list[Any]], Any]) -> None:
         super().__init__(parents)
         self._sc = sc
         self._function = function
@@ -107,6 +107,6 @@ class TransformedAll(Node):
         return "stream of StreamingContext.transform"
 
 
-def _rdd_or_empty(sc: SparkContext, node: Node, time_ms: int) -> RDD[Any]:
+def _rdd_or_empty(sc: Driver, node: Node, time_ms: int) -> RDD[Any]:
     rdd = node.rdd(time_ms)
     return sc.emptyRDD() if rdd is None else rdd

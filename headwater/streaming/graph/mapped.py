@@ -1,4 +1,4 @@
-"""Streams of which each batch follows from the same batch of one other stream."""
+"""Streams whose batches each follow from the same batch of one other stream."""
 
 from __future__ import annotations
 

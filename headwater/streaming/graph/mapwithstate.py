@@ -12,11 +12,12 @@ from headwater.streaming.durations import local_datetime
 from headwater.streaming.graph.node import Node
 from headwater.streaming.graph.stateful import pairs, partitioned
 from headwater.streaming.graph.versioned import Load, Versioned
+from headwater.streaming.recovery.keeping import Keeping
 from headwater.streaming.state import State, StateSpec
 
 if TYPE_CHECKING:
-    from headwater.context import SparkContext
     from headwater.rdd import RDD
+    from headwater.rdd.driver import Driver
 
 _UNSEEN: Any = object()
 
@@ -36,14 +37,14 @@ class WithState(Versioned):
     _initial: RDD[Any] | None
 
     def __init__(
-        self, sc: SparkContext, parent: Node, spec: StateSpec, partitioner: Partitioner, initial: RDD[Any] | None
+        self, sc: Driver, parent: Node, spec: StateSpec, partitioner: Partitioner, initial: RDD[Any] | None
     ) -> None:
         super().__init__(sc, (parent,), partitioner, timed=spec._timeout_ms is not None)
         self._spec = spec.without_initial()
         self._initial = initial
 
-    def _begin(self) -> None:
-        super()._begin()
+    def _reset(self) -> None:
+        super()._reset()
         self._initial = None  # a checkpoint has it as the first version
 
     def first(self) -> tuple[RDD[Any], Evolution] | None:
@@ -75,8 +76,8 @@ class MappedWithState(Node):
     def __init__(self, state: WithState) -> None:
         super().__init__((state,))
 
-    def start(self, zero_ms: int, remember_ms: int) -> None:
-        super().start(zero_ms, remember_ms)
+    def start(self, zero_ms: int, remember_ms: int, keeping: Keeping) -> None:
+        super().start(zero_ms, remember_ms, keeping)
         if self.storage_level is None:
             self.storage_level = StorageLevel.MEMORY_AND_DISK
 

@@ -2,6 +2,8 @@
 
 - A kind of node answers four questions: its parents, its slide, how long its parents must remember, and
   `compute(time_ms)`. It touches no scheduler, no block and no clock.
+- Its life, in order: `validate`; `start`; `restore`, if a program goes on from a checkpoint; `begin`; its batches, by
+  `rdd` and `forget`; `stop`.
 - An RDD is computed once a batch, however many children ask for it, and so is a failure to.
 - `rdd`, `forget` and `slice` are called under the graph's lock.
 """
@@ -16,11 +18,13 @@ from headwater import filesystem
 from headwater.base.callsite import working_for
 from headwater.errors import IllegalArgumentException, SparkException
 from headwater.storagelevel import StorageLevel
+from headwater.streaming.recovery.keeping import Keeping
 
 if TYPE_CHECKING:
     from headwater.rdd import RDD
 
-logger = logging.getLogger("headwater.streaming.graph")
+logger = logging.getLogger("headwater.streaming.graph.node")
+
 
 class Node:
     """A stream as the graph sees it; `DStream` is its public face.
@@ -36,7 +40,7 @@ class Node:
     calls_program = False
     #: Whether what its RDDs read is stored anyway, so that it needn't be persisted for being read again.
     is_stored = False
-    #: What of it doesn't go into a checkpoint: `_begin` makes it anew.
+    #: What of it doesn't go into a checkpoint: `_reset` makes it anew.
     not_kept: ClassVar[frozenset[str]] = frozenset({"zero_ms", "skipped", "has_returned_none", "_rdds", "_failure"})
     #: Whether only its latest RDDs are read quickly, so that windows over them need them persisted.
     holds_latest = False
@@ -49,9 +53,9 @@ class Node:
         self.checkpoint_ms: int | None = None  # how often the RDD of a batch is checkpointed; None: never
         self.uid = ""  # what the stream is called in checkpoints, if the program says so
         self.place = ""  # the program's operation that made it, such as `map at app.py:8`
-        self._begin()
+        self._reset()
 
-    def _begin(self) -> None:
+    def _reset(self) -> None:
         """Have all that comes about while it runs as before the start; also when it comes out of a checkpoint."""
         self.zero_ms: int | None = None  # None before the start
         self.skipped: Sequence[tuple[int, int]] = ()  # (after, before): between them there was no batch
@@ -64,7 +68,7 @@ class Node:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._begin()
+        self._reset()
 
     # -------------------------------------------------------------------------------------------- what a kind answers
     @property
@@ -113,12 +117,20 @@ class Node:
                 f"{-(-interval_ms // slide_ms) * slide_ms} ms."
             )
 
-    def start(self, zero_ms: int, remember_ms: int) -> None:
-        """Fix the zero time, and remember at least so long; parents come first to know. May be called repeatedly."""
+    def start(self, zero_ms: int, remember_ms: int, keeping: Keeping) -> None:
+        """Fix the zero time, how long RDDs are remembered and where states are stored; then the parents' start.
+
+        Called for each child, with what that needs: the longest time counts.
+
+        Args:
+            zero_ms: batches are whole slides after this.
+            remember_ms: at least, in milliseconds.
+            keeping: keeps what a restart needs.
+        """
         self.zero_ms = zero_ms
         self.remember_ms = max(self.remember_ms, remember_ms, self.slide_ms)
         for parent in self.parents:
-            parent.start(zero_ms, self.parents_remember_ms)
+            parent.start(zero_ms, self.parents_remember_ms, keeping)
 
     def is_due(self, time_ms: int) -> bool:
         """Whether the stream has an RDD at this time.
@@ -164,9 +176,13 @@ class Node:
         """Have the next call of `rdd` for the batch that failed, if one did, compute it again; parents are not told."""
         self._failure = None
 
-    def forget(self, until_ms: int, *, unpersist: bool) -> None:
-        """Drop the RDDs of batches up to `until_ms` less what is remembered; parents are not told."""
-        until_ms -= self.remember_ms
+    def unneeded_ms(self, done_ms: int) -> int:
+        """The latest batch of this stream that is not needed, once all batches up to `done_ms` are done with."""
+        return done_ms - self.remember_ms
+
+    def forget(self, done_ms: int, *, unpersist: bool) -> None:
+        """All batches up to `done_ms` are done with: drop the RDDs that are needed no more; parents are not told."""
+        until_ms = self.unneeded_ms(done_ms)
         self.skipped = [(after_ms, before_ms) for after_ms, before_ms in self.skipped if before_ms > until_ms]
         gone = [time_ms for time_ms in self._rdds if time_ms <= until_ms]
         if not gone:
@@ -183,6 +199,13 @@ class Node:
                 rdd.unpersist()
             if self.checkpoint_ms is not None and (path := rdd.getCheckpointFile()) is not None:
                 filesystem.remove(path)
+
+    def begin(self) -> None:
+        """All that is gone on from is restored: be ready for the first batch. Called once, on the inputs first.
+
+        Raises:
+            SparkException: it can't go on; the context doesn't start then.
+        """
 
     def settle(self, time_ms: int) -> None:
         """See to it that what this batch needs of earlier ones is there; called before an output, on its thread."""

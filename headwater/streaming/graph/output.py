@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from headwater.base.callsite import working_for
-from headwater.streaming.durations import local_datetime
 from headwater.streaming.graph.node import Node
+from headwater.streaming.outputs.batchoutput import BatchOutput, OutputBatch
 
 if TYPE_CHECKING:
     from headwater.rdd import RDD
@@ -18,48 +19,42 @@ _RULE = "-" * 43
 
 
 class Output:
-    """An output operation: a stream, and a function to call with each of its RDDs.
+    """An output operation: a stream, and what its batches are written by.
 
     Args:
         parent: the stream.
-        function: called on a thread of the driver when the batch's turn has come.
-        with_time: whether it takes the batch time first.
+        sink: called on a thread of the driver when the batch's turn has come.
+        operation: the method that made it.
         name: where it was defined, short.
         description: the same as a list of calls.
-        must_checkpoint: whether it keeps its word only if a restart runs the same batches again.
     """
 
     def __init__(
         self,
         parent: Node,
-        function: Callable[..., Any],
+        sink: BatchOutput,
         *,
-        with_time: bool,
+        operation: str,
         name: str,
         description: str,
-        must_checkpoint: bool = False,
     ) -> None:
         self.parent = parent
+        self.sink = sink
+        self.operation = operation
         self.name = name
         self.description = description
-        self.function = function
-        self.must_checkpoint = must_checkpoint
-        self._with_time = with_time
 
-    def job(self, time_ms: int) -> Callable[[], None] | None:
-        """What to run for a batch; None if the stream has no RDD in it.
+    def job(self, time_ms: int) -> Callable[[int], None] | None:
+        """What to run for a batch, with the oldest batch that isn't done; None if the stream has no RDD in it.
 
         The stream's RDD is made now, so that user functions of its transformations run now.
         """
         rdd = self.parent.rdd(time_ms)
-        return None if rdd is None else lambda: self._run(time_ms, rdd)
+        return None if rdd is None else partial(self._run, time_ms, rdd)
 
-    def _run(self, time_ms: int, rdd: RDD[Any]) -> None:
+    def _run(self, time_ms: int, rdd: RDD[Any], oldest_pending_ms: int) -> None:
         with working_for(self.name):
-            if self._with_time:
-                self.function(local_datetime(time_ms), rdd)
-            else:
-                self.function(rdd)
+            self.sink.write(OutputBatch(self.sink.unique_name, time_ms, oldest_pending_ms), rdd)
 
 
 def printer(num: int) -> Callable[[datetime, RDD[Any]], None]:

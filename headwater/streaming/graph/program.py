@@ -66,7 +66,7 @@ def load_graph(data: bytes, sc: SparkContext, placed: Mapping[str, Any]) -> Grap
     Raises:
         Exception: of any kind, where code that the program needs has gone or changed.
     """
-    graph: Graph = _Unpickler(io.BytesIO(data), sc, placed).load()
+    graph: Graph = _GraphUnpickler(io.BytesIO(data), sc, placed).load()
     return graph
 
 
@@ -106,7 +106,7 @@ def _pickler() -> Any:
     return Pickler
 
 
-class _Unpickler(pickle.Unpickler):
+class _GraphUnpickler(pickle.Unpickler):
     """Puts the driver's objects in, and makes each shared variable once."""
 
     def __init__(self, file: io.BytesIO, sc: SparkContext, placed: Mapping[str, Any]) -> None:
@@ -120,10 +120,10 @@ class _Unpickler(pickle.Unpickler):
         if kind in PLACED:
             return self._placed[kind]
         if kind == "Secrets":
-            return pid[1].found(pid[2], sc._conf)
+            return pid[1].found(pid[2], sc.conf)
         key = kind, pid[1]
         if key not in self._made:
-            value = _Unpickler(io.BytesIO(pid[2]), sc, self._placed).load()
+            value = _GraphUnpickler(io.BytesIO(pid[2]), sc, self._placed).load()
             self._made[key] = sc.broadcast(value) if kind == "Broadcast" else sc.accumulator(*value)
         return self._made[key]
 
@@ -132,7 +132,7 @@ class _Unpickler(pickle.Unpickler):
 def _culprits(graph: Graph) -> Iterator[str]:
     """Functions of the streams that can't be pickled, each with the variable that is why."""
     for output in graph.outputs:
-        yield from _blamed(f"the output {output.name}", output.function)
+        yield from _blamed(f"the output {output.name}", output.sink)
     for node in graph.nodes():
         for function in _functions(node):
             yield from _blamed(f"the {node.describe()}", function)
@@ -145,7 +145,7 @@ def _functions(node: Node) -> Iterator[Callable[..., Any]]:
                 yield candidate
 
 
-def _blamed(where: str, function: Callable[..., Any]) -> Iterator[str]:
+def _blamed(where: str, function: object) -> Iterator[str]:
     found = culprit(function, _dumps)
     if found is not None:
         yield f"{where} uses {found}: {type(found.error).__name__}: {found.error}"

@@ -12,8 +12,8 @@ from headwater.streaming.graph.node import Node
 from headwater.streaming.graph.versioned import Load, Versioned
 
 if TYPE_CHECKING:
-    from headwater.context import SparkContext
     from headwater.rdd import RDD
+    from headwater.rdd.driver import Driver
 
 
 class Updated(Versioned):
@@ -34,7 +34,7 @@ class Updated(Versioned):
 
     def __init__(
         self,
-        sc: SparkContext,
+        sc: Driver,
         parent: Node,
         function: Callable[[list[Any], Any], Any],
         partitioner: Partitioner,
@@ -44,8 +44,8 @@ class Updated(Versioned):
         self._function = function
         self._initial = initial
 
-    def _begin(self) -> None:
-        super()._begin()
+    def _reset(self) -> None:
+        super()._reset()
         self._initial = None  # a checkpoint has it as the first version
 
     def first(self) -> tuple[RDD[Any], Evolution] | None:

@@ -25,10 +25,11 @@ from headwater.rdd.partitioner import Partitioner
 from headwater.streaming.durations import next_multiple_ms
 from headwater.streaming.graph.node import Node
 from headwater.streaming.recovery.versions import StoredVersions
+from headwater.streaming.runtime.holds import Hold
 
 if TYPE_CHECKING:
-    from headwater.context import SparkContext
     from headwater.rdd import RDD
+    from headwater.rdd.driver import Driver
     from headwater.streaming.recovery.keeping import Keeping
     from headwater.streaming.recovery.matching import Source
 
@@ -56,7 +57,7 @@ class Versioned(Node):
 
     def __init__(
         self,
-        sc: SparkContext,
+        sc: Driver,
         parents: Sequence[Node],
         partitioner: Partitioner,
         *,
@@ -68,15 +69,15 @@ class Versioned(Node):
         self._partitioner = partitioner
         self._timed = timed
 
-    def _begin(self) -> None:
-        super()._begin()
+    def _reset(self) -> None:
+        super()._reset()
         self._keeping: Keeping | None = None
         self._stored: StoredVersions | None = None  # from start on
         self._reached: dict[int, RDD[Any]] = {}  # version -> the RDD that leads to it, ascending
         self._cut_ms = -1  # versions up to this are stored and have no lineage
         self._asked_ms: int | None = None  # the latest batch of which a version was asked for, once there is one
         self._lock = threading.Lock()  # guards `_reached` and lineages where threads of outputs change them
-        self._settling = threading.Lock()  # held while versions of before are made; guards the two below
+        self._settling = threading.Lock()  # held while earlier versions are made; guards the two below
         self._settled_ms = -1  # versions up to this are made, or given up
         self._given_up: dict[int, Exception] = {}  # batches that the state goes on without, as long as remembered
 
@@ -116,20 +117,15 @@ class Versioned(Node):
         """What the state is, without what it is computed from; see `InputNode.source`."""
         return (self.describe(),)
 
-    def keep_in(self, keeping: Keeping) -> None:
-        """Where versions are stored, and who is told of them; before `start`."""
-        self._keeping = keeping
-
-    def start(self, zero_ms: int, remember_ms: int) -> None:
-        super().start(zero_ms, remember_ms)
+    def start(self, zero_ms: int, remember_ms: int, keeping: Keeping) -> None:
+        super().start(zero_ms, remember_ms, keeping)
         if self._stored is not None:
             return
-        keeping = self._keeping
-        assert keeping is not None
+        self._keeping = keeping
         directory = f"{keeping.directory}/state/{self.uid}"
         self._stored = StoredVersions(directory, self._partitioner.numPartitions)
         self._stored.make(keeping.epoch)
-        self._state_id = self._sc._application.open_state(self._on_stored)
+        self._state_id = self._sc.application.open_state(self._on_stored)
         successors, taken_over = keeping.successors, None
         if successors is not None and successors.upgraded:
             taken_over = self._partitioner
@@ -145,11 +141,7 @@ class Versioned(Node):
             self._keeping.version_stored(self.uid, stored)
 
     def begin(self) -> None:
-        """Have the version that the state begins with stored, if there is one; after `start`.
-
-        Raises:
-            SparkException: what an earlier program has stored can't be taken over by this one.
-        """
+        """Have the version that the state begins with stored, if there is one."""
         if self._reached and self._description.taken_over is not None:
             self._take_over()
         elif not self._reached and (begun := self.first()) is not None:
@@ -161,7 +153,7 @@ class Versioned(Node):
         """Have the version that the state goes on from read at once: better now than in a batch."""
         (reached,) = self._reached.values()
         try:
-            self._sc._run_job(reached, _nothing, range(reached.num_partitions))
+            self._sc.run_job(reached, _nothing, range(reached.num_partitions))
         except Exception as error:
             raise SparkException(f"the state {self.uid!r} can't go on with this program: {error}") from error
 
@@ -170,18 +162,14 @@ class Versioned(Node):
         """How many partitions the state has."""
         return self._partitioner.numPartitions
 
-    def join(self, first_ms: int) -> None:
-        """Begin with a batch, in a program that goes on but did not have this state before; after `start`."""
-        self._asked_ms = next_multiple_ms(first_ms - 1, self.slide_ms, self.zero_ms or 0) - self.slide_ms
-
     def restore(
-        self, versions: Mapping[int, Mapping[int, Sequence[str]]], partitions_before: int, first_ms: int
+        self, versions: Mapping[int, Mapping[int, Sequence[str]]], partitions_before: int | None, first_ms: int
     ) -> int | None:
-        """Go on from what a driver of before has stored; after `start`.
+        """Go on from what a previous driver has stored.
 
         Args:
             versions: version -> partition -> segments.
-            partitions_before: how many the state had.
+            partitions_before: how many the state had; None: the previous program didn't have it, so it begins here.
             first_ms: the first batch that is to be run again. Those before it that are remembered are computed again
                 too, so it's the version before them that is gone on from.
 
@@ -191,6 +179,9 @@ class Versioned(Node):
         Raises:
             SparkException: the state has another number of partitions, or what it goes on from was removed.
         """
+        if partitions_before is None:
+            self._asked_ms = next_multiple_ms(first_ms - 1, self.slide_ms, self.zero_ms or 0) - self.slide_ms
+            return None
         partitions = self.partitions
         if versions and partitions_before != partitions:
             raise SparkException(
@@ -223,7 +214,7 @@ class Versioned(Node):
 
     def stop(self) -> None:
         if self._stored is not None:
-            self._sc._application.close_state(self._state_id)
+            self._sc.application.close_state(self._state_id)
 
     # -------------------------------------------------------------------------------------------- batches
     def compute(self, time_ms: int) -> RDD[Any] | None:
@@ -352,12 +343,12 @@ class Versioned(Node):
     def _make(self, version: int) -> None:
         reached, stored = self._reached.get(version), self._stored
         if reached is not None and stored is not None and not stored.complete(version):
-            self._sc._run_job(reached, _nothing, range(reached.num_partitions))
+            self._sc.run_job(reached, _nothing, range(reached.num_partitions))
 
-    def forget(self, until_ms: int, *, unpersist: bool) -> None:
-        super().forget(until_ms, unpersist=unpersist)
+    def forget(self, done_ms: int, *, unpersist: bool) -> None:
+        super().forget(done_ms, unpersist=unpersist)
         self._cut()
-        oldest = min((time_ms for time_ms in self._rdds if time_ms > until_ms - self.remember_ms), default=until_ms)
+        oldest = min(self._rdds, default=done_ms)  # of those that are left
         # What the oldest remembered batch follows from is kept with it, and the last version that can be gone on from.
         versions = list(self._reached)
         at = max((i for i, version in enumerate(versions) if version < oldest), default=0)
@@ -366,13 +357,13 @@ class Versioned(Node):
             for version in versions[: min(at, stored[-1] if stored else 0)]:
                 self._reached.pop(version, None)
         for version in list(self._given_up):  # at once: a thread of an output may add to it
-            if version <= until_ms - self.remember_ms:
+            if version <= self.unneeded_ms(done_ms):
                 del self._given_up[version]
 
-    def stored_until_ms(self) -> int:
-        """The latest version that is stored; -1 if none is."""
+    def hold(self) -> Hold:
+        """What isn't in a stored version yet has to be computed from the inputs."""
         self._cut()
-        return self._cut_ms
+        return Hold(f"state {self.uid!r}, of which no later version is stored", self._cut_ms)
 
     def release(self, until_ms: int) -> list[int]:
         """No restart begins before the batch after `until_ms`: remove what that needed; returns what is kept."""

@@ -1,4 +1,4 @@
-"""Streams of which each batch follows from the last batches of another stream: windows.
+"""Streams whose batches follow from the last batches of another stream: windows.
 
 A window holds the batches of the last `window_ms`, the current one included, as far as the stream is old enough to have
 them. It has an RDD each `slide_ms`. Both are multiples of the parent's slide.
@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from headwater.storagelevel import StorageLevel
 from headwater.streaming.durations import duration_ms
 from headwater.streaming.graph.node import Node
+from headwater.streaming.recovery.keeping import Keeping
 
 if TYPE_CHECKING:
-    from headwater.context import SparkContext
     from headwater.rdd import RDD
+    from headwater.rdd.driver import Driver
 
 
 class Windowed(Node):
@@ -31,7 +32,7 @@ class Windowed(Node):
 
     is_stored = True  # it is made of batches that are
 
-    def __init__(self, sc: SparkContext, parent: Node, window_ms: int, slide_ms: int) -> None:
+    def __init__(self, sc: Driver, parent: Node, window_ms: int, slide_ms: int) -> None:
         super().__init__((parent,), slide_ms)
         self._sc = sc
         self.window_ms = window_ms
@@ -44,8 +45,8 @@ class Windowed(Node):
     def parents_remember_ms(self) -> int:
         return self.remember_ms + self.window_ms
 
-    def start(self, zero_ms: int, remember_ms: int) -> None:
-        super().start(zero_ms, remember_ms)
+    def start(self, zero_ms: int, remember_ms: int, keeping: Keeping) -> None:
+        super().start(zero_ms, remember_ms, keeping)
         parent = self.parents[0]
         if (not parent.is_stored or parent.holds_latest) and parent.storage_level is None:
             parent.storage_level = StorageLevel.MEMORY_ONLY

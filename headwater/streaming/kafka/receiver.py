@@ -18,7 +18,7 @@ from headwater.streaming.kafka.brokers import READING
 from headwater.streaming.kafka.params import KafkaParams
 from headwater.streaming.receivers.receiver import Receiver
 
-# Messages that are stored at once, and how long a member waits for so many.
+# Messages that are stored at once, and how long a member waits for that many.
 STORED_AT_ONCE = 5000
 WAIT_SECONDS = 0.1
 # Unless the program says otherwise a member may store for a day: that it waits for room doesn't mean that it's dead.

@@ -76,7 +76,7 @@ class KinesisReceiver(Receiver):
 
     def _new_worker(self) -> Worker:
         settings, conf = self._settings, self._supervisor.conf
-        # Named anew with each start: what a worker of before still does must not pass for ours.
+        # Named anew with each start: what an earlier worker still does must not pass for ours.
         coordinator = Coordinator(
             f"{socket.gethostname()}:{uuid.uuid4()}",
             initial=settings.initial,

@@ -79,7 +79,7 @@ class Worker:
         """Begin to work."""
         self._storer.start()
         self._loop.start()
-        self._loop.post(core.Begin())
+        self._loop.post(core.BeginReading())
 
     def stop(self) -> None:
         """Stop reading, checkpoint what is stored, give the leases back, and end; waits some seconds at most."""
@@ -100,7 +100,7 @@ class Worker:
     # -------------------------------------------------------------------------------------------- actions
     def _perform(self, action: Any) -> None:
         match action:
-            case core.Read(key, position):
+            case core.ReadShard(key, position):
                 logger.info("Stream %s: reads shard %s from %s", self._stream, key, position.checkpoint.sequence)
                 reader = ShardReader(
                     self._client,
@@ -136,7 +136,7 @@ class Worker:
         match action:
             case core.ListShards():
                 return core.Listed(self._shards())
-            case core.Scan():
+            case core.ScanLeases():
                 return core.Scanned(self._table.scan())
             case core.Create(lease):
                 self._table.create(lease)

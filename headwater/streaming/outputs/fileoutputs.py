@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from headwater.formats.hadoop.outputs import output_format
 from headwater.formats.hadoop.settings import Api, JobSettings, refuse_converters
 from headwater.formats.textfiles import codec_extension
-from headwater.streaming.outputs.saving import saver
+from headwater.streaming.outputs.batchoutput import BatchOutput
+from headwater.streaming.outputs.saving import DirectoryOutput
 
 if TYPE_CHECKING:
     from headwater.context import SparkContext
@@ -108,7 +108,7 @@ class WithFileOutputs(ABC):
         refuse_converters(keyConverter, valueConverter)
         chosen = outputFormatClass, keyClass, valueClass
         # Better now than in the first batch.
-        output_format(Api.OLD, *chosen, JobSettings(self._sc._conf, conf), compressionCodecClass)
+        output_format(Api.OLD, *chosen, JobSettings(self._sc.conf, conf), compressionCodecClass)
         self._save(
             "saveAsHadoopFiles",
             prefix,
@@ -149,7 +149,7 @@ class WithFileOutputs(ABC):
         """
         refuse_converters(keyConverter, valueConverter)
         chosen = outputFormatClass, keyClass, valueClass
-        output_format(Api.NEW, *chosen, JobSettings(self._sc._conf, conf))
+        output_format(Api.NEW, *chosen, JobSettings(self._sc.conf, conf))
         self._save(
             "saveAsNewAPIHadoopFiles",
             prefix,
@@ -158,9 +158,9 @@ class WithFileOutputs(ABC):
         )
 
     def _save(self, operation: str, prefix: str, suffix: str | None, save: Callable[[RDD[Any], str], None]) -> None:
-        skip_empty: bool = self._sc._conf.read("headwater.streaming.output.skipEmpty")
-        self._output(operation, saver(prefix, suffix, save, skip_empty=skip_empty), with_time=True)
+        skip_empty: bool = self._sc.conf.read("headwater.streaming.output.skipEmpty")
+        self._add_output(operation, DirectoryOutput(prefix, suffix, save, skip_empty=skip_empty))
 
     @abstractmethod
-    def _output(self, operation: str, function: Callable[[datetime, RDD[Any]], None], *, with_time: bool) -> None:
-        """Register an output."""
+    def _add_output(self, operation: str, sink: BatchOutput) -> None:
+        """Have the stream's batches written; `operation` is the method that the program called."""

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from headwater import filesystem
-from headwater.streaming.durations import instant_ms
+from headwater.streaming.outputs.batchoutput import BatchOutput, OutputBatch
 
 if TYPE_CHECKING:
     from headwater.rdd import RDD
@@ -23,10 +22,8 @@ logger = logging.getLogger("headwater.streaming.outputs.saving")
 _OURS = ("part-", "_", ".")
 
 
-def saver(
-    prefix: str, suffix: str | None, save: Callable[[RDD[Any], str], None], *, skip_empty: bool
-) -> Callable[[datetime, RDD[Any]], None]:
-    """The function of `saveAsTextFiles` and its like.
+class DirectoryOutput(BatchOutput):
+    """The output of `saveAsTextFiles` and its like.
 
     Args:
         prefix: of the directories, a path or URL.
@@ -37,20 +34,26 @@ def saver(
     Raises:
         TypeError: prefix or suffix is no string.
     """
-    if not isinstance(prefix, str):
-        raise TypeError(f"prefix should be a str, got {prefix!r} of type {type(prefix).__name__}")
-    if not isinstance(suffix, (str, type(None))):
-        raise TypeError(f"suffix should be a str or None, got {suffix!r} of type {type(suffix).__name__}")
 
-    def save_batch(time: datetime, rdd: RDD[Any]) -> None:
-        path = batch_path(prefix, suffix, instant_ms(time))
+    def __init__(
+        self, prefix: str, suffix: str | None, save: Callable[[RDD[Any], str], None], *, skip_empty: bool
+    ) -> None:
+        if not isinstance(prefix, str):
+            raise TypeError(f"prefix should be a str, got {prefix!r} of type {type(prefix).__name__}")
+        if not isinstance(suffix, (str, type(None))):
+            raise TypeError(f"suffix should be a str or None, got {suffix!r} of type {type(suffix).__name__}")
+        self._prefix = prefix
+        self._suffix = suffix
+        self._save = save
+        self._skip_empty = skip_empty
+
+    def write(self, batch: OutputBatch, rdd: RDD[Any]) -> None:
+        path = batch_path(self._prefix, self._suffix, batch.time_ms)
         if filesystem.exists(f"{path}/_SUCCESS"):
             logger.info("%s is complete already: this batch was saved by an earlier attempt", path)
-        elif not (skip_empty and rdd.isEmpty()):
+        elif not (self._skip_empty and rdd.isEmpty()):
             _discard_incomplete(path)
-            save(rdd, path)
-
-    return save_batch
+            self._save(rdd, path)
 
 
 def batch_path(prefix: str, suffix: str | None, time_ms: int) -> str:

@@ -12,14 +12,13 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headwater.errors import IllegalArgumentException, SparkException
 from headwater.rdd.checks import check_function
-from headwater.streaming.durations import instant_ms
+from headwater.streaming.outputs.batchoutput import BatchOutput, OutputBatch
 from headwater.streaming.pool import ConnectionPool
 from headwater.taskcontext import TaskContext
 
@@ -265,8 +264,8 @@ def _in_transaction(connection: Any) -> bool | None:
     return in_transaction if isinstance(in_transaction, bool) else None
 
 
-class TransactionalOutput:
-    """The function of `foreachTransaction`: writes each batch of a stream once.
+class TransactionalOutput(BatchOutput):
+    """The output of `foreachTransaction`: writes each batch of a stream once.
 
     Args:
         connect: makes a connection, or is a pool of them.
@@ -300,7 +299,7 @@ class TransactionalOutput:
             raise IllegalArgumentException(f"name must have 1 to {NAME_CHARACTERS_MAX} characters, got {len(name)}")
         if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)?", table):
             raise IllegalArgumentException(f"table must be a name, or a schema's and a name, got {table!r}")
-        self.name = name
+        self.unique_name = name
         self._pool = connect if isinstance(connect, ConnectionPool) else ConnectionPool(connect)
         self._write = write
         self._with_time = with_time
@@ -308,30 +307,20 @@ class TransactionalOutput:
         self._retention_ms = retention_ms
         self._cleaned_ms = 0  # no batch before that has a note, as far as this driver knows
 
-    def __call__(self, time: datetime, rdd: RDD[Any]) -> None:
-        """Write a batch; in the driver."""
-        batch_ms = instant_ms(time)
-        write = partial(self._write, time) if self._with_time else self._write
-        of_partition = partial(Note, self.name, batch_ms, partitions=rdd.getNumPartitions())
+    def write(self, batch: OutputBatch, rdd: RDD[Any]) -> None:
+        write = partial(self._write, batch.time) if self._with_time else self._write
+        of_partition = partial(Note, *batch.identity, partitions=rdd.getNumPartitions())
         rdd.foreachPartition(
-            partial(_write_once, self._pool, write, self._table, of_partition, self._forgotten_until_ms(batch_ms))
+            partial(_write_once, self._pool, write, self._table, of_partition, self._forgotten_until_ms(batch))
         )
 
-    def _forgotten_until_ms(self, batch_ms: int) -> int | None:
+    def _forgotten_until_ms(self, batch: OutputBatch) -> int | None:
         """Before when notes may be removed; None if it isn't time for that."""
-        until_ms = min((batch_ms - self._retention_ms, *pending_ms()))
+        until_ms = min(batch.time_ms - self._retention_ms, batch.oldest_pending_ms)
         if until_ms - self._cleaned_ms <= self._retention_ms * _CLEANED_EACH:
             return None
         self._cleaned_ms = until_ms
         return until_ms
-
-
-def pending_ms() -> tuple[int, ...]:
-    """The batches that a restart would run again."""
-    from headwater.streaming.context import StreamingContext
-
-    active = StreamingContext.getActive()
-    return () if active is None or active._running is None else active._running.generator.pending()
 
 
 def _write_once(

@@ -35,7 +35,7 @@ class AsyncReceiver(Receiver):
         storageLevel: how blocks are kept; a block counts as stored once all its copies are.
     """
 
-    _run: _Run | None = None
+    _run: _CoroutineRun | None = None
 
     async def receive(self) -> None:
         """Receive, until cancelled. Called once for each start, always on the same object.
@@ -64,7 +64,7 @@ class AsyncReceiver(Receiver):
         await asyncio.wrap_future(self._run.pool.submit(call, *arguments))
 
     def onStart(self) -> None:
-        self._run = _Run(self)
+        self._run = _CoroutineRun(self)
         self._run.start()
 
     def onStop(self) -> None:
@@ -72,7 +72,7 @@ class AsyncReceiver(Receiver):
             self._run.stop()
 
 
-class _Run:
+class _CoroutineRun:
     """The coroutine, its event loop and its thread, from one start to its stop."""
 
     def __init__(self, receiver: AsyncReceiver) -> None:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from headwater.engine.blocks import encode_records
 from headwater.errors import SparkException
-from headwater.streaming.receivers.socket import READ_BYTES, SocketReceiver, _Run
+from headwater.streaming.receivers.socket import READ_BYTES, SocketReceiver, _SocketRun
 
 # A frame is held in memory as a whole, as is its block in the task that reads it.
 FRAME_BYTES_MAX = 128 << 20
@@ -52,7 +52,7 @@ class Frame(NamedTuple):
     records: int
 
 
-class FrameReader:
+class BlockFrameReader:
     """Cuts a stream of bytes into its frames."""
 
     def __init__(self, frame_bytes_max: int = FRAME_BYTES_MAX) -> None:
@@ -111,8 +111,8 @@ def _check_block(block: bytes) -> None:
 class RawSocketReceiver(SocketReceiver):
     """Reads frames from a TCP server, each a block; connects again when the server goes away, or sends no frames."""
 
-    def _read(self, run: _Run, connection: socket.socket) -> None:
-        reader, store = FrameReader(), self._supervisor.store_encoded
+    def _read(self, run: _SocketRun, connection: socket.socket) -> None:
+        reader, store = BlockFrameReader(), self._supervisor.store_encoded
         while data := connection.recv(READ_BYTES):
             for frame in reader.feed(data):
                 store(*frame)

@@ -102,11 +102,11 @@ class SocketReceiver(Receiver):
         self._host = host
         self._port = port
         self._converter = converter
-        self._run: _Run | None = None
+        self._run: _SocketRun | None = None
         self._thread: threading.Thread | None = None
 
     def onStart(self) -> None:
-        self._run = run = _Run()
+        self._run = run = _SocketRun()
         failed = partial(self._again, run, "Error receiving data")
         self._thread = WatchedThread(partial(self._receive, run), name=f"socket-{self._port}", on_failure=failed)
         self._thread.start()
@@ -116,7 +116,7 @@ class SocketReceiver(Receiver):
             self._run.stop()
             self._thread.join(LAST_STORE_SECONDS_MAX)
 
-    def _receive(self, run: _Run) -> None:
+    def _receive(self, run: _SocketRun) -> None:
         """One connection, from first to last byte; then a restart, unless `run` was stopped."""
         try:
             connection = socket.create_connection((self._host, self._port), timeout=CONNECT_SECONDS_MAX)
@@ -136,7 +136,7 @@ class SocketReceiver(Receiver):
             connection.close()
         self._again(run, message, failure)
 
-    def _read(self, run: _Run, connection: socket.socket) -> None:
+    def _read(self, run: _SocketRun, connection: socket.socket) -> None:
         if self._converter is not None:
             with connection.makefile("rb") as file:
                 for record in self._converter(file):
@@ -150,12 +150,12 @@ class SocketReceiver(Receiver):
         if not run.stopped and (last := framer.close()):
             store_text(last)  # the server ended; had we, it might be half a line
 
-    def _again(self, run: _Run, message: str, error: BaseException | None) -> None:
+    def _again(self, run: _SocketRun, message: str, error: BaseException | None) -> None:
         if run is self._run and not self.isStopped():
             self.restart(message, error)
 
 
-class _Run:
+class _SocketRun:
     """One connection's life, shared by the thread that reads and whoever stops it."""
 
     def __init__(self) -> None:

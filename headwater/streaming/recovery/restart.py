@@ -6,8 +6,9 @@ import logging
 from collections.abc import Iterator, Sequence
 
 from headwater.base.cipher import Cipher, KeySource, cipher_of, wrong_key
-from headwater.conf import SparkConf, is_secret
+from headwater.conf import SparkConf
 from headwater.errors import SparkException
+from headwater.settings.secrets import is_secret
 from headwater.streaming.recovery import checkpoint
 from headwater.streaming.recovery.checkpoint import Checkpoint
 from headwater.streaming.recovery.journal import log_directories, recovered

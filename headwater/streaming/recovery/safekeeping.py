@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from headwater import filesystem
 from headwater.base.cipher import Cipher, cipher_of
 from headwater.base.threads import WatchedThread, nothing_depends
-from headwater.conf import is_secret
 from headwater.engine.failures import description
 from headwater.errors import IllegalStateException
+from headwater.settings.secrets import is_secret
 from headwater.streaming.recovery import checkpoint, log
 from headwater.streaming.recovery.checkpoint import Checkpoint
 from headwater.streaming.recovery.code import Code
@@ -28,6 +28,7 @@ from headwater.streaming.recovery.ledger import (
     BatchBegun,
     BatchDone,
     BatchesAmended,
+    Block,
     BlockAdded,
     Forgotten,
     Ledger,
@@ -38,7 +39,6 @@ from headwater.streaming.recovery.ledger import (
 from headwater.streaming.recovery.lock import DirectoryLock, lock_directory
 from headwater.streaming.recovery.log import LogSettings, LogWriter
 from headwater.streaming.recovery.matching import Source
-from headwater.streaming.recovery.segment import SegmentName
 from headwater.streaming.recovery.setaside import earlier_in, set_aside
 
 if TYPE_CHECKING:
@@ -100,12 +100,12 @@ class Safekeeping(Keeping):
             if self._begins_anew:
                 self._earlier = earlier_in(directory)
             self.epoch = str(number + 1)  # no other run in this directory has it
-            key = sc._application.key
+            key = sc.application.key
             self._cipher = cipher = cipher_of(key)
             checkpoint.write_key_source(directory, key)
             self._program_bytes = program  # to be written again, should somebody remove it
             self._program = checkpoint.write_program(directory, number + 1, program, cipher)
-            conf, self._log_settings = sc._conf, log_settings(sc._conf, cipher)
+            conf, self._log_settings = sc.conf, log_settings(sc.conf, cipher)
             self._rolling_ms: int = conf.read("spark.streaming.receiver.writeAheadLog.rollingIntervalSecs")
             self._store_timeout_ms: int = conf.read("spark.streaming.receiver.blockStoreTimeout")
             self._cleaned_at = time.monotonic()  # when the receivers' logs were; the journal's thread's
@@ -142,9 +142,9 @@ class Safekeeping(Keeping):
         return LogWriter(path, self._log_settings)
 
     def _describe(self, ledger: Ledger, number: int) -> Checkpoint:
-        pairs = self._sc._conf.getAll()
+        pairs = self._sc.conf.getAll()
         settings = {key: value for key, value in pairs if key not in OF_THE_RUN and not is_secret(key)}
-        key = self._sc._application.key
+        key = self._sc.application.key
         if key is not None and key.file:
             settings["headwater.encryption.keyFile"] = key.file  # wherever the next driver starts
         return Checkpoint(number, self._sc.appName, self._sc.master, settings, self._program, ledger, self._code)
@@ -152,13 +152,13 @@ class Safekeeping(Keeping):
     def _renew(self, ledger: Ledger) -> list[LogsLost]:
         """Have the program in the directory again, if it was removed; returns which received data is in no log now."""
         if not filesystem.exists(f"{self.directory}/{self._program}"):
-            checkpoint.write_key_source(self.directory, self._sc._application.key)
+            checkpoint.write_key_source(self.directory, self._sc.application.key)
             checkpoint.write_file(f"{self.directory}/{self._program}", self._program_bytes, self._cipher)
         if not filesystem.is_local(self.directory):
             return []
         lost = []
         for uid in self._receiving:
-            paths = {block[3][0] for block in ledger.logged_blocks(uid)}
+            paths = {position.path for position in ledger.positions(uid)}
             gone = sorted(path for path in paths if not filesystem.exists(path))
             if gone:
                 lost.append(LogsLost(uid, gone))
@@ -188,7 +188,7 @@ class Safekeeping(Keeping):
         self._journal.post(Started(list(inputs), states, sources), self._sweep)
 
     # -------------------------------------------------------------------------------------------- what happens
-    def block_stored(self, uid: str, block: list[Any], then: Then) -> None:
+    def block_stored(self, uid: str, block: Block, then: Then) -> None:
         self._journal.post(BlockAdded(uid, block), then)
 
     def batch_begun(
@@ -267,7 +267,7 @@ class Safekeeping(Keeping):
 
     def _set_aside(self) -> None:
         """Move away what other runs have left: this one doesn't go on from them."""
-        kept: int = self._sc._conf.read("headwater.streaming.checkpoint.setAside")
+        kept: int = self._sc.conf.read("headwater.streaming.checkpoint.setAside")
         set_aside(self.directory, int(self.epoch), self._earlier, kept=kept)
 
 
@@ -279,11 +279,10 @@ def oldest_needed(ledger: Ledger, receiving: Collection[str]) -> dict[str, int]:
         receiving: uids of the streams that have receivers.
     """
     oldest: dict[str, int] = {}
-    for block in [block for uid in receiving for block in ledger.logged_blocks(uid)]:
-        *_, directory, segment = block[3][0].split("/")
-        name = SegmentName.parse(segment)
-        if name is not None:
-            oldest[directory] = min(oldest.get(directory, name.start_ms), name.start_ms)
+    for position in [position for uid in receiving for position in ledger.positions(uid)]:
+        segment = position.segment
+        if segment is not None:
+            oldest[position.log] = min(oldest.get(position.log, segment.start_ms), segment.start_ms)
     return oldest
 
 

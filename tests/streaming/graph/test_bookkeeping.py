@@ -90,7 +90,7 @@ def stored_rdds(harness: Harness, **remember: float) -> list[int]:
     def output(rdd):
         rdd.count()
         rdds.append(rdd)
-        application = harness.ssc.sparkContext._application
+        application = harness.ssc.sparkContext.application
         counts.append(sum(bool(application.cached_partitions(rdd.dataset_id)) for rdd in rdds))
 
     for seconds in remember.values():
@@ -244,4 +244,4 @@ def test_books_are_right_after_many_overlapping_batches_of_which_some_fail(harne
     generator.check()
     assert generator.pending() == tuple(sorted(failed))
     assert generator.running() == ()
-    assert len(stream._node.remembered()) == 1
+    assert len(stream.node.remembered()) == 1

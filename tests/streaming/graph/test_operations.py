@@ -259,5 +259,5 @@ def test_nothing_grows_over_many_batches(harness):
     harness.collected(stream.transform(lambda rdd: rdd))
     harness.ssc.start()
     harness.run(30)
-    for node in harness.ssc._graph._nodes:
+    for node in harness.ssc.graph._nodes:
         assert len(node.remembered()) <= 2

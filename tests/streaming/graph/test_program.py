@@ -34,7 +34,7 @@ def loaded(ssc: StreamingContext) -> Any:
     """The graph as another context gets it."""
     other = StreamingContext(ssc.sparkContext, 1)
     placed = {each.kept_as: each for each in (ssc.sparkContext, other, other._waiter)}
-    return load_graph(dump_graph(ssc._graph), ssc.sparkContext, placed)
+    return load_graph(dump_graph(ssc.graph), ssc.sparkContext, placed)
 
 
 def nothing(rdd: Any) -> None:
@@ -121,7 +121,7 @@ def test_error_names_stream_function_and_variable_when_something_cannot_be_pickl
 ) -> None:
     define(lines, threading.Lock())
     with pytest.raises(SerializationError, match="DStream checkpointing has been enabled but") as caught:
-        dump_graph(ssc._graph)
+        dump_graph(ssc.graph)
     for part in where:
         assert part in str(caught.value)
 

@@ -216,7 +216,7 @@ def test_lineage_and_files_do_not_grow_with_the_batches(sc: SparkContext) -> Non
         state.foreachRDD(lambda rdd: files.append(sum(p.is_file() for p in directory.glob("state/**/p*"))))
         out = harness.collect(state, dict)
         harness.run(batches)
-        reached = len(state._node._reached)
+        reached = len(state.node._reached)
     assert out[-1] == dict.fromkeys(range(50), batches // 50)
     assert max(depths[10:]) == max(depths[:10])
     assert max(files) > 0
@@ -341,9 +341,9 @@ def test_stream_goes_on_when_a_version_cannot_be_stored(sc: SparkContext) -> Non
         harness.run(2)
         segments.unlink()
         moved.rename(segments)
-        stored = state._node._stored.versions()[-1]
+        stored = state.node._stored.versions()[-1]
         harness.run(3)
-        later = state._node._stored.versions()[-1]
+        later = state.node._stored.versions()[-1]
     assert out == [{"a": n * (n + 1) // 2} for n in range(1, 9)]
     assert later >= stored + 5000
 
@@ -399,14 +399,14 @@ def test_start_refuses_a_checkpoint_interval_that_does_not_fit_the_slide(
     sc: SparkContext, tmp_path: Path, interval: int, text: str
 ) -> None:
     ssc = StreamingContext(sc, 1)
-    before = sc._checkpoint_dir
+    before = sc.checkpoint_directory
     ssc.checkpoint(str(tmp_path))
     stream = ssc.queueStream([[("a", 1)]]).reduceByKeyAndWindow(max, min, 2, 2)
     stream.checkpoint(interval).pprint()
     with pytest.raises(IllegalArgumentException, match=f"checkpoint interval .* has been set to {text}"):
         ssc.start()
     ssc.stop(stopSparkContext=False)
-    sc._checkpoint_dir = before
+    sc.checkpoint_directory = before
 
 
 @settings(max_examples=6)
@@ -417,7 +417,7 @@ def test_state_is_exact_when_only_some_batches_are_stored(sc: SparkContext, batc
         state = harness.stream(batches).updateStateByKey(appended).checkpoint(interval)
         out = harness.collect(state, dict)
         harness.run(len(batches))
-        stored = state._node._stored.versions()
-        zero = state._node.zero_ms
+        stored = state.node._stored.versions()
+        zero = state.node.zero_ms
     assert out == fold(batches, appended, [])
     assert all((version - zero) % (interval * 1000) == 0 for version in stored)

@@ -16,7 +16,7 @@ from headwater.engine.blocks import decode, encode_records
 from headwater.errors import SparkException
 from headwater.streaming import StreamingContext, StreamingListener, rawFrame
 from headwater.streaming.receivers import raw
-from headwater.streaming.receivers.raw import FrameReader
+from headwater.streaming.receivers.raw import BlockFrameReader
 
 
 def frame(block):
@@ -28,7 +28,7 @@ def frame(block):
 def test_frames_are_read_as_they_were_written_however_they_are_cut(batches, data):
     stream = b"".join(map(rawFrame, batches))
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)))))
-    reader = FrameReader()
+    reader = BlockFrameReader()
     pieces = [stream[start:end] for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
     frames = [made for piece in pieces for made in reader.feed(piece)]
     assert [list(decode(made.block)) for made in frames] == batches
@@ -37,12 +37,12 @@ def test_frames_are_read_as_they_were_written_however_they_are_cut(batches, data
 
 
 def test_block_of_text_is_lines():
-    (made,) = FrameReader().feed(frame(b"Tone\ntwo\r\n"))
+    (made,) = BlockFrameReader().feed(frame(b"Tone\ntwo\r\n"))
     assert (list(decode(made.block)), made.records) == (["one", "two"], 2)
 
 
 def test_records_of_a_pickle_are_not_counted_when_the_server_has_not():
-    (made,) = FrameReader().feed(frame(encode_records([1, 2, 3])))
+    (made,) = BlockFrameReader().feed(frame(encode_records([1, 2, 3])))
     assert (list(decode(made.block)), made.records) == ([1, 2, 3], 0)
 
 
@@ -62,11 +62,11 @@ def test_records_of_a_pickle_are_not_counted_when_the_server_has_not():
 )
 def test_bytes_that_are_no_frame_are_refused(data, text):
     with pytest.raises(SparkException, match=re.escape(text)):
-        list(FrameReader(frame_bytes_max=100).feed(data))
+        list(BlockFrameReader(frame_bytes_max=100).feed(data))
 
 
 def test_blocks_before_an_invalid_frame_are_read():
-    frames = FrameReader().feed(frame(b"Ta\n") + frame(b"X"))
+    frames = BlockFrameReader().feed(frame(b"Ta\n") + frame(b"X"))
     assert next(frames) == (b"Ta\n", 1)
     with pytest.raises(SparkException, match="unknown codec"):
         next(frames)
@@ -74,7 +74,7 @@ def test_blocks_before_an_invalid_frame_are_read():
 
 @pytest.mark.parametrize("data", [b"\0", frame(b"Ta\n")[:-1]])
 def test_end_within_a_frame_is_an_error(data):
-    reader = FrameReader()
+    reader = BlockFrameReader()
     assert list(reader.feed(data)) == []
     with pytest.raises(SparkException, match=f"within a frame, after {len(data)} bytes of it"):
         reader.close()
@@ -100,7 +100,7 @@ class Errors(StreamingListener):
 
 
 def test_frame_is_a_partition_and_an_invalid_one_restarts_the_receiver(sc, monkeypatch, patience):
-    monkeypatch.setitem(sc._conf._pairs, "spark.streaming.receiverRestartDelay", "0")
+    monkeypatch.setitem(sc.conf._pairs, "spark.streaming.receiverRestartDelay", "0")
     records, partitions, errors = queue.SimpleQueue(), [], Errors()
 
     def serve():

@@ -237,7 +237,7 @@ def test_processed_blocks_are_removed(ssc, patience):
         ssc.start()
         got.wait(lambda records: len(records) == 1000, patience)
         ssc.stop(stopSparkContext=False)
-    assert all(node.released(2**62) == [] for node in ssc._graph.inputs)
+    assert all(node.released(2**62) == [] for node in ssc.graph.inputs)
 
 
 def test_an_idle_receiver_gives_empty_batches(ssc, patience):

@@ -220,10 +220,10 @@ def test_iterator_brings_no_more_than_the_rate_that_is_found(patience: float) ->
     with StreamHarness(0.5, conf=settings) as harness:
         counts = harness.collect(harness.ssc.iteratorStream(iter(range(100_000)), 300).count(), lambda found: found[0])
         harness.start()
-        (node,) = harness.ssc._graph.inputs
+        (node,) = harness.ssc.graph.inputs
         deadline, pause = time.monotonic() + patience, threading.Event()
         for rate, records in ((40.0, 20), (10.0, 5), (0.1, 1), (1e9, 300)):
-            harness.ssc._graph.limit({0: rate})
+            harness.ssc.graph.limit({0: rate})
             for _ in range(5):  # those that were let in before are brought first
                 while node.puller.waiting < records:
                     assert time.monotonic() < deadline
@@ -255,11 +255,11 @@ def test_file_stream_takes_the_oldest_files_up_to_the_rate_and_the_rest_later(
         now_ms = harness.clock.now_ms()
         put("a", now_ms + 100)
         harness.run()
-        harness.ssc._graph.limit({0: 25.0})
+        harness.ssc.graph.limit({0: 25.0})
         for age, name in enumerate("hgfedcb"):  # the last in the alphabet is the oldest
             put(name, now_ms + 1000 + age)
         harness.run(4)
-        harness.ssc._graph.limit({0: 1.0})
+        harness.ssc.graph.limit({0: 1.0})
         put("j", now_ms + 4200)
         put("i", now_ms + 4300)
         harness.run(3)

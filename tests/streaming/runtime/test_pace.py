@@ -35,7 +35,8 @@ class Course:
             at_ms = self._generated_ms
             self._core.handle(Woken(), at_ms)
             self._core.handle(Allocated(at_ms, {}), at_ms)
-            self._core.handle(Generated(at_ms, (OutputJob(at_ms, 0, "out", "", lambda: None),), {}, at_ms), at_ms)
+            job = OutputJob(at_ms, 0, "out", "", lambda oldest_pending_ms: None)
+            self._core.handle(Generated(at_ms, (job,), {}, at_ms), at_ms)
         self._core.handle(JobStarted(time_ms, 0, began_ms), began_ms)
         actions = self._core.handle(JobFinished(time_ms, 0, ended_ms, None), ended_ms)
         return [a.text for a in actions if isinstance(a, Log) and a.level == logging.WARNING]

@@ -38,7 +38,7 @@ def metadata(info):
 @pytest.fixture
 def by_identity(sc, monkeypatch):
     """Selection by identity, for streams that the test makes."""
-    monkeypatch.setitem(sc._conf._pairs, "headwater.streaming.fileStream.selection", "identity")
+    monkeypatch.setitem(sc.conf._pairs, "headwater.streaming.fileStream.selection", "identity")
 
 
 # ------------------------------------------------------------------------------------------------ records
@@ -180,7 +180,7 @@ def test_taken_files_are_known_by_batch_time_as_long_as_batches_are_remembered(h
     harness.ssc.start()
     path = put(tmp_path, "a", "one\n", BATCH_MS[1])
     harness.run(2)
-    (node,) = harness.ssc._graph.inputs
+    (node,) = harness.ssc.graph.inputs
     assert node.taken() == {BATCH_MS[0]: (), BATCH_MS[1]: (path,)}
     harness.run(65)
     assert (path,) not in node.taken().values()
@@ -214,7 +214,7 @@ def test_files_that_come_too_old_or_from_the_future_are_named_once_with_a_remedy
 @pytest.mark.parametrize("selection", ["modificationTime", "identity"])
 def test_files_that_were_there_before_are_counted_once(harness, tmp_path, caplog, monkeypatch, selection):
     caplog.set_level("INFO")
-    monkeypatch.setitem(harness.ssc.sparkContext._conf._pairs, "headwater.streaming.fileStream.selection", selection)
+    monkeypatch.setitem(harness.ssc.sparkContext.conf._pairs, "headwater.streaming.fileStream.selection", selection)
     for name in ("a", "b"):
         put(tmp_path, name, "old\n", FIRST_MS - 5000)
     harness.collected(harness.ssc.textFileStream(str(tmp_path)))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from headwater.base.cipher import Cipher
 from headwater.base.hashing import portable_hash
-from headwater.engine.spilledmap import SpilledMap
+from headwater.engine.states.spilledmap import SpilledMap
 from headwater.errors import SparkException
 
 KEYS = st.one_of(st.integers(-2, 3), st.sampled_from([True, 1.0, None, "a", b"a", (1, "a"), (1.0, "a"), ""]))
@@ -49,7 +49,7 @@ def test_map_holds_what_a_dict_holds(
 def test_map_holds_what_it_was_given_when_it_has_committed_in_between(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("headwater.engine.spilledmap._CHANGES_PER_COMMIT", 7)
+    monkeypatch.setattr("headwater.engine.states.spilledmap._CHANGES_PER_COMMIT", 7)
     held = opened(tmp_path, dict.fromkeys(range(100), "x"))
     for key in range(0, 100, 2):
         held.pop(key)
@@ -76,7 +76,7 @@ def test_map_leaves_nothing_behind_when_it_is_closed(tmp_path: Path) -> None:
 def test_keys_and_entries_can_be_read_on_disk_unless_they_are_encrypted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cipher: Cipher | None
 ) -> None:
-    monkeypatch.setattr("headwater.engine.spilledmap._CHANGES_PER_COMMIT", 7)
+    monkeypatch.setattr("headwater.engine.states.spilledmap._CHANGES_PER_COMMIT", 7)
     held = opened(tmp_path, {f"key-{i}": f"entry-{i}" for i in range(70)}, cipher)
     written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     address = (portable_hash("key-7") & 2**64 - 1).to_bytes(8, "big")

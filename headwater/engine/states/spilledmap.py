@@ -1,9 +1,8 @@
 """A map on disk, for a state's partition that is too large for its worker's memory.
 
-It is an LMDB of buckets: the key's portable hash leads to a short list of keys and entries, so that keys are compared
-as a dict compares them. Nothing here survives the worker: the state's segments do. One thread uses it.
-
-Encrypted, a bucket stands under an HMAC of that hash, and is bound to it.
+- It is an LMDB of buckets: a key's portable hash leads to a short list of keys and entries, so that keys are compared
+  as a dict compares them. With a key, a bucket stands under an HMAC of that hash, and is bound to it.
+- It ends with the worker; what is kept are the state's segments. One thread uses it.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from headwater.errors import SparkException
 
 # An address range, not a size: the file grows as it is filled.
 _ADDRESSES = 1 << 40
-# Changes before a commit, which is for the memory of what has changed only.
+# Changes before a commit: it bounds the memory that uncommitted ones take, and is needed for nothing else.
 _CHANGES_PER_COMMIT = 50_000
 _MASK = (1 << 64) - 1
 
@@ -46,7 +45,7 @@ class SpilledMap:
         self._transaction = self._environment.begin(write=True)
         self._length = 0
         self._uncommitted = 0
-        self._changes = 0  # of keys that were added or removed, ever: readers notice that the ground moves
+        self._changes = 0  # ever made: a reader sees by it that the map has changed under it
         try:
             for key, entry in entries.items():
                 self[key] = entry
@@ -155,7 +154,7 @@ class SpilledMap:
 
 
 class _Seal:
-    """Encrypts one map, by keys that nothing else has; so a count serves for its nonces."""
+    """Encrypts one map, by keys that nothing else has; so counting is enough for its nonces."""
 
     def __init__(self, cipher: Cipher) -> None:
         salt = os.urandom(16)
