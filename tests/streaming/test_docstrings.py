@@ -11,9 +11,10 @@ import pytest
 
 from headwater.streaming import ConnectionPool, ConstantInputDStream, DStream, State, StateSpec, StreamingContext
 from headwater.streaming.dstream import MapWithStateDStream
+from headwater.testing import StreamHarness
 
 #: A class whose constructor is called by programs says in its own docstring what that takes.
-CONSTRUCTED = [ConnectionPool, ConstantInputDStream, StreamingContext]
+CONSTRUCTED = [ConnectionPool, ConstantInputDStream, StreamHarness, StreamingContext]
 CLASSES = [DStream, MapWithStateDStream, State, StateSpec, *CONSTRUCTED]
 
 _NO_PROGRAM = "for connectors and tools, which read more than an example"

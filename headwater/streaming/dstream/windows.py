@@ -14,7 +14,7 @@ from headwater.streaming.dstream.pairs import PairOperations
 from headwater.streaming.dstream.transformations import with_one
 from headwater.streaming.graph.incremental import IncrementalWindow
 from headwater.streaming.graph.mapped import Counted, with_none
-from headwater.streaming.graph.windowed import Windowed, window_ms
+from headwater.streaming.graph.windowed import Windowed, window_and_slide_ms
 
 if TYPE_CHECKING:
     from headwater.streaming.dstream import DStream
@@ -47,8 +47,8 @@ class WindowOperations(PairOperations[T_co]):
         >>> harness.results(numbers.window(3, 2))
         [[1, 2], [2, 3, 4]]
         """
-        window, slide = window_ms(self._node, windowDuration, slideDuration)
-        return self._new(Windowed(self._sc, self._node, window, slide))
+        window_ms, slide_ms = window_and_slide_ms(self._node, windowDuration, slideDuration)
+        return self._new(Windowed(self._sc, self._node, window_ms, slide_ms))
 
     # -------------------------------------------------------------------------------------------- combining
     def reduceByWindow(
@@ -79,9 +79,10 @@ class WindowOperations(PairOperations[T_co]):
         check_function_or_none("invReduceFunc", invReduceFunc)
         if invReduceFunc is None:
             return self.reduce(reduceFunc).window(windowDuration, slideDuration).reduce(reduceFunc)
-        window, slide = window_ms(self._node, windowDuration, slideDuration)
+        window_ms, slide_ms = window_and_slide_ms(self._node, windowDuration, slideDuration)
         keyed = self.map(with_none)
-        return keyed._inverse_window(reduceFunc, invReduceFunc, window, slide, 1, None).map(second)
+        reduced = keyed._inverse_window(reduceFunc, invReduceFunc, window_ms=window_ms, slide_ms=slide_ms, partitions=1)
+        return reduced.map(second)
 
     def reduceByKeyAndWindow(
         self: WindowOperations[tuple[K, V]],
@@ -117,10 +118,12 @@ class WindowOperations(PairOperations[T_co]):
         check_function("func", func)
         _check_inverse(invFunc, windowDuration, slideDuration)
         check_function_or_none("filterFunc", filterFunc)
-        window, slide = window_ms(self._node, windowDuration, slideDuration)
+        window_ms, slide_ms = window_and_slide_ms(self._node, windowDuration, slideDuration)
         partitions = self._partitions(numPartitions)
         if invFunc is not None:
-            return self._inverse_window(func, invFunc, window, slide, partitions, filterFunc)
+            return self._inverse_window(
+                func, invFunc, window_ms=window_ms, slide_ms=slide_ms, partitions=partitions, wanted=filterFunc
+            )
         # Reduced batches have one partitioner, so that reducing a window of them moves nothing.
         windows = self.reduceByKey(func, partitions).window(windowDuration, slideDuration)
         reduced = windows.reduceByKey(func, partitions)
@@ -161,7 +164,7 @@ class WindowOperations(PairOperations[T_co]):
         if isinstance(node, Windowed):
             # The sum of what its batches count: a window of thousands of batches costs as little as one of ten.
             batches = self._new(node.parents[0]).count()
-            return batches._counted_window(node.window_ms, node.slide_ms, must_checkpoint=False)
+            return batches._counted_window(window_ms=node.window_ms, slide_ms=node.slide_ms, must_checkpoint=False)
         return self._new(Counted((node,)))
 
     def countByWindow(self, windowDuration: float, slideDuration: float | None) -> DStream[int]:
@@ -180,8 +183,8 @@ class WindowOperations(PairOperations[T_co]):
         >>> harness.results(harness.stream([["a", "b"], ["c"], []]).countByWindow(2, 1))
         [[2], [3], [1]]
         """
-        window, slide = window_ms(self._node, windowDuration, slideDuration)
-        return self.count()._counted_window(window, slide, must_checkpoint=True)
+        window_ms, slide_ms = window_and_slide_ms(self._node, windowDuration, slideDuration)
+        return self.count()._counted_window(window_ms=window_ms, slide_ms=slide_ms, must_checkpoint=True)
 
     def countByValueAndWindow(
         self, windowDuration: float, slideDuration: float | None, numPartitions: int | None = None
@@ -202,37 +205,39 @@ class WindowOperations(PairOperations[T_co]):
         >>> harness.results(harness.stream([["a", "b"], ["a"], []]).countByValueAndWindow(2, 1), dict)
         [{'a': 1, 'b': 1}, {'a': 2, 'b': 1}, {'a': 1}]
         """
-        window, slide = window_ms(self._node, windowDuration, slideDuration)
+        window_ms, slide_ms = window_and_slide_ms(self._node, windowDuration, slideDuration)
         partitions = self._partitions(numPartitions)
-        return self.map(with_one)._inverse_window(add, sub, window, slide, partitions, None)
+        counts = self.map(with_one)
+        return counts._inverse_window(add, sub, window_ms=window_ms, slide_ms=slide_ms, partitions=partitions)
 
     # -------------------------------------------------------------------------------------------- from the previous one
-    def _counted_window(self, window: int, slide: int, *, must_checkpoint: bool) -> DStream[int]:
-        """The sums of this stream's counts over windows; durations in ms."""
-        counts = self.map(with_none)
-        sums = counts._inverse_window(add, sub, window, slide, 1, None, must_checkpoint=must_checkpoint)
+    def _counted_window(self, *, window_ms: int, slide_ms: int, must_checkpoint: bool) -> DStream[int]:
+        """The sums of this stream's counts over windows."""
+        sums = self.map(with_none)._inverse_window(
+            add, sub, window_ms=window_ms, slide_ms=slide_ms, partitions=1, must_checkpoint=must_checkpoint
+        )
         return sums.mapPartitions(_the_count)
 
     def _inverse_window(
         self: WindowOperations[tuple[K, V]],
         func: Callable[[V, V], V],
         inverse: Callable[[V, V], V],
-        window: int,
-        slide: int,
-        partitions: int,
-        wanted: Callable[[tuple[K, V]], Any] | None,
         *,
+        window_ms: int,
+        slide_ms: int,
+        partitions: int,
+        wanted: Callable[[tuple[K, V]], Any] | None = None,
         must_checkpoint: bool = True,
     ) -> DStream[tuple[K, V]]:
-        """The pairs of each window, combined, each window from the previous one; durations in ms."""
+        """The pairs of each window, combined, each window from the previous one."""
         reduced = self.reduceByKey(func, partitions)._node
         node = IncrementalWindow(
             self._sc,
             reduced,
             func,
             inverse,
-            window_ms=window,
-            slide_ms=slide,
+            window_ms=window_ms,
+            slide_ms=slide_ms,
             partitioner=Partitioner(partitions),
             wanted=wanted,
             must_checkpoint=must_checkpoint,
