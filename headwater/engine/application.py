@@ -349,7 +349,7 @@ class Application:
             raise IllegalStateException(refusal)
 
     def _crashed(self, crash: BaseException) -> None:
-        self._end_jobs(JobFailure(self._refuse(f"the scheduler failed: {crash!r}")))
+        self._end_jobs(JobFailure(self._refuse(f"the scheduler failed: {description(crash)}")))
 
     def _end_jobs(self, failure: JobFailure) -> None:
         with self._lock:

@@ -18,7 +18,7 @@ from typing import Generic, TypeVar
 from headwater.engine import blockids
 from headwater.engine.backend import Address, Post
 from headwater.engine.blocks import BlockStore
-from headwater.engine.events import BlocksDropped, FailureKind, TaskEnded, TaskFailure, TaskReply, TaskSpec
+from headwater.engine.events import BlocksDropped, FailureKind, MapOutput, TaskEnded, TaskFailure, TaskReply, TaskSpec
 from headwater.engine.failures import description
 from headwater.engine.settings import WorkerSettings
 from headwater.engine.task import Programs, spill_directory
@@ -204,7 +204,7 @@ class Workers(ABC, Generic[W]):
             dropped += self._store.added(
                 stored.block_id, stored.size, stored.in_memory, use_disk=stored.use_disk, evictable=True
             )
-        if spec is not None and reply.failure is None and spec.shuffle_id >= 0:
+        if spec is not None and isinstance(reply.value, MapOutput):
             for block_id, size in reply.value.blocks:
                 in_memory = block_id not in reply.value.on_disk
                 self._store.added(block_id, size, in_memory, use_disk=True, evictable=False)

@@ -8,11 +8,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
-PATIENCE_SECONDS = 60.0  # long, as others may use the machine: what is waited for comes at once, or never
+PATIENCE_SECONDS = 60.0  # long, since the machine may be busy: what is waited for comes at once, or never
 
 
 def await_true(condition: Callable[[], bool], what: str) -> None:
-    """Look at /proc or the file system, neither of which tells, until something is so."""
+    """Look at /proc or the file system, which send no events, until something is so."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not condition():
         assert time.monotonic() < deadline, f"still not so after {PATIENCE_SECONDS:.0f} s: {what}"

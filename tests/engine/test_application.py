@@ -51,7 +51,7 @@ def test_many_small_jobs_run_one_after_the_other(app: App) -> None:
     assert [app.result(dataset) for _ in range(60)] == [[[1], [2]]] * 60
 
 
-def test_results_come_one_by_one_to_who_asks_for_that(app: App) -> None:
+def test_results_come_one_by_one_when_that_is_asked_for(app: App) -> None:
     came: queue.SimpleQueue[Any] = queue.SimpleQueue()
     handle = app.submit(app.source([1], [2], [3]), on_result=lambda position, value: came.put((position, value)))
     assert handle.result(PATIENCE_SECONDS) == [[1], [2], [3]]
@@ -93,7 +93,7 @@ def test_result_that_is_waited_for_too_long_is_a_timeout_and_the_job_goes_on(app
     assert handle.result(PATIENCE_SECONDS) == ["done"]
 
 
-def test_status_tells_what_became_of_jobs(app: App) -> None:
+def test_status_says_what_became_of_jobs(app: App) -> None:
     app.result(app.source([1], [2]), properties={"spark.jobGroup.id": "g"})
     with pytest.raises(ZeroDivisionError):
         app.result(app.source([1]), lambda partition, records: 1 // 0)
@@ -172,7 +172,7 @@ def test_users_exception_keeps_its_attributes(app: App) -> None:
     assert caught.value.code == 7  # type: ignore[attr-defined]
 
 
-def test_exception_that_cannot_be_pickled_is_told_by_its_text_and_traceback(app: App) -> None:
+def test_exception_that_cannot_be_pickled_is_reported_by_its_text_and_traceback(app: App) -> None:
     class Locked(Exception):
         def __init__(self) -> None:
             import threading

@@ -278,7 +278,7 @@ def test_receiver_starts_on_the_executor_to_avoid_when_there_is_no_other(app: Ap
 
 
 @on_a_cluster
-def test_receiver_that_is_lost_with_its_executor_is_told_once(app: App, tmp_path: Path) -> None:
+def test_receiver_that_is_lost_with_its_executor_is_reported_once(app: App, tmp_path: Path) -> None:
     app.await_all_executors(tmp_path / "met")
     owners = [Owner(app, receiver_id) for receiver_id in range(2)]
     for pid in executors():

@@ -1,4 +1,4 @@
-"""Where peers knock: strangers who prove nothing keep nobody out."""
+"""Where peers knock: strangers who prove nothing keep no peer out."""
 
 from __future__ import annotations
 

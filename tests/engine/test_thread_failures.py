@@ -93,7 +93,7 @@ def test_executor_is_let_in_when_the_thread_that_lets_in_has_failed(app: App) ->
 
 
 @on_a_cluster
-def test_jobs_fail_with_the_reason_at_the_next_death_when_nobody_watches_the_executors_any_more(app: App) -> None:
+def test_jobs_fail_with_the_reason_at_the_next_death_when_executors_are_no_longer_watched(app: App) -> None:
     inject("executors-watch")
     await_true(lambda: "executors-watch" not in watched_threads(), "the watch has ended")
     for executor in executors():
