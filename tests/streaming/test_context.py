@@ -431,7 +431,7 @@ def test_stop_that_is_not_graceful_hurries_one_that_is(harness, patience, monkey
     assert stopping.wait(patience)
     threads[1].start()
     for thread in threads:
-        thread.join(patience)  # the output doesn't end, and nobody waits for it
+        thread.join(patience)  # the output doesn't end, and is not waited for
         assert not thread.is_alive()
     gate.set()
     assert out == []
