@@ -58,6 +58,7 @@ ROOMS = {
         "streaming.dstream",
         "streaming.dstream.*",
         "streaming.inputs",
+        "streaming.lifecycle",
         "streaming.receiving",
         "streaming.running",
         "streaming.termination",

@@ -408,13 +408,19 @@ def test_several_threads_may_stop_at_once(harness, patience, graceful) -> None:
 
 def test_stop_that_is_not_graceful_hurries_one_that_is(harness, patience, monkeypatch) -> None:
     monkeypatch.setattr(running, "JOB_STOP_SECONDS", 0.05)
-    begun, gate, out = threading.Event(), threading.Event(), []
+    begun, stopping, gate, out = threading.Event(), threading.Event(), threading.Event(), []
+    end = running.Running.stop
 
     def slow(rdd):
         begun.set()
         assert gate.wait(patience)
         out.append(rdd.collect())
 
+    def stop_threads(threads, *, gracefully):
+        stopping.set()
+        end(threads, gracefully=gracefully)
+
+    monkeypatch.setattr(running.Running, "stop", stop_threads)
     harness.ssc.queueStream([[1], [2]]).foreachRDD(slow)
     harness.ssc.start()
     harness.clock.advance(1500)
@@ -422,11 +428,10 @@ def test_stop_that_is_not_graceful_hurries_one_that_is(harness, patience, monkey
     stop = harness.ssc.stop
     threads = [threading.Thread(target=stop, args=(False, graceful), daemon=True) for graceful in (True, False)]
     threads[0].start()
-    while harness.ssc._stopping is None:
-        threads[0].join(0.001)
+    assert stopping.wait(patience)
     threads[1].start()
     for thread in threads:
-        thread.join(patience)  # the output doesn't end, and nobody waits for it
+        thread.join(patience)  # the output doesn't end, and is not waited for
         assert not thread.is_alive()
     gate.set()
     assert out == []

@@ -110,7 +110,7 @@ def test_upgrade_says_what_it_has_taken_over_what_is_new_and_what_is_left(tmp_pa
     drop = "headwater.streaming.recovery.dropUnknown=true"
     errors = run(tmp_path, INFO + BEFORE_IT.format(new='.uid("new")', old='.uid("input-0")'), 4, UPGRADE, drop)
     assert "with its batch interval of 1000 ms" in errors
-    assert "The program is that of the script, of which has changed: script.py" in errors
+    assert "The program is that of the script; files that have changed: script.py" in errors
     assert "Streams taken over from the checkpoint: input-0 (file stream of file:" in errors
     assert "Streams new, from the first batch on: new (file stream of file:" in errors
     assert "Streams left, as the program doesn't have them: state-0 (stream of updateStateByKey over" in errors
