@@ -6,7 +6,7 @@
 - A setting that asks for a protection which isn't there is refused when it is set.
 - Below this file a duration is `int` milliseconds and a size `int` bytes, whatever unit the key is written in.
 
-`docs/configuration.md` is this table: `python -m headwater.conf > docs/configuration.md`.
+`docs/reference/configuration.md` is this table: `python -m headwater.conf > docs/reference/configuration.md`.
 """
 
 from __future__ import annotations
@@ -254,11 +254,11 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
         _string("spark.files", "", "Comma-separated files for every executor: each is added by `addFile`."),
         _string("spark.executorEnv.*", "", "Environment variables of the workers."),
         _string("spark.hadoop.*", "", "Hadoop's settings of file systems and formats, after the prefix; those that have"
-            " a meaning are in docs/filesystems.md and docs/hadoop.md."),
+            " a meaning are in docs/how-to/filesystems.md and docs/how-to/hadoop.md."),
         _duration("headwater.filesystem.retryTimeout", "60s", "How long a request to a file system over the network is "
             "tried again, with growing pauses, while the server is away or refuses to be hurried."),
         _string("headwater.filesystem.*", "", "Options of the drivers of file systems, as "
-            "`headwater.filesystem.<scheme>.<option>`: see docs/filesystems.md."),
+            "`headwater.filesystem.<scheme>.<option>`: see docs/how-to/filesystems.md."),
         *_planned(
             _string("spark.submit.deployMode", "client", "Where the driver runs: `client` is where it was started.",
                 choices=("client", "cluster")),
@@ -972,7 +972,7 @@ def _meaning_text(setting: Setting) -> str:
 _DOCUMENT_HEAD = """\
 # Configuration
 
-Generated from the table in `headwater/conf.py` by `python -m headwater.conf > docs/configuration.md`.
+Generated from the table in `headwater/conf.py` by `python -m headwater.conf > docs/reference/configuration.md`.
 
 A setting is given by `SparkConf().set(key, value)`, by `SparkContext.setSystemProperty`, by spark-submit's options in
 the environment variable `PYSPARK_SUBMIT_ARGS` (`--master local[2] --conf spark.ui.port=4050 pyspark-shell`), or in
@@ -999,7 +999,7 @@ Each setting is one of:
 
 
 def document() -> str:
-    """The text of `docs/configuration.md`."""
+    """The text of `docs/reference/configuration.md`."""
     parts, section = [_DOCUMENT_HEAD], ""
     for row in describe():
         if row[0] != section:

@@ -66,7 +66,7 @@ def report(conf: SparkConf) -> None:
         logger.warning("%s %s no effect yet", ", ".join(idle), "has" if len(idle) == 1 else "have")
     meaningless = [key for key in settings.meaningless(conf) if key not in _SET_BY_CONTEXTS]
     if meaningless:
-        logger.info("accepted, and without meaning here (docs/configuration.md): %s", ", ".join(meaningless))
+        logger.info("accepted, and without meaning here (docs/reference/configuration.md): %s", ", ".join(meaningless))
 
 
 def paths(text: str) -> list[str]:

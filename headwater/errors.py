@@ -96,5 +96,5 @@ def sql_needed(name: str) -> UnsupportedOperationException:
     """
     return UnsupportedOperationException(
         f"{name} needs the SQL engine, which this version of Headwater doesn't have yet. Until then use RDDs: "
-        "sc.textFile or sc.parallelize, then map, filter, reduceByKey, join (see docs/migrating.md)."
+        "sc.textFile or sc.parallelize, then map, filter, reduceByKey, join (see docs/coming-from-pyspark.md)."
     )

@@ -471,5 +471,5 @@ def test_table_has_each_key_once() -> None:
 
 
 def test_documentation_is_generated_from_the_table() -> None:
-    page = Path(__file__).parent.parent / "docs" / "configuration.md"
-    assert page.read_text() == conf_module.document(), "run: python -m headwater.conf > docs/configuration.md"
+    page = Path(__file__).parent.parent / "docs" / "reference" / "configuration.md"
+    assert page.read_text() == conf_module.document(), "run: python -m headwater.conf > docs/reference/configuration.md"

@@ -21,7 +21,7 @@ class WithHadoopInput:
     Formats: `TextInputFormat` (the byte at which a line starts, and the line), `KeyValueTextInputFormat`,
     `SequenceFileInputFormat` and `SequenceFileAsTextInputFormat`, in `org.apache.hadoop.mapred` for the methods without
     newAPI, and in `org.apache.hadoop.mapreduce.lib.input` for those with it. Settings are those of `spark.hadoop.*`,
-    and upon them those of `conf`; docs/hadoop.md lists which have a meaning.
+    and upon them those of `conf`; docs/how-to/hadoop.md lists which have a meaning.
     """
 
     _conf: SparkConf

@@ -18,7 +18,7 @@ class HadoopOutput(Output[T]):
 
     Formats: `TextOutputFormat` and `SequenceFileOutputFormat`, in `org.apache.hadoop.mapred` for the methods without
     NewAPI, and in `org.apache.hadoop.mapreduce.lib.output` for those with it. Settings are those of `spark.hadoop.*`,
-    and upon them those of `conf`; docs/hadoop.md lists which have a meaning.
+    and upon them those of `conf`; docs/how-to/hadoop.md lists which have a meaning.
 
     Keys and values are int, float, str, bool, bytes, None, dict, tuple or list. Which Writable a SequenceFile has for
     them is said by `keyClass` and `valueClass`, or else by the first record, for which a job of its own is run.
