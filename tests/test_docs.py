@@ -294,6 +294,16 @@ def test_anchors_of_troubleshooting_stay() -> None:
     assert headings(ROOT / "docs/operating/troubleshooting.md") | kept >= ANCHORS
 
 
+def test_errors_link_to_anchors_that_there_are() -> None:
+    linked = set()
+    for path in (ROOT / "headwater").glob("**/*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "see":
+                linked.add(ast.literal_eval(node.args[0]))
+    assert len(linked) >= 8
+    assert linked - ANCHORS == set()
+
+
 @pytest.mark.parametrize(
     "module", [headwater, headwater.sql, headwater.streaming, headwater.testing], ids=lambda module: module.__name__
 )

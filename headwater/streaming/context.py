@@ -22,7 +22,7 @@ from headwater.clock import Clock, ManualClock, SystemClock
 from headwater.conf import SparkConf as SparkConf
 from headwater.context import SparkContext as SparkContext
 from headwater.engine.successors import Successors
-from headwater.errors import IllegalArgumentException, IllegalStateException
+from headwater.errors import IllegalArgumentException, IllegalStateException, see
 from headwater.filesystem import qualify
 from headwater.rdd import RDD as RDD
 from headwater.rdd.checks import check_function, check_function_or_none, check_port
@@ -79,6 +79,7 @@ TRANSITIONS: Mapping[tuple[StreamingContextState, str], StreamingContextState] =
 
 _ADDING_REFUSED = {
     state: f"Adding new inputs, transformations, and output operations after {what} a context is not supported"
+    + see("added-after-the-start")
     for state, what in ((StreamingContextState.ACTIVE, "starting"), (StreamingContextState.STOPPED, "stopping"))
 }
 
@@ -232,6 +233,7 @@ class StreamingContext:
                 raise IllegalStateException(
                     "Only one StreamingContext may be started in this process. Currently running StreamingContext was "
                     f"started at {other._started_at}. Stop it first, or use StreamingContext.getActive()."
+                    + see("only-one-context")
                 )
             try:
                 self._graph.validate(self._sc._checkpoint_dir, self._checkpoint_directory)
@@ -743,6 +745,7 @@ class StreamingContext:
                 "Adding new inputs, transformations, and output operations to a context that goes on from a checkpoint "
                 "is not supported: it has those of the checkpoint. Define all of them in the function that is passed "
                 "to getOrCreate; if that has changed, getOrCreate(path, setup, upgrade=True) takes the new ones."
+                + see("added-after-the-start")
             )
 
     def _take(self, graph: Graph) -> None:

@@ -24,7 +24,7 @@ from dataclasses import asdict, dataclass, replace
 
 from headwater import filesystem
 from headwater.engine.failures import description
-from headwater.errors import IllegalStateException
+from headwater.errors import IllegalStateException, see
 from headwater.threads import WatchedThread
 
 logger = logging.getLogger("headwater.streaming.recovery")
@@ -44,6 +44,7 @@ def in_use(directory: str, holder: str) -> IllegalStateException:
     """The error of a driver that is refused."""
     return IllegalStateException(
         f"checkpoint directory {directory} is in use by {holder}. Stop that driver first, or use another directory."
+        + see("the-directory-is-in-use")
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from headwater.cipher import Cipher, KeySource, cipher_of, wrong_key
 from headwater.conf import SparkConf, is_secret
 from headwater.context import SparkContext
-from headwater.errors import SparkException
+from headwater.errors import SparkException, see
 from headwater.filesystem import qualify
 from headwater.streaming.recovery import checkpoint
 from headwater.streaming.recovery.checkpoint import Checkpoint
@@ -78,10 +78,11 @@ def get_or_create(
                     "%s changed since the program in %s was stored. The stored one goes on: its functions, its streams "
                     "and its batch interval of %d ms. getOrCreate(path, setup, upgrade=True), or "
                     "headwater.streaming.recovery.upgrade=true, takes the new functions and streams; a new interval "
-                    "needs a new directory.",
+                    "needs a new directory.%s",
                     f"{', '.join(changed)} {'has' if len(changed) == 1 else 'have'}",
                     found.directory,
                     ledger.batch_ms,
+                    see("the-old-code-goes-on"),
                 )
             ssc = _from_program(kind, found, active)
         _refuse_another_key(found, ssc)

@@ -9,7 +9,7 @@ from zlib import crc32
 
 from headwater.engine.blocks import decode
 from headwater.engine.lineage import BlockRef, Records, StoredBlocks
-from headwater.errors import BlockLost
+from headwater.errors import BlockLost, see
 from headwater.serializers import load_records
 from headwater.streaming.graph import ReceivingNode
 from headwater.streaming.listener import StreamInputInfo
@@ -29,6 +29,7 @@ _WHY_LOST = (
     ": received data is removed when its batch is over and no stream needs it any more. Does a thread, a later batch or"
     " a notebook use the RDD of an earlier batch? ssc.remember(seconds), called before start(), keeps batches so long."
     " Otherwise the executor that held it has died: spark.streaming.receiver.writeAheadLog.enable=true keeps a copy."
+    + see("a-block-is-lost")
 )
 
 
