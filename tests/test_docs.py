@@ -10,7 +10,9 @@ import inspect
 import io
 import logging
 import os
+import pkgutil
 import re
+import textwrap
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,7 +24,7 @@ import headwater
 import headwater.sql
 import headwater.streaming
 import headwater.testing
-from headwater.conf import SETTINGS, Standing
+from headwater.conf import SETTINGS, Standing, find
 from headwater.deploy import cli
 from headwater.deploy.textserver import TextServer
 from headwater.engine.masters import parse_master
@@ -47,6 +49,8 @@ BATCHES = 3
 PATIENCE_SECONDS = 60.0
 
 BLOCK = re.compile(r"^```python\n(?P<code>.*?)^```\n(?:\n?```text\n(?P<output>.*?)^```\n)?", re.M | re.S)
+SHOWN = re.compile(r"^```py\n(.*?)^```$", re.M | re.S)
+NAME = re.compile(r"`((?:spark|headwater)\.\w[\w.]*\w)(?:=[^`]*)?`")
 LINK = re.compile(r"\[[^\]]*\]\((?!https?:)([^)\s#]*)(?:#([^)\s]*))?\)")
 HEADING = re.compile(r"^#+ +(.*)$", re.M)
 FENCE = re.compile(r"^```.*?^```$", re.M | re.S)
@@ -209,6 +213,32 @@ def test_concepts_name_what_recovery_needs() -> None:
     concepts = (ROOT / "docs/concepts.md").read_text()
     for name in ("StreamingContext.getOrCreate", "upgrade=True", "stream.uid(", "foreachTransaction", "supervise"):
         assert name in concepts, name
+
+
+@pytest.mark.parametrize("page", [page for page in ALL_PAGES if SHOWN.search((ROOT / page).read_text())])
+def test_code_of_a_page_that_is_only_shown_is_python(page: str) -> None:
+    for code in SHOWN.findall((ROOT / page).read_text()):
+        ast.parse(textwrap.dedent(code))
+
+
+def is_known(name: str) -> bool:
+    """Whether a dotted name in the documentation is a setting's, or leads to something that can be imported."""
+    if find(name) is not None or any(key.startswith(f"{name}.") for key in SETTINGS):
+        return True
+    with contextlib.suppress(ImportError, AttributeError):
+        pkgutil.resolve_name(name)
+        return True
+    return False
+
+
+# Pages that name what has gone, isn't there, or belongs to a file's format.
+OTHER_NAMES = ("CHANGELOG.md", ABSENT_PAGE, "docs/formats/")
+
+
+@pytest.mark.parametrize("page", [page for page in ALL_PAGES if not page.startswith(OTHER_NAMES)])
+def test_names_on_a_page_are_those_of_settings_and_modules(page: str) -> None:
+    names = NAME.findall((ROOT / page).read_text())
+    assert sorted({name for name in names if not is_known(name)}) == []
 
 
 @pytest.mark.parametrize("page", RUN_ELSEWHERE)
