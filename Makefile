@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 BENCH  ?= bench_overhead.py --batch 0.02
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint typecheck soak bench docs changelog clean
+.PHONY: help demo test lint typecheck soak bench pictures docs changelog clean
 
 help:  ## show the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ docs: $(VENV)/.installed-docs  ## the site of the documentation, in build/docs; 
 
 changelog: $(VENV)/.installed-docs  ## draft of the changelog's next section, from changes/
 	$(BIN)/towncrier build --draft --version Unreleased
+
+pictures: $(VENV)/.installed-dev  ## draw the documentation's pictures of lives anew from the code's tables
+	$(BIN)/python -m tests.drawing
 
 clean:  ## remove the venv, caches, build output
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage

@@ -40,6 +40,7 @@ NAVIGATION = {
         "docs/how-to/joins",
         "docs/how-to/outputs",
         "docs/how-to/exactly-once",
+        "docs/how-to/your-own-outputs",
         "docs/how-to/shared-variables",
         "docs/how-to/rdds",
         "docs/how-to/filesystems",
@@ -92,12 +93,13 @@ NAVIGATION = {
         "docs/design",
         "docs/style",
         "docs/architecture",
+        "docs/lives",
     ],
 }
 
 project = "Headwater"
 author = "the Headwater contributors"
-release = re.findall(r'^__version__ = "(.*)"', (ROOT / "headwater/__init__.py").read_text(), re.M)[0]
+release = re.findall(r'^__version__ = "(.*)"', (ROOT / "headwater/version.py").read_text(), re.M)[0]
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinxcontrib.mermaid", "sphinx_copybutton"]
 root_doc = HOME

@@ -16,7 +16,7 @@ from itertools import count
 from typing import Any, Generic, TypeVar, cast
 from weakref import WeakValueDictionary
 
-from headwater.tasklocal import running
+from headwater.base.tasklocal import running
 
 __all__ = [
     "COMPLEX_ACCUMULATOR_PARAM",

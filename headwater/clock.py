@@ -35,7 +35,7 @@ class SystemClock:
 
     Args:
         wall: the machine's time in nanoseconds since the epoch.
-        steady: nanoseconds by a clock that nobody sets.
+        steady: nanoseconds by a clock that is never set.
     """
 
     def __init__(
@@ -89,11 +89,11 @@ class ManualClock:
             return self._now_ms
 
     def ahead_ms(self) -> int:
-        """Zero: nobody sets it back."""
+        """Zero: it is never set back."""
         return 0
 
     def advance(self, ms: int) -> None:
-        """Move the time on by `ms` milliseconds and wake whoever waited for an instant in between."""
+        """Move the time on by `ms` milliseconds and wake those who waited for an instant in between."""
         with self._lock:
             self._now_ms += ms
             due = []

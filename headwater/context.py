@@ -18,11 +18,15 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 
-from headwater import accumulators, contextconf, filesystem, logs, progress
+from headwater import accumulators, filesystem
 from headwater import conf as settings
 from headwater.accumulators import Accumulator, AccumulatorParam
+from headwater.base import contextconf, logs
+from headwater.base.callsite import CallSite, call_site, place
+from headwater.base.jobproperties import WithJobProperties
+from headwater.base.jvm import Package
+from headwater.base.tracebacks import folded
 from headwater.broadcast import Broadcast
-from headwater.callsite import CallSite, call_site, place
 from headwater.conf import SparkConf
 from headwater.errors import (
     IllegalArgumentException,
@@ -31,21 +35,21 @@ from headwater.errors import (
     see,
 )
 from headwater.files import SparkFiles
-from headwater.hadoop.reading import WithHadoopInput
-from headwater.jobproperties import WithJobProperties
-from headwater.jvm import Package
 from headwater.profiler import BasicProfiler, Profiler, ProfilerCollector
 from headwater.rdd import RDD as RDD
 from headwater.rdd.checks import check_function, check_int, check_positive
+from headwater.rdd.hadoopreading import WithHadoopInput
 from headwater.status import StatusTracker
 from headwater.storagelevel import StorageLevel as StorageLevel
 from headwater.taskcontext import TaskContext as TaskContext
-from headwater.tracebacks import folded
+from headwater.ui import progress
+from headwater.version import __version__
 
 if TYPE_CHECKING:
-    from headwater.engine.application import Application, JobHandle
-    from headwater.progress import ConsoleProgress
-    from headwater.rdd.core import Core
+    from headwater.engine.application import Application
+    from headwater.engine.jobhandle import JobHandle
+    from headwater.engine.lineage import Dataset
+    from headwater.ui.progress import ConsoleProgress
 
 __all__ = ["SparkContext"]
 
@@ -74,6 +78,7 @@ class SparkContext(WithJobProperties, WithHadoopInput):
         IllegalArgumentException: the master is unknown.
     """
 
+    kept_as = "SparkContext"  # a checkpoint of streams leaves it out
     _active_spark_context: ClassVar[SparkContext | None] = None  # the one that lives, or is being started
     _lock: ClassVar[threading.RLock] = threading.RLock()  # guards the field above
 
@@ -121,6 +126,7 @@ class SparkContext(WithJobProperties, WithHadoopInput):
 
     def _start(self, profiler_class: type[Profiler]) -> None:
         from headwater.engine.application import Application
+        from headwater.engine.backends.masters import make_backend, parse_master
 
         logs.show()
         if level := self._conf.read("spark.log.level"):
@@ -132,17 +138,23 @@ class SparkContext(WithJobProperties, WithHadoopInput):
         self._conf.set("spark.app.id", app_id)
         self._added: dict[str, str] = {}  # name of an added file -> where it came from
         self._import_paths: list[str] = []  # what addPyFile has put on sys.path
-        self._checkpoint_dir: str | None = None
+        self.checkpoint_directory: str | None = None  # of this application's RDD checkpoints
         self._checkpoint_lock = threading.Lock()  # held while checkpoints are made
-        self._checkpoints_wanted: weakref.WeakSet[Core[Any]] = weakref.WeakSet()
-        self._reduce_partitions: int | None = None
+        self._checkpoints_wanted: weakref.WeakSet[Dataset] = weakref.WeakSet()
+        self.reduce_partitions: int | None = None  # after a shuffle where none is given; None: as many as before it
         if self._conf.contains("spark.default.parallelism"):
-            self._reduce_partitions = self._conf.read("spark.default.parallelism")
+            self.reduce_partitions = self._conf.read("spark.default.parallelism")
         self.profiler_collector: ProfilerCollector | None = None
         if self._conf.read("spark.python.profile"):
             self.profiler_collector = ProfilerCollector(profiler_class, self._conf.get("spark.python.profile.dump"))
         filesystem.configure(dict(self._conf.getAll()))
-        self._running = Application(self._conf.clone(), self.master, app_id, merge_accumulators=accumulators.merge)
+        self._running = Application(
+            self._conf.clone(),
+            parse_master(self.master),
+            app_id,
+            make_backend=make_backend,
+            merge_accumulators=accumulators.merge,
+        )
         self._progress = progress.show_if_wanted(self._conf, self._running.status)
         self._files_path = os.path.join(self._running.directory, "files")
         os.mkdir(self._files_path)
@@ -204,14 +216,8 @@ class SparkContext(WithJobProperties, WithHadoopInput):
     def __repr__(self) -> str:
         return f"<SparkContext master={self.master} appName={self.appName}>"
 
-    @property
-    def _application(self) -> Application:
-        application = self._running
-        if application is None:
-            raise self._not_running()
-        return application
-
-    def _check_running(self) -> None:
+    def check_running(self) -> None:
+        """Raise IllegalStateException if the context has stopped."""
         if self._running is None:
             raise self._not_running()
 
@@ -219,13 +225,28 @@ class SparkContext(WithJobProperties, WithHadoopInput):
         where = f": it was stopped by {self._stopped_at}" if self._stopped_at is not None else ""
         return IllegalStateException(f"Cannot use a stopped SparkContext (app {self.appName}){where}")
 
-    # -------------------------------------------------------------------------------------------- what it is
+    # ------------------------------------------------------------------------------- what it is; see also `Driver`
+    @property
+    def conf(self) -> SparkConf:
+        """The settings themselves, for Headwater's own parts; programs are given a copy by `getConf`."""
+        return self._conf
+
+    @property
+    def application(self) -> Application:
+        """The engine's side, for Headwater's own parts.
+
+        Raises:
+            IllegalStateException: the context has stopped.
+        """
+        application = self._running
+        if application is None:
+            raise self._not_running()
+        return application
+
     @property
     def version(self) -> str:
         """Headwater's version."""
-        import headwater
-
-        return headwater.__version__
+        return __version__
 
     @property
     def applicationId(self) -> str:
@@ -245,7 +266,7 @@ class SparkContext(WithJobProperties, WithHadoopInput):
     @property
     def defaultParallelism(self) -> int:
         """The number of partitions where none is given: `spark.default.parallelism`, or else the cores."""
-        return self._application.default_parallelism
+        return self.application.default_parallelism
 
     @property
     def defaultMinPartitions(self) -> int:
@@ -332,7 +353,7 @@ class SparkContext(WithJobProperties, WithHadoopInput):
 
         Arguments:
             name: files, directories and globs, separated by commas. .gz, .bz2 and .zst files are decompressed.
-            minPartitions: at least so many partitions, if the files can be split; None is `defaultMinPartitions`.
+            minPartitions: at least this many partitions, if the files can be split; None is `defaultMinPartitions`.
             use_unicode: give str; otherwise bytes.
 
         Raises:
@@ -407,7 +428,7 @@ class SparkContext(WithJobProperties, WithHadoopInput):
         >>> seen.value
         6
         """
-        self._check_running()
+        self.check_running()
         return accumulators.create(value, accum_param)
 
     def addFile(self, path: str, recursive: bool = False) -> None:
@@ -440,9 +461,9 @@ class SparkContext(WithJobProperties, WithHadoopInput):
         importlib.invalidate_caches()
 
     def _add(self, path: str, *, recursive: bool, importable: bool) -> str:
-        from headwater.addedfiles import fetch
+        from headwater.filesystem.added import fetch
 
-        application = self._application
+        application = self.application
         name, copied = fetch(path, SparkFiles.getRootDirectory(), self._added, recursive=recursive)
         application.add_file(name, copied, importable=importable)
         return name
@@ -452,27 +473,31 @@ class SparkContext(WithJobProperties, WithHadoopInput):
         """Set where RDD checkpoints go: a new directory below `dirName`, which all executors must be able to write."""
         from headwater.filesystem import qualify, resolve_private
 
-        self._check_running()
+        self.check_running()
         filesystem, resolved = resolve_private(dirName)
         directory = f"{resolved}/{uuid.uuid4()}"
         filesystem.make_directory(directory)
-        self._checkpoint_dir = qualify(filesystem.openable(directory))
+        self.checkpoint_directory = qualify(filesystem.openable(directory))
 
     def getCheckpointDir(self) -> str | None:
         """The directory of this application's RDD checkpoints, or None."""
-        return self._checkpoint_dir
+        return self.checkpoint_directory
 
-    def _make_checkpoints(self, lineage: Core[Any]) -> None:
+    def want_checkpoint(self, rdd: Dataset) -> None:
+        """Have a checkpoint made of an RDD by the next job whose lineage it's in."""
+        self._checkpoints_wanted.add(rdd)
+
+    def _make_checkpoints(self, lineage: Dataset) -> None:
         """Make the checkpoints that are wanted within a lineage of which an action has just succeeded."""
         from headwater.rdd import checkpointing
 
         with self._checkpoint_lock:
             for rdd in checkpointing.wanted_in(lineage, self._checkpoints_wanted):
-                properties, site = self._properties.current, f"checkpoint of {rdd!r}"
+                properties, site = self.job_properties, f"checkpoint of {rdd!r}"
                 if rdd.isLocallyCheckpointed():
-                    checkpointing.keep_locally(self._application, rdd, properties, site)
+                    checkpointing.keep_locally(self.application, rdd, properties, site)
                 else:
-                    checkpointing.write(self._application, rdd, self._checkpoint_dir or "", properties, site)
+                    checkpointing.write(self.application, rdd, self.checkpoint_directory or "", properties, site)
                 self._checkpoints_wanted.discard(rdd)
 
     # -------------------------------------------------------------------------------------------- jobs
@@ -502,20 +527,20 @@ class SparkContext(WithJobProperties, WithHadoopInput):
         unknown = [partition for partition in chosen if not 0 <= partition < rdd.num_partitions]
         if unknown:
             raise IllegalArgumentException(f"runJob: {rdd!r} has {rdd.num_partitions} partitions, but not {unknown}")
-        return list(chain.from_iterable(self._run_job(rdd, partial(functions.as_list_of, partitionFunc), chosen)))
+        return list(chain.from_iterable(self.run_job(rdd, partial(functions.as_list_of, partitionFunc), chosen)))
 
-    def _run_job(
-        self, rdd: Core[Any], function: Callable[[int, Iterator[Any]], Any], partitions: Sequence[int]
+    def run_job(
+        self, rdd: Dataset, function: Callable[[int, Iterator[Any]], Any], partitions: Sequence[int]
     ) -> list[Any]:
-        """Run a job of this thread, and the checkpoints that it brings about."""
-        application = self._application
+        """Run a job of this thread, and the checkpoints that it brings about; see `Driver.run_job`."""
+        application = self.application
         results = []
         if partitions:
             if self.profiler_collector is not None:
                 function = self.profiler_collector.wrap(self, rdd.dataset_id, function)
             try:
                 results = application.run_job(
-                    rdd, function, partitions, properties=self._properties.current, call_site=place()
+                    rdd, function, partitions, properties=self.job_properties, call_site=place()
                 )
             except Exception as error:
                 raise folded(error)  # noqa: B904 - it's the same exception
@@ -523,34 +548,34 @@ class SparkContext(WithJobProperties, WithHadoopInput):
             self._make_checkpoints(rdd)
         return results
 
-    def _submit_job(
+    def submit_job(
         self,
-        rdd: Core[Any],
+        rdd: Dataset,
         function: Callable[[int, Iterator[Any]], Any],
         partitions: Sequence[int],
         on_result: Callable[[int, Any], None] | None = None,
     ) -> JobHandle:
-        """Start a job of this thread."""
-        return self._application.submit_job(
+        """Start a job of this thread; see `Driver.submit_job`."""
+        return self.application.submit_job(
             rdd,
             function,
             partitions,
-            properties=self._properties.current,
+            properties=self.job_properties,
             call_site=place(),
             on_result=on_result,
         )
 
     def cancelJobGroup(self, groupId: str) -> None:
-        """Cancel the group's jobs that run; whoever waits for one gets `JobCancelled`."""
-        self._application.cancel_group(groupId, "by cancelJobGroup")
+        """Cancel the group's jobs that run; those who wait for one get `JobCancelled`."""
+        self.application.cancel_group(groupId, "by cancelJobGroup")
 
     def cancelAllJobs(self) -> None:
-        """Cancel all jobs that run; whoever waits for one gets `JobCancelled`."""
-        self._application.cancel_all("by cancelAllJobs")
+        """Cancel all jobs that run; those who wait for one get `JobCancelled`."""
+        self.application.cancel_all("by cancelAllJobs")
 
     def statusTracker(self) -> StatusTracker:
         """What jobs and stages are doing."""
-        return StatusTracker(self._application.status)
+        return StatusTracker(self.application.status)
 
     # -------------------------------------------------------------------------------------------- profiles
     def show_profiles(self) -> None:

@@ -92,7 +92,7 @@ class ProfilerCollector:
 
     def __init__(self, profiler_cls: type[Profiler], dump_path: str | None = None) -> None:
         self._profiler_class = profiler_cls
-        self._dump_path = dump_path  # where profiles that nobody has asked for go when the context stops
+        self._dump_path = dump_path  # where profiles that were not asked for go when the context stops
         self._lock = threading.Lock()  # guards the field below
         self._profilers: dict[int, Profiler] = {}  # by RDD; taken out by show and dump
 

@@ -62,5 +62,5 @@ class StatusTracker:
         if stage is None:
             return None
         return SparkStageInfo(
-            stageId, stage.attempt, stage.name, stage.tasks, stage.active, stage.completed, stage.failed
+            stageId, stage.fetch_rounds, stage.name, stage.tasks, stage.active, stage.completed, stage.failed
         )

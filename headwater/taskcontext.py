@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from headwater.base.tasklocal import running
 from headwater.errors import IllegalStateException
-from headwater.tasklocal import running
 
 __all__ = ["TaskContext"]
 
@@ -32,7 +32,7 @@ class TaskContext:
     _properties: Mapping[str, str]
 
     def __new__(cls) -> TaskContext:
-        context = running.context
+        context = cls.get()
         if context is None:
             raise IllegalStateException("TaskContext(): this is no task. TaskContext.get() is None outside of tasks.")
         return context
@@ -40,7 +40,8 @@ class TaskContext:
     @classmethod
     def get(cls) -> TaskContext | None:
         """The context of the task that this thread runs or was started by; None in the driver."""
-        return running.context
+        context: TaskContext | None = running.context
+        return context
 
     def stageId(self) -> int:
         """The stage that the task belongs to."""

@@ -83,12 +83,12 @@ def inheritable_thread_target(f: F) -> F:
     from headwater.context import SparkContext
 
     context = SparkContext._active_spark_context
-    properties = context._properties.current if context is not None else {}
+    properties = context.job_properties if context is not None else {}
 
     @wraps(f)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         if context is not None:
-            context._properties.current = properties
+            context.job_properties = properties
         return f(*args, **kwargs)
 
     return wrapper  # type: ignore[return-value]

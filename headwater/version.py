@@ -1,3 +1,3 @@
 """The version, where PySpark has it."""
 
-from headwater import __version__ as __version__
+__version__ = "0.1.0"

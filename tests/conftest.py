@@ -65,8 +65,8 @@ def sc(master: str, _contexts: dict[str, SparkContext]) -> Iterator[SparkContext
     context = _contexts.get(master)
     if context is None or SparkContext._active_spark_context is not context:
         context = _contexts[master] = _start(master)
-    context._checkpoint_dir = None  # of the test before
-    with context._properties_restored():
+    context.checkpoint_directory = None  # of the test before
+    with context.job_properties_restored():
         yield context
 
 

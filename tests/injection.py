@@ -6,7 +6,7 @@ import ctypes
 import threading
 from collections.abc import Collection
 
-from headwater.threads import WatchedThread
+from headwater.base.threads import WatchedThread
 
 
 class Injected(BaseException):

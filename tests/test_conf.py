@@ -1,8 +1,7 @@
-"""SparkConf and the table of settings."""
+"""SparkConf, and what contexts make of it."""
 
 from __future__ import annotations
 
-import ast
 import re
 import warnings
 from collections.abc import Iterator
@@ -10,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-import headwater
 from headwater import SparkContext
 from headwater import conf as conf_module
-from headwater.conf import SETTINGS, SparkConf, Standing, UnknownSettingWarning, find, read, without_effect
+from headwater.conf import SparkConf, UnknownSettingWarning
 from headwater.errors import IllegalArgumentException
 
 
@@ -83,36 +81,14 @@ def test_conf_ignores_the_arguments_that_only_a_jvm_needs() -> None:
 
 
 # ------------------------------------------------------------------------------------------------- values
-@pytest.mark.parametrize(
-    ("text", "ms"),
-    [
-        ("250", 250),
-        ("250ms", 250),
-        ("1500us", 1),
-        ("3s", 3000),
-        ("2m", 120_000),
-        ("2min", 120_000),
-        ("1h", 3_600_000),
-        ("1d", 86_400_000),
-        (" 3 S ", 3000),
-    ],
-)
-def test_duration_is_read_in_milliseconds(text: str, ms: int) -> None:
-    assert empty().set("spark.locality.wait", text).read("spark.locality.wait") == ms
-
-
 def test_duration_without_unit_counts_the_keys_unit() -> None:
     conf = empty().set("spark.network.timeout", "5").set("spark.streaming.receiverRestartDelay", "5")
     assert conf.read("spark.network.timeout") == 5000
     assert conf.read("spark.streaming.receiverRestartDelay") == 5
 
 
-@pytest.mark.parametrize(
-    ("text", "size"),
-    [("9", 9), ("9b", 9), ("2k", 2048), ("2kb", 2048), ("3M", 3 * 2**20), ("1gb", 2**30), ("1t", 2**40), ("1p", 2**50)],
-)
-def test_size_is_read_in_bytes(text: str, size: int) -> None:
-    assert empty().set("spark.buffer.size", text).read("spark.buffer.size") == size
+def test_value_is_read_without_the_space_around_it() -> None:
+    assert empty().set("spark.locality.wait", " 3 S ").read("spark.locality.wait") == 3000
 
 
 def test_size_without_unit_counts_the_keys_unit() -> None:
@@ -197,67 +173,12 @@ def test_older_name_of_a_key_means_the_key() -> None:
     assert conf.getAll() == [(new, "5s")]
     assert conf.get(old) == conf.get(new) == "5s"
     assert conf.contains(old)
-    assert conf.read(new) == read({old: "5s"}, new) == 5000
-
-
-# ------------------------------------------------------------------------------------------------- read
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("spark.streaming.blockInterval", 200),
-        ("spark.streaming.blockQueueSize", 10),
-        ("spark.streaming.concurrentJobs", 1),
-        ("spark.streaming.unpersist", True),
-        ("spark.streaming.stopGracefullyOnShutdown", False),
-        ("spark.streaming.gracefulStopTimeout", None),
-        ("spark.streaming.receiver.maxRate", None),
-        ("spark.streaming.receiver.blockStoreTimeout", 30_000),
-        ("spark.streaming.receiverRestartDelay", 2000),
-        ("spark.streaming.receiver.writeAheadLog.rollingIntervalSecs", 60_000),
-        ("spark.streaming.driver.writeAheadLog.batchingTimeout", 5000),
-        ("spark.streaming.backpressure.pid.integral", 0.2),
-        ("spark.streaming.backpressure.initialRate", None),
-        ("spark.streaming.kafka.consumer.poll.ms", 120_000),
-        ("spark.streaming.dynamicAllocation.scalingInterval", 60_000),
-        ("spark.task.maxFailures", 4),
-        ("spark.locality.wait", 3000),
-        ("spark.locality.wait.node", 3000),
-        ("spark.python.worker.memory", 512 * 2**20),
-        ("spark.driver.maxResultSize", 2**30),
-        ("spark.io.compression.codec", "zstd"),
-        ("spark.default.parallelism", None),
-        ("spark.master", ""),
-        ("headwater.shuffle.inlineLimit", 65_536),
-        ("headwater.streaming.receiver.memoryLimit", 2**29),
-        ("headwater.streaming.receiver.spillLimit", 2**30),
-    ],
-)
-def test_read_of_an_unset_key_gives_the_default(key: str, value: object) -> None:
-    assert read({}, key) == value
-    assert type(read({}, key)) is type(value)
-
-
-def test_read_derives_a_default_from_the_setting_that_it_follows() -> None:
-    limit = "headwater.streaming.receiver.memoryLimit"
-    pairs = {"spark.executor.memory": "4g", "spark.network.timeout": "7s", "spark.streaming.receiver.maxRate": "50"}
-    assert read(pairs, limit) == 2 * 2**30
-    assert read(pairs | {limit: "1m"}, limit) == 2**20
-    assert read(pairs, "spark.streaming.kafka.consumer.poll.ms") == 7000
-    assert read(pairs, "spark.streaming.backpressure.initialRate") == 50
-
-
-def test_read_of_a_key_in_an_open_family_gives_its_text() -> None:
-    assert read({"spark.hadoop.fs.x": "1"}, "spark.hadoop.fs.x") == "1"
+    assert conf.read(new) == 5000
 
 
 def test_read_refuses_a_key_that_is_not_in_the_table() -> None:
     with pytest.raises(KeyError, match="spark.no.such.key"):
         empty().read("spark.no.such.key")
-
-
-def test_read_of_invalid_pairs_raises() -> None:
-    with pytest.raises(IllegalArgumentException, match="spark.task.cpus: 'two' is not an integer"):
-        read({"spark.task.cpus": "two"}, "spark.task.cpus")
 
 
 # ------------------------------------------------------------------------------------------------- defaults
@@ -297,27 +218,7 @@ def test_conf_does_without_a_defaults_file(monkeypatch: pytest.MonkeyPatch) -> N
     assert SparkConf().getAll() == []
 
 
-# ------------------------------------------------------------------------------------------------- planned settings
-@pytest.mark.parametrize(
-    ("key", "value", "idle"),
-    [
-        ("spark.speculation", "true", True),  # planned
-        ("spark.speculation", "False", False),  # its default
-        ("spark.network.timeout", "2min", False),  # its default, in another unit
-        ("spark.executor.instances", "2", True),  # has no default
-        ("spark.eventLog.dir", "", False),  # set to nothing, as by default
-        ("spark.metrics.sink", "x", True),  # one of a family
-        ("spark.locality.wait.node", "3s", False),  # the default of the setting that it follows
-        ("spark.locality.wait.node", "0", True),
-        ("spark.locality.wait", "0", False),  # in force
-        ("spark.kryo.registrator", "a.B", False),  # accepted
-        ("my.key", "1", False),  # the program's own
-    ],
-)
-def test_planned_setting_is_without_effect_when_it_differs_from_its_default(key: str, value: str, idle: bool) -> None:
-    assert without_effect(empty().set(key, value)) == ([key] if idle else [])
-
-
+# ---------------------------------------------------------------------------------------- settings without effect
 def test_context_warns_once_of_all_settings_without_effect(no_context: None, caplog: pytest.LogCaptureFixture) -> None:
     conf = empty().setMaster("local").setAppName("a").set("spark.ui.port", 80).set("spark.kryo.x", 1)
     with SparkContext(conf=conf):
@@ -396,80 +297,3 @@ def test_settings_that_the_redaction_pattern_matches_are_shown_masked() -> None:
     assert [line.partition("=")[2] for line in shown[1:]] == ["*********(redacted)", "*********(redacted)", "b"]
     with pytest.raises(IllegalArgumentException, match=r"spark\.redaction\.regex: '\(' is not a regular expression"):
         conf.set("spark.redaction.regex", "(")
-
-
-# ------------------------------------------------------------------------------------------------- the table
-def keys_read(code: str) -> set[str]:
-    """The keys that code reads: `conf.get(key)`, `conf.read(key)`, `read(pairs, key)`; a family's prefix as a literal.
-
-    >>> sorted(keys_read("self._conf.get('spark.a'); properties.get('spark.b'); read(pairs, 'spark.c')"))
-    ['spark.a', 'spark.c']
-    """
-    found = set()
-    for node in ast.walk(ast.parse(code)):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value + "*" in SETTINGS:
-            found.add(node.value + "*")
-        if isinstance(node, ast.Call) and _reads(node.func):
-            found |= {str(argument.value) for argument in node.args if isinstance(argument, ast.Constant)}
-    return {key for key in found if key.startswith(conf_module.PREFIXES)}
-
-
-def _reads(function: ast.expr) -> bool:
-    if isinstance(function, ast.Attribute) and function.attr == "get":
-        owner = function.value
-        name = owner.attr if isinstance(owner, ast.Attribute) else getattr(owner, "id", "")
-        return name in ("conf", "_conf")
-    return (function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")) == "read"
-
-
-@pytest.fixture(scope="module")
-def keys_in_use() -> set[str]:
-    """The table's keys that the package reads, and those that they take their default from."""
-    package = Path(headwater.__file__).parent
-    keys: set[str] = set()
-    for path in package.rglob("*.py"):
-        keys |= keys_read(path.read_text())
-    settings = [setting for key in keys if (setting := find(key)) is not None]
-    return {setting.key for setting in settings} | {setting.same_as for setting in settings if setting.same_as}
-
-
-def test_setting_in_force_is_read(keys_in_use: set[str]) -> None:
-    in_force = {setting.key for setting in SETTINGS.values() if setting.standing is Standing.IN_FORCE}
-    assert in_force - keys_in_use == set(), "nothing reads these: they are planned or accepted, or go"
-
-
-def test_setting_that_is_read_is_in_force(keys_in_use: set[str]) -> None:
-    idle = {setting.key for setting in SETTINGS.values() if setting.standing is not Standing.IN_FORCE}
-    assert idle & keys_in_use == set(), "these are read: they are in force"
-
-
-def test_settings_of_our_own_are_all_in_force() -> None:
-    renamed = ("headwater.streaming.log.keyFile", "headwater.streaming.log.keyVariable")
-    ours = [s for s in SETTINGS.values() if s.key.startswith("headwater.") and s.key not in renamed]
-    assert ours
-    assert all(setting.standing is Standing.IN_FORCE for setting in ours)
-
-
-def test_table_lists_a_section_by_standing() -> None:
-    order = list(Standing)
-    for section in conf_module.SECTIONS.values():
-        places = [order.index(setting.standing) for setting in section]
-        assert places == sorted(places), section[0].key
-
-
-def test_table_has_valid_defaults_that_follow_settings_of_the_table() -> None:
-    for setting in SETTINGS.values():
-        if setting.default:
-            setting.parse(setting.default)
-        assert not setting.same_as or setting.same_as in SETTINGS
-        assert setting.meaning.endswith("."), setting.key
-
-
-def test_table_has_each_key_once() -> None:
-    keys = [row[1] for row in conf_module.describe()]
-    assert len(keys) == len(set(keys)) == len(SETTINGS)
-
-
-def test_documentation_is_generated_from_the_table() -> None:
-    page = Path(__file__).parent.parent / "docs" / "reference" / "configuration.md"
-    assert page.read_text() == conf_module.document(), "run: python -m headwater.conf > docs/reference/configuration.md"

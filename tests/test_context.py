@@ -253,7 +253,7 @@ def test_a_cancelled_job_raises_where_it_was_waited_for(sc: SparkContext, tmp_pa
 
 
 def test_a_stage_is_active_while_its_tasks_run(sc: SparkContext, tmp_path: pathlib.Path) -> None:
-    job = sc._submit_job(_endless(sc, tmp_path / "begun"), lambda partition, records: list(records), [0])
+    job = sc.submit_job(_endless(sc, tmp_path / "begun"), lambda partition, records: list(records), [0])
     try:
         _until((tmp_path / "begun").exists)
         tracker = sc.statusTracker()

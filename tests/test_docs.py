@@ -24,11 +24,12 @@ import headwater
 import headwater.sql
 import headwater.streaming
 import headwater.testing
-from headwater.conf import SETTINGS, Standing, find
 from headwater.deploy import cli
 from headwater.deploy.textserver import TextServer
-from headwater.engine.masters import parse_master
+from headwater.engine.backends.masters import parse_master
 from headwater.errors import IllegalArgumentException
+from headwater.settings.setting import Standing
+from headwater.settings.table import SETTINGS, find
 from headwater.sql import functions
 from headwater.streaming import StreamingContext
 
@@ -55,7 +56,7 @@ LINK = re.compile(r"\[[^\]]*\]\((?!https?:)([^)\s#]*)(?:#([^)\s]*))?\)")
 HEADING = re.compile(r"^#+ +(.*)$", re.M)
 FENCE = re.compile(r"^```.*?^```$", re.M | re.S)
 WIDTH = 120
-NOT_WRAPPED_YET = ("CHANGELOG.md", "bench/README.md", "docs/architecture.md", "docs/formats/")
+NOT_WRAPPED_YET = ("CHANGELOG.md", "bench/README.md", "docs/architecture.md", "docs/formats/", "docs/lives.md")
 
 
 class Block(NamedTuple):
@@ -172,10 +173,10 @@ def _refused(call: Callable[[], object], *errors: type[BaseException]) -> bool:
 
 # What the documentation says isn't there -> whether that is so.
 ABSENT: dict[str, Callable[[], bool]] = {
-    "dynamic allocation": lambda: SETTINGS["spark.dynamicAllocation.enabled"].standing is Standing.PLANNED,
+    "dynamic allocation": lambda: SETTINGS["spark.dynamicAllocation.enabled"].standing is Standing.NO_EFFECT,
     "SQL and data frames": lambda: _refused(lambda: functions.col("word"), NotImplementedError),
     "machine learning, graphs": lambda: importlib.util.find_spec("headwater.mllib") is None,
-    "web UI, REST, metrics": lambda: SETTINGS["spark.ui.port"].standing is Standing.PLANNED,
+    "web UI, REST, metrics": lambda: SETTINGS["spark.ui.port"].standing is Standing.NO_EFFECT,
     "Ray and other clusters, `headwater submit`": lambda: (
         _refused(lambda: parse_master("ray"), IllegalArgumentException)
         and _refused(lambda: cli.main(["submit", "app.py"]), SystemExit)

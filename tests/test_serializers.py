@@ -1,159 +1,138 @@
+"""PySpark's serializers: what they write they read, and the bytes are PySpark's."""
+
 from __future__ import annotations
 
-import collections
-import decimal
-import pickle
-import socket
-import subprocess
-import sys
-import textwrap
-from pathlib import Path
+import datetime
+import io
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-import headwater
-from headwater.errors import SerializationError
-from headwater.serializers import dump_records, dumps, load_records, loads
-
-ROOT = Path(headwater.__file__).parents[1]
-
-atoms = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary()
-values = st.recursive(
-    atoms,
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.tuples(inner, inner)
-        | st.dictionaries(st.text(max_size=2), inner, max_size=2)
-        | st.frozensets(st.integers(), max_size=2)
-    ),
-    max_leaves=8,
+from headwater import MarshalSerializer, SparkContext
+from headwater.base.pickling import (
+    AutoBatchedSerializer,
+    AutoSerializer,
+    BatchedSerializer,
+    CartesianDeserializer,
+    CloudPickleSerializer,
+    CompressedSerializer,
+    CPickleSerializer,
+    FlattenedValuesSerializer,
+    NoOpSerializer,
+    PairDeserializer,
+    PickleSerializer,
+    Serializer,
+    UTF8Deserializer,
+    read_int,
+    write_int,
+    write_with_length,
 )
 
-
-class Point:
-    def __init__(self, x: int) -> None:
-        self.x = x
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Point) and other.x == self.x
+RECORDS = [None, 1, "two", ("three", [3.0]), {"four": b"4"}]
 
 
-@settings(deadline=None, max_examples=100)
-@given(st.lists(values, max_size=6))
-def test_records_come_back_as_they_were(records: list[Any]) -> None:
-    back = load_records(dump_records(records))
-    assert back == records
-    assert [type(record) for record in back] == [type(record) for record in records]
+def written(serializer: Serializer, records: Any) -> io.BytesIO:
+    stream = io.BytesIO()
+    serializer.dump_stream(iter(records), stream)
+    stream.seek(0)
+    return stream
 
 
 @pytest.mark.parametrize(
-    "record",
+    "serializer",
     [
-        Point(1),
-        ("key", Point(1)),
-        ("key", [Point(1)]),
-        [[[Point(1)]]],
-        {"a": Point(1)},
-        decimal.Decimal("1.10"),
-        1 + 2j,
-        bytearray(b"x"),
-        collections.namedtuple("Pair", "a b")(1, 2),
-        range(3),
+        PickleSerializer(),
+        CloudPickleSerializer(),
+        MarshalSerializer(),
+        AutoSerializer(),
+        CompressedSerializer(PickleSerializer()),
+        BatchedSerializer(PickleSerializer()),
+        BatchedSerializer(PickleSerializer(), 2),
+        AutoBatchedSerializer(PickleSerializer()),
+        AutoBatchedSerializer(CompressedSerializer(MarshalSerializer()), 8),
     ],
-    ids=lambda record: type(record).__name__,
+    ids=repr,
 )
-def test_record_of_any_class_comes_back(record: Any) -> None:
-    (back,) = load_records(dump_records([record]))
-    assert back == record
-    assert type(back).__name__ == type(record).__name__
+def test_records_come_back_in_their_order(serializer: Serializer) -> None:
+    records = RECORDS * 20
+    assert list(serializer.load_stream(written(serializer, records))) == records
+    assert list(serializer.load_stream(written(serializer, []))) == []
 
 
-@pytest.mark.parametrize("depth", [0, 1, 2, 3, 4])
-def test_cyclic_record_comes_back(depth: int) -> None:
-    record: Any = []
-    record.append(record)
-    for _ in range(depth):
-        record = [record]
-    (back,) = load_records(dump_records([record]))
-    for _ in range(depth):
-        (back,) = back
-    assert back[0] is back
+def test_a_frame_is_a_length_of_four_bytes_and_as_many_bytes() -> None:
+    assert written(NoOpSerializer(), [b"ab", b""]).getvalue() == b"\0\0\0\2ab\0\0\0\0"
+    assert list(NoOpSerializer().load_stream(io.BytesIO(b"\0\0\0\2ab"))) == [b"ab"]
 
 
-def test_record_that_occurs_twice_in_another_is_one_object_still() -> None:
-    shared = Point(1)
-    ((a, b),) = load_records(dump_records([(shared, shared)]))
-    assert a is b
+def test_a_section_ends_at_its_mark_and_the_stream_goes_on() -> None:
+    stream = written(NoOpSerializer(), [b"a"])
+    stream.seek(0, io.SEEK_END)
+    write_int(-1, stream)
+    write_int(7, stream)
+    stream.seek(0)
+    assert list(NoOpSerializer().load_stream(stream)) == [b"a"]
+    assert read_int(stream) == 7
 
 
-def test_records_may_be_deeply_nested() -> None:
-    record: Any = 1
-    for _ in range(200):
-        record = (record,)
-    assert load_records(dump_records([record])) == [record]
+def test_a_stream_that_is_cut_off_is_an_error() -> None:
+    with pytest.raises(ValueError, match="a frame of 5 bytes ends after 2: the stream is cut off"):
+        list(NoOpSerializer().load_stream(io.BytesIO(b"\0\0\0\5ab")))
+    with pytest.raises(ValueError, match="a frame's length is -77: this is no stream of frames"):
+        list(NoOpSerializer().load_stream(io.BytesIO(b"\xff\xff\xff\xb3")))
 
 
-def test_records_are_read_from_a_view_without_a_copy_of_it() -> None:
-    assert load_records(memoryview(b"--" + dump_records([1, "a"]))[2:]) == [1, "a"]
+def test_batches_have_the_size_that_was_asked_for() -> None:
+    stream = written(BatchedSerializer(PickleSerializer(), 2), range(5))
+    assert list(PickleSerializer().load_stream(stream)) == [[0, 1], [2, 3], [4]]
 
 
-def test_no_records_come_back_as_none() -> None:
-    assert load_records(dump_records([])) == []
+def test_automatic_batches_grow_up_to_the_best_size() -> None:
+    stream = written(AutoBatchedSerializer(PickleSerializer(), 1000), range(3000))
+    sizes = [len(batch) for batch in PickleSerializer().load_stream(stream)]
+    assert sizes[:5] == [1, 2, 4, 8, 16]
+    assert max(sizes) < 1000
+    assert sum(sizes) == 3000
 
 
-@pytest.mark.parametrize("make", [dumps, lambda obj: dump_records([obj]), lambda obj: dump_records([(1, obj)])])
-def test_object_that_cannot_be_pickled_is_refused_with_what_is_the_matter(make: Any) -> None:
-    matter = "Could not serialize object: TypeError: .*socket"
-    with socket.socket() as sock, pytest.raises(SerializationError, match=matter):
-        make(sock)
+def test_long_lists_of_values_are_cut() -> None:
+    stream = written(FlattenedValuesSerializer(PickleSerializer(), 2), [("a", [1, 2, 3]), ("b", [4])])
+    assert list(PickleSerializer().load_stream(stream)) == [("a", [1, 2]), ("a", [3]), ("b", [4])]
 
 
-def test_error_of_an_object_that_refuses_to_be_pickled_is_kept() -> None:
-    class Picky:
-        def __reduce__(self) -> Any:
-            raise SerializationError("not me")
-
-    with pytest.raises(SerializationError, match="^not me$"):
-        dumps(Picky())
+def test_auto_serializer_pickles_what_marshal_does_not_know() -> None:
+    serializer, day = AutoSerializer(), datetime.date(2026, 11, 29)
+    assert [serializer.dumps(record)[:1] for record in (1, day, 1)] == [b"M", b"P", b"P"]
+    assert serializer.loads(serializer.dumps(day)) == day
 
 
-def test_serialization_error_is_a_pickling_error() -> None:
-    assert issubclass(SerializationError, pickle.PicklingError)
+@pytest.mark.parametrize("encoded", [True, False])
+def test_text_is_read_from_frames(encoded: bool) -> None:
+    stream = io.BytesIO()
+    for text in ("caf\u00e9", ""):
+        write_with_length(text.encode(), stream)
+    write_int(-5, stream)
+    stream.seek(0)
+    texts = list(UTF8Deserializer(use_unicode=encoded).load_stream(stream))
+    assert texts == (["caf\u00e9", "", None] if encoded else [b"caf\xc3\xa9", b"", None])
 
 
-def test_lambda_comes_back_with_what_it_captured() -> None:
-    n = 3
-    assert loads(dumps(lambda x: x + n))(4) == 7
+def test_pairs_are_read_from_two_streams_in_one() -> None:
+    batches = BatchedSerializer(PickleSerializer(), BatchedSerializer.UNKNOWN_BATCH_SIZE)
+    stream = written(PickleSerializer(), [["a", "b"], [1, 2], ["c"], [3]])
+    assert list(PairDeserializer(batches, batches).load_stream(stream)) == [("a", 1), ("b", 2), ("c", 3)]
+    stream.seek(0)
+    assert list(CartesianDeserializer(batches, batches).load_stream(stream))[:3] == [("a", 1), ("a", 2), ("b", 1)]
+    with pytest.raises(ValueError, match=r"different number of items in batches: \(2, 1\)"):
+        list(PairDeserializer(batches, batches).load_stream(written(PickleSerializer(), [["a", "b"], [1]])))
 
 
-def test_class_of_a_script_travels_by_value() -> None:
-    """A worker never imports the user's script, where the class is `__main__`'s."""
-    script = """
-        import subprocess, sys
-        from headwater.serializers import dump_records
-        class Reading:
-            def __init__(self, value): self.value = value
-        other = "import sys; from headwater.serializers import *; print(load_records(sys.stdin.buffer.read())[0].value)"
-        data = dump_records([Reading(7)])
-        print(subprocess.run([sys.executable, "-c", other], input=data, capture_output=True, check=True).stdout)
-    """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True, cwd=ROOT
-    )
-    assert done.stdout.strip() == r"b'7\n'"
+def test_serializers_are_equal_by_kind_and_parts() -> None:
+    assert PickleSerializer() == CPickleSerializer()
+    assert BatchedSerializer(PickleSerializer(), 2) == BatchedSerializer(PickleSerializer(), 2)
+    assert BatchedSerializer(PickleSerializer(), 2) != BatchedSerializer(PickleSerializer(), 3)
+    assert repr(BatchedSerializer(PickleSerializer(), 2)) == "BatchedSerializer(PickleSerializer(), 2)"
 
 
-def test_function_that_is_pickled_twice_gives_the_same_bytes() -> None:
-    """Programs are known by their bytes; those of two batches are one."""
-
-    def made(n: int) -> Any:
-        return lambda x: x + n
-
-    assert dumps(made(3)) == dumps(made(3))
-
-
-def test_function_keeps_the_name_of_its_file() -> None:
-    assert loads(dumps(lambda x: (y for y in x))).__code__.co_filename == __file__
+def test_a_context_takes_a_serializer(no_context: None) -> None:
+    with SparkContext("local", "x", serializer=AutoBatchedSerializer(MarshalSerializer())) as sc:
+        assert sc.parallelize(RECORDS).collect() == RECORDS

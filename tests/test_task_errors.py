@@ -169,7 +169,7 @@ def test_traceback_of_a_task_has_the_users_frames_only(sc: SparkContext) -> None
 
 def test_traceback_in_the_driver_leads_from_the_call_to_the_action(sc: SparkContext) -> None:
     error, _ = failure(lambda: sc.parallelize([1]).map(boom).collect())
-    assert frames_of_ours(error) == ["collect", "_run", "_run_job"]
+    assert frames_of_ours(error) == ["collect", "_run", "run_job"]
 
 
 def test_whole_tracebacks_are_in_the_log_at_debug(sc: SparkContext, caplog: pytest.LogCaptureFixture) -> None:

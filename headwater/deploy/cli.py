@@ -93,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
         help="count the words of a small text server every second",
         description="Count the words that a small text server on this machine sends, in batches of a second.",
     )
-    demo.add_argument("--seconds", type=_positive, metavar="N", help="end after so long (default: on Ctrl-C)")
+    demo.add_argument("--seconds", type=_positive, metavar="N", help="end after N seconds (default: on Ctrl-C)")
     demo.add_argument("--rate", type=_positive, default=20.0, metavar="N", help="lines a second (default: 20)")
     demo.add_argument("--master", default="local[2]", help="where tasks run (default: local[2])")
     demo.set_defaults(run=_demo)
@@ -161,14 +161,14 @@ def _add_supervise(commands: argparse._SubParsersAction[argparse.ArgumentParser]
         help="seconds before the first restart; each further one waits twice as long (default: 1)",
     )
     supervise.add_argument(
-        "--longest-pause", type=_positive, default=60.0, metavar="S", help="but at most so many seconds (default: 60)"
+        "--longest-pause", type=_positive, default=60.0, metavar="S", help="but at most S seconds (default: 60)"
     )
     supervise.add_argument(
         "--reset-after",
         type=_positive,
         default=60.0,
         metavar="S",
-        help="after a program that ran for so many seconds, begin with the first pause again (default: 60)",
+        help="after a program that ran for this many seconds, begin with the first pause again (default: 60)",
     )
     supervise.add_argument("--log", metavar="FILE", help="append starts and ends to this file (default: stderr)")
     supervise.add_argument("--pid-file", metavar="FILE", help="have the supervisor's process id in it while it runs")

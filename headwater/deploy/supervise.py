@@ -39,7 +39,7 @@ class RestartPolicy:
     Args:
         first_pause_ms: before the first restart, above 0.
         longest_pause_ms: the bound, at least that.
-        reset_after_ms: a program that ran for so long begins with the first pause again.
+        reset_after_ms: a program that ran for this long begins with the first pause again.
         restarts_max: in any hour; 0 is never.
 
     Raises:
@@ -232,7 +232,7 @@ def _noted(number: int, frame: object) -> None:
 
 @contextlib.contextmanager
 def _pid_file(path: str) -> Iterator[None]:
-    """A file with our process id. It is locked: one that a killed supervisor has left behind is in nobody's way.
+    """A file with our process id. It is locked: one that a killed supervisor has left behind is in no way.
 
     Raises:
         IllegalArgumentException: another supervisor holds it.
@@ -263,7 +263,7 @@ def _locked(path: str) -> int:
                 f"{path}: a supervisor with pid {holder} is running. Stop it, or give another pid file."
             ) from None
         except FileNotFoundError:
-            pass  # whoever had the lock has removed the file since we opened it
+            pass  # its owner has removed the file since we opened it
         os.close(fd)
 
 

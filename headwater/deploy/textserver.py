@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from headwater.base.listening import Listener
+from headwater.base.threads import WatchedThread, nothing_depends
 from headwater.clock import EXPIRED, Clock, SystemClock
 from headwater.errors import IllegalArgumentException
-from headwater.listening import Listener
-from headwater.threads import WatchedThread, nothing_depends
 
 TICK_MS_MIN = 20  # lines due within one tick are sent together: at most 50 writes a second and client
 CLIENTS_MAX = 64  # threads; a further client is refused

@@ -1,16 +1,18 @@
 """The events that the scheduler's core takes and the actions that it gives, and the messages that tasks are made of.
 
-All are NamedTuples: immutable, the fastest to pickle, and such a class is made in a tenth of a dataclass's time, which
-a program that starts notices.
+- All are NamedTuples: immutable, the fastest to pickle, and such a class is made in a tenth of a dataclass's time,
+  which a program that starts notices.
+- The unions at the end list what a core takes and gives, so that type checkers prove each `match` on them exhaustive.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from enum import Enum
+from typing import Any, NamedTuple, TypeAlias
 
-if TYPE_CHECKING:
-    from headwater.broadcast import Captured
-    from headwater.engine.stages import Job
+from headwater.broadcast import Captured
+from headwater.engine.lineage import BlockRef, Caching
+from headwater.engine.stages import Job
 
 
 # ------------------------------------------------------------------------------------------------ on every loop
@@ -45,15 +47,6 @@ class MapOutput(NamedTuple):
     on_disk: tuple[str, ...] = ()  # the ids of those that aren't in memory
 
 
-class Caching(NamedTuple):
-    """A node of the program whose partitions are to be kept: under which dataset's id, at which level."""
-
-    dataset_id: int
-    use_disk: bool
-    use_memory: bool
-    replication: int
-
-
 class TaskSpec(NamedTuple):
     """One attempt of a stage on one partition. Node numbers are positions in the program."""
 
@@ -65,7 +58,7 @@ class TaskSpec(NamedTuple):
     program: str  # content hash
     inputs: dict[tuple[int, int], Any]  # (node, partition) -> the leaf's payload
     caching: dict[int, Caching]  # node -> how it's kept
-    cached: dict[tuple[int, int], Any]  # (node, partition) -> BlockRef of a partition that is stored already
+    cached: dict[tuple[int, int], BlockRef]  # (node, partition) -> where that partition is stored already
     properties: dict[str, str]
     shuffle_id: int = -1  # the shuffle that is written, if the stage ends in one
     pin: int = -1  # tasks with the same one go to the same worker, whose heap has live state for them
@@ -90,20 +83,26 @@ class StoredVersion(NamedTuple):
     segments: tuple[str, ...]
 
 
+class FailureKind(Enum):
+    """Why an attempt failed, by which the scheduler decides what to do about it."""
+
+    RAISED = "raised"  # the user's code raised
+    FETCH = "fetch"  # a map output could not be read
+    CACHE = "cache"  # a partition believed to be stored was not
+    LOST = "lost"  # the worker, or its executor, died
+    REFUSED = "refused"  # the result is over the limit, or can't be pickled: no retry would help
+    KILLED = "killed"  # on request
+
+
 class TaskFailure(NamedTuple):
-    """Why an attempt failed. `kind` says how the scheduler answers.
+    """What an attempt failed of."""
 
-    raised: the user's code raised; `error` is the pickled exception. fetch: a map output could not be read. cache: a
-    partition believed to be stored was not. lost: the worker died, see `text`. refused: the result is over the limit
-    or can't be pickled: no retry would help. killed: on request.
-    """
-
-    kind: str
+    kind: FailureKind
     text: str
     traceback: str = ""
-    error: bytes = b""
-    segment: Segment | None = None
-    block_id: str = ""
+    error: bytes = b""  # the exception, pickled; empty if there is none that can be
+    segment: Segment | None = None  # of the map output that could not be read
+    block_id: str = ""  # of the stored partition that was not there
     operation: str = ""  # where it raised, as far as that is known
     record: str = ""  # on what, as text
     whole_traceback: str = ""  # with the engine's frames, if it has any
@@ -114,7 +113,7 @@ class TaskReply(NamedTuple):
 
     task_id: int
     failure: TaskFailure | None
-    value: Any  # the action's result, pickled; or a MapOutput
+    value: bytes | MapOutput | None  # the action's result, pickled; what a map task wrote; None: it has failed
     accumulators: bytes  # pickled {id: update}, or empty
     stored: tuple[StoredBlock, ...]
     metrics: dict[str, int]
@@ -123,6 +122,8 @@ class TaskReply(NamedTuple):
 
 # ------------------------------------------------------------------------------------------------ events
 class SubmitJob(NamedTuple):
+    """Run a job, and start what it waits for."""
+
     job: Job
 
 
@@ -133,8 +134,16 @@ class CancelJobs(NamedTuple):
     job_id: int | None = None
     group: str | None = None
 
+    def means(self, job: Job) -> bool:
+        """Whether a job is one of these."""
+        if self.job_id is not None:
+            return job.id == self.job_id
+        return self.group is None or job.group == self.group
+
 
 class ExecutorJoined(NamedTuple):
+    """An executor is there; its id was never used before."""
+
     executor_id: str
     host: str
     cores: int
@@ -164,6 +173,8 @@ class ExecutorTrusted(NamedTuple):
 
 
 class TaskEnded(NamedTuple):
+    """A task has ended, by itself or killed, on the executor where it was launched; once, unless that has left."""
+
     executor_id: str
     reply: TaskReply
 
@@ -182,7 +193,7 @@ class ForgetDataset(NamedTuple):
 
 
 class ForgetShuffle(NamedTuple):
-    """Nobody can read this shuffle any more."""
+    """No job can read this shuffle any more."""
 
     shuffle_id: int
 
@@ -215,13 +226,15 @@ class Launch(NamedTuple):
 
 
 class KillTask(NamedTuple):
+    """End a task; its `TaskEnded` comes all the same."""
+
     executor_id: str
     task_id: int
     reason: str
 
 
 class DeliverResult(NamedTuple):
-    """A partition of a job is done, with the accumulator updates of its task; once per partition and job."""
+    """A result of a job; once for each position, the updates of accumulators before it."""
 
     job_id: int
     position: int
@@ -250,6 +263,8 @@ class EndJob(NamedTuple):
 
 
 class JobFailure(NamedTuple):
+    """Why a job has failed; the last four say of which attempt, if it was one."""
+
     text: str
     cancelled: bool = False
     task: TaskFailure | None = None
@@ -259,7 +274,7 @@ class JobFailure(NamedTuple):
 
 
 class RemoveBlocks(NamedTuple):
-    """Remove the blocks whose id starts with the prefix from every executor, or from the one named."""
+    """Remove the blocks whose id starts with the prefix, from every executor."""
 
     prefix: str
 
@@ -271,8 +286,10 @@ class TellVersion(NamedTuple):
     wanted: bool
 
 
-# Status, for whoever shows progress.
+# ------------------------------------------------------------------------------------------------ reports
 class JobStarted(NamedTuple):
+    """Report: a job was submitted."""
+
     job_id: int
     group: str | None
     stage_ids: tuple[int, ...]
@@ -281,17 +298,51 @@ class JobStarted(NamedTuple):
 
 
 class JobOver(NamedTuple):
+    """Report: a job has ended."""
+
     job_id: int
     status: str  # SUCCEEDED or FAILED
     time_ms: int
 
 
 class StageChanged(NamedTuple):
+    """Report: how many of a stage's tasks are where, each time that changes."""
+
     stage_id: int
     name: str
-    attempt: int
+    fetch_rounds: int  # how many map outputs that were gone it has had made again
     tasks: int
     active: int
     completed: int
     failed: int
     over: bool
+
+
+# ------------------------------------------------------------------------------------------------ unions
+# Without `Woken` and `Wake`, which each loop adds.
+BackendEvent: TypeAlias = (
+    ExecutorJoined
+    | ExecutorLeft
+    | ExecutorSuspected
+    | ExecutorTrusted
+    | TaskEnded
+    | BlocksDropped
+    | CancelJobs
+    | ReceiverPosted
+)
+SchedulerEvent: TypeAlias = (
+    SubmitJob
+    | CancelJobs
+    | ExecutorJoined
+    | ExecutorLeft
+    | ExecutorSuspected
+    | ExecutorTrusted
+    | TaskEnded
+    | BlocksDropped
+    | ForgetDataset
+    | ForgetShuffle
+)
+Report: TypeAlias = JobStarted | JobOver | StageChanged
+SchedulerAction: TypeAlias = (
+    Launch | KillTask | DeliverResult | AddAccumulators | CountMetrics | EndJob | RemoveBlocks | TellVersion | Report
+)

@@ -20,10 +20,10 @@ from contextlib import suppress
 from itertools import chain, count, islice
 from typing import Any, BinaryIO, Generic, TypeVar
 
-from headwater.cipher import KeySource, cipher_of, unsealed
+from headwater.base.cipher import KeySource, cipher_of, unsealed
+from headwater.base.hashing import portable_hash
+from headwater.base.pickling import dump_records, load_records
 from headwater.errors import SparkException
-from headwater.hashing import portable_hash
-from headwater.serializers import dump_records, load_records
 
 K = TypeVar("K")
 V = TypeVar("V")

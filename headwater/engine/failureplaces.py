@@ -11,15 +11,14 @@ import re
 import reprlib
 from typing import Any, NamedTuple
 
-import headwater
+from headwater.base.tracebacks import PACKAGE
 
 # Characters of a record in an error.
 _SHOWN_MAX = 120
 _NOTE = "_headwater_place"
-_PACKAGE = os.path.dirname(headwater.__file__)
-_RDD = os.path.join(_PACKAGE, "rdd") + os.sep
+_RDD = os.path.join(PACKAGE, "rdd") + os.sep
 # Where we work on a partition's records, and nothing but a record can be wrong.
-_OPERATIONS = (_RDD, os.path.join(_PACKAGE, "engine", "external.py"))
+_OPERATIONS = (_RDD, os.path.join(PACKAGE, "engine", "external.py"))
 _UNPACKING = re.compile("cannot unpack|values to unpack|is not subscriptable|index out of range")
 
 

@@ -6,7 +6,9 @@ So nothing here raises, and the bytes are unpickled in one place only, by whoeve
 
 from __future__ import annotations
 
-from headwater.serializers import dumps, loads
+import traceback
+
+from headwater.base.pickling import dumps, loads
 
 # What people read of an exception: enough for any traceback, and little enough for every log and message.
 TEXT_CHARS_MAX = 64 << 10
@@ -68,3 +70,15 @@ def unpickled(data: bytes) -> Exception | None:
     if not isinstance(error, Exception) or isinstance(error, (StopIteration, StopAsyncIteration)):
         return None
     return error
+
+
+def error_text(error: BaseException | None) -> str:
+    """An error for people: one line where the outside world failed, the traceback where the code did."""
+    if error is None:
+        return ""
+    if isinstance(error, OSError) or error.__traceback__ is None:
+        return description(error)
+    try:
+        return shortened("".join(traceback.format_exception(error)).rstrip())
+    except Exception:  # of its own methods
+        return description(error)

@@ -14,7 +14,8 @@ import sys
 from types import FrameType
 from typing import Any, NoReturn
 
-_PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
+from headwater.base.tracebacks import is_ours
+
 # Its children end by themselves, and calls would cost them time.
 _MULTIPROCESSING = os.path.join("multiprocessing", "popen_fork.py")
 
@@ -59,5 +60,4 @@ def flush_output() -> None:
 
 
 def _is_ours(frame: FrameType) -> bool:
-    filename = frame.f_code.co_filename
-    return filename.startswith(_PACKAGE) or filename.startswith("<stage: ")
+    return is_ours(frame.f_code.co_filename)

@@ -14,9 +14,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from headwater.base.listening import Listener
+from headwater.base.threads import WatchedThread
 from headwater.engine import wire
-from headwater.listening import Listener
-from headwater.threads import WatchedThread
 
 log = logging.getLogger(__name__)
 

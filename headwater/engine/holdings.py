@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
+from headwater.engine import blockids
 from headwater.engine.events import MapOutput, Segment
 from headwater.engine.lineage import BlockRef
 from headwater.engine.stages import Recipe, Stage
@@ -82,7 +83,8 @@ class CachedPartitions:
 
     def ref(self, dataset_id: int, partition: int) -> BlockRef:
         """Where the block of a stored partition is."""
-        return BlockRef(f"rdd_{dataset_id}_{partition}", tuple(sorted(self.holders(dataset_id, partition))))
+        locations = tuple(sorted(self.holders(dataset_id, partition)))
+        return BlockRef(blockids.cached(dataset_id, partition=partition), locations)
 
     def refs(self, dataset_id: int) -> dict[int, BlockRef]:
         """The stored partitions of a dataset."""
@@ -154,7 +156,7 @@ class MapOutputs:
         self._missing[shuffle_id] += 1
 
     def forget(self, shuffle_id: int) -> bool:
-        """Nobody can read a shuffle any more; returns whether it may have left files."""
+        """No stage can read a shuffle any more; returns whether it may have left files."""
         for partition in range(len(self._outputs.pop(shuffle_id))):
             self._at.pop((shuffle_id, partition), None)
         del self._missing[shuffle_id]
@@ -220,9 +222,8 @@ class Inputs:
 
     def holders(self, stage: Stage, partition: int) -> Iterator[str]:
         """Executors that hold what a task reads: stored partitions met on the way, received blocks; some repeatedly."""
-        if stage.may_prefer:
-            for _, p, recipe, stored in self._reads(stage, partition):
-                yield from stored.locations if stored is not None else recipe.preferred(p)
+        for _, p, recipe, stored in self._reads(stage, partition):
+            yield from stored.locations if stored is not None else recipe.preferred(p)
 
     def of(self, stage: Stage, partition: int) -> tuple[dict[tuple[int, int], Any], dict[tuple[int, int], Any]]:
         """The payloads of all leaves that a partition is computed from, and the stored partitions it can start from."""
@@ -244,9 +245,7 @@ def _located(output: MapOutput, executor_id: str, shuffle_id: int, partition: in
     return output._replace(parts=parts)
 
 
-def _segments(
-    part: Iterable[Segment], where: tuple[str, ...], shuffle_id: int, partition: int
-) -> Iterable[Segment]:
+def _segments(part: Iterable[Segment], where: tuple[str, ...], shuffle_id: int, partition: int) -> Iterable[Segment]:
     for segment in part:
         if segment.data is None:
             segment = segment._replace(location=where, shuffle_id=shuffle_id, map_partition=partition)

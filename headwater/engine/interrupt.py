@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from headwater.engine.events import TaskFailure, TaskReply, TaskSpec
+from headwater.engine.events import FailureKind, TaskFailure, TaskReply, TaskSpec
 from headwater.engine.task import TaskKilled
+
+Run = Callable[[TaskSpec, bytes | None], TaskReply]  # with the program, if it comes along
 
 # Turns of a loop in each of which the interpreter looks for an exception that was thrown into the thread.
 _LOOKS = 100
@@ -21,13 +23,13 @@ class Interrupt:
         self._thrown = False
         self._thread_id = 0
 
-    def guard(self, spec: TaskSpec, run: Callable[[], TaskReply]) -> TaskReply:
+    def guard(self, run: Run, spec: TaskSpec, program: bytes | None) -> TaskReply:
         """Run a task on this thread, where `throw` can reach it."""
         try:
             try:
                 with self._lock:
                     self._task_id, self._thread_id, self._thrown = spec.task_id, threading.get_ident(), False
-                reply = run()
+                reply = run(spec, program)
             finally:
                 thrown = self._end()
             # What was thrown and hasn't come yet comes at the interpreter's next look; taking it back by
@@ -37,7 +39,7 @@ class Interrupt:
             return reply
         except TaskKilled:  # thrown a moment before or after the task's own code
             self._end()
-            return TaskReply(spec.task_id, TaskFailure("killed", "killed on request"), None, b"", (), {})
+            return TaskReply(spec.task_id, TaskFailure(FailureKind.KILLED, "killed on request"), None, b"", (), {})
 
     def throw(self, task_id: int) -> None:
         """Throw, if that task is still running."""

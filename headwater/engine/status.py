@@ -6,7 +6,7 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from headwater.engine.events import JobOver, JobStarted, StageChanged
+from headwater.engine.events import JobStarted, Report, StageChanged
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +31,8 @@ class StatusStore:
         self._jobs: OrderedDict[int, JobStatus] = OrderedDict()
         self._stages: OrderedDict[int, StageChanged] = OrderedDict()
 
-    def apply(self, event: JobStarted | JobOver | StageChanged) -> None:
-        """Take note of an event."""
+    def apply(self, event: Report) -> None:
+        """Take note of a report."""
         with self._lock:
             if isinstance(event, StageChanged):
                 self._stages[event.stage_id] = event

@@ -1,10 +1,10 @@
-"""Successors: the classes of a program's script that take the places of an earlier script's, by name.
+"""Successors: the classes of a program's script that take the place of an earlier script's, by name.
 
-A class that no module has, one of the script, is pickled by value, and loaded again it is a class of its own: equal to
-the script's only if the same process chain passed it on. What an earlier driver has pickled (keys and values of states,
-received records) is loaded through here, so that its objects are instances of the program's own classes.
-
-Nothing of an old class is kept then. One without a successor comes back as it was pickled.
+- A class that no module has, as one of the script, is pickled by value. Loaded by another driver's processes it is a
+  class of its own, which doesn't equal the script's.
+- So what an earlier driver has pickled (keys and values of states, received records) is loaded through here: its
+  objects are instances of the program's own classes, and nothing of an old class is kept.
+- An object whose class has no successor comes back as it was pickled.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from functools import cache, lru_cache
 from types import WrapperDescriptorType
 from typing import Any
 
+from headwater.base.pickling import dumps, load_records
 from headwater.broadcast import Broadcast
 from headwater.errors import SerializationError
-from headwater.serializers import dumps, load_records
 
 # Each pickle with a class by value names it.
 _BY_VALUE = b"cloudpickle"
@@ -33,8 +33,8 @@ class Successors:
     """The classes that take over, picklable.
 
     Args:
-        table: what `class_table` made in the driver that ran the script; broadcast, as methods may refer to much.
-        upgraded: whether the program is another than the one that pickled what it loads.
+        table: what `class_table` made in the driver that ran the script; broadcast, since methods may refer to a lot.
+        upgraded: whether another program pickled what this one loads.
     """
 
     table: Broadcast[bytes]
@@ -71,7 +71,7 @@ class Successors:
 
 
 def class_table(by_value: Iterable[type], *, script: bool) -> bytes:
-    """The classes of a program by name; each is pickled apart, and loaded only where it is wanted.
+    """The classes of a program by name; each is pickled by itself, and loaded only where it is wanted.
 
     Args:
         by_value: those that were pickled by value when the program was.
@@ -81,7 +81,7 @@ def class_table(by_value: Iterable[type], *, script: bool) -> bytes:
     for each in by_value:
         found.setdefault((each.__module__, each.__qualname__), []).append(each)
     for name, several in found.items():
-        # A dataclass with slots was made of another one of its name, to which its methods refer.
+        # A dataclass with slots was made from another class of its name, to which its methods refer.
         if len(several) > 1 and (meant := _standing(name)) in several:
             several[:] = [meant]
     if script:
@@ -108,7 +108,7 @@ def _pickled(classes: Iterable[type]) -> Iterator[bytes]:
 
 
 def _equals_by_content(each: type) -> bool:
-    """Whether its objects equal those of another class with the same contents, as named tuples do."""
+    """Whether its objects equal those of another class that have the same contents, as those of named tuples do."""
     equals = each.__eq__
     return isinstance(equals, WrapperDescriptorType) and equals is not object.__eq__
 
@@ -145,7 +145,7 @@ class _Unpickler(pickle.Unpickler):
             self._own.add(classes[0])
             return classes[0]
         made = make()
-        if made in classes:  # of several with the name it's the same: the program is
+        if made in classes:  # one of several with that name; it is known because the program is the same
             self._own.add(made)
         else:
             self.strangers.append(made)

@@ -15,8 +15,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from headwater import cipher, conf
+from headwater.base import cipher
+from headwater.conf import SparkConf
 from headwater.errors import IllegalArgumentException
+from headwater.settings.kinds import Duration
+from headwater.settings.secrets import is_secret
+from headwater.settings.setting import Setting
 
 Options = dict[str, Any]
 
@@ -79,7 +83,7 @@ def settings() -> tuple[Mapping[str, str], int]:
     with _lock:
         if _settings is not None:
             return _settings, _version
-    return relevant(dict(conf.SparkConf().getAll())), 0
+    return relevant(dict(SparkConf().getAll())), 0
 
 
 # ------------------------------------------------------------------------------------------------ URLs
@@ -129,7 +133,7 @@ def _own_options(prefix: str, pairs: Mapping[str, str]) -> Options:
 def _value(key: str, text: str) -> Any:
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
-    if text.isdigit() and not conf.is_secret(key):
+    if text.isdigit() and not is_secret(key):
         return int(text)
     if text[:1] not in ("{", "["):
         return text
@@ -255,7 +259,7 @@ def _renamed(found: Mapping[str, str], names: Mapping[str, str]) -> Options:
 
 
 def _milliseconds(key: str, text: str) -> int:
-    return int(conf.Setting(_HADOOP + key, conf.Kind.DURATION, "", "", "ms").parse(text))
+    return int(Setting(_HADOOP + key, Duration(), "", "").parse(text))
 
 
 _TRANSLATORS: dict[str, Callable[[Mapping[str, str], str, str], Options]] = {

@@ -19,11 +19,12 @@ from datetime import datetime, timezone
 from functools import partial
 from typing import Any, BinaryIO, TypeVar, cast
 
-from headwater import cipher, conf
+from headwater.base import cipher
 from headwater.errors import SparkException
 from headwater.filesystem import options, retries
 from headwater.filesystem.base import Entry, FileStatus, Scan, is_hidden, name_of
 from headwater.filesystem.transfers import RangedReader, Upload, check_length
+from headwater.settings.table import read
 
 T = TypeVar("T")
 
@@ -46,7 +47,7 @@ class RemoteFileSystem:
         pairs, version = options.settings()
         location = options.locate(url, pairs)
         self._driver = _driver_of(location, url, version)
-        self._timeout_ms: int = conf.read(pairs, "headwater.filesystem.retryTimeout")
+        self._timeout_ms: int = read(pairs, "headwater.filesystem.retryTimeout")
         self._encrypted = cipher.is_wanted(pairs)
         self.renames = not location.object_store
         self._is_hdfs = location.driver in ("hdfs", "webhdfs")

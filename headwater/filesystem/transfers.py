@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from functools import cache
 from typing import IO, Any
 
-from headwater.daemonpool import DaemonPool
+from headwater.base.daemonpool import DaemonPool
 from headwater.filesystem.retries import TruncatedReadError
 
 RANGE_BYTES = 1 << 20  # of one request: connections are reused, and a small read doesn't cost much more

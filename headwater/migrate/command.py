@@ -72,7 +72,7 @@ def _read(path: Path) -> tuple[str, str]:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Replace a file's content; whoever reads meanwhile sees the old one or the new one."""
+    """Replace a file's content; who reads meanwhile sees the old one or the new one."""
     target = path.resolve()
     handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:

@@ -12,9 +12,10 @@ import importlib.util
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from headwater.conf import Standing, find
 from headwater.errors import IllegalArgumentException
 from headwater.migrate.rewriting import NEW, OLD
+from headwater.settings.setting import Standing
+from headwater.settings.table import find
 
 
 class Remark(NamedTuple):
@@ -178,7 +179,7 @@ class _Reader:
             return
         for argument in given:
             if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
-                from headwater.engine.masters import parse_master
+                from headwater.engine.backends.masters import parse_master
 
                 try:
                     parse_master(argument.value)
@@ -195,7 +196,7 @@ class _Reader:
             yield Remark(
                 line, f"{text}: there is no JVM; headwater has Kafka, Kinesis, Flume and MQTT as extras of pip"
             )
-        elif setting.standing is Standing.PLANNED:
+        elif setting.standing is Standing.NO_EFFECT:
             yield Remark(line, f"{text}: has no effect yet")
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from headwater.hashing import portable_hash
+from headwater.base.hashing import portable_hash
 from headwater.rdd.approximate import BoundedFloat
-from headwater.rdd.hadoop import HadoopOutput
+from headwater.rdd.hadoopsaving import HadoopOutput
 from headwater.rdd.partitioner import Partitioner
 from headwater.resultiterable import ResultIterable
 from headwater.statcounter import StatCounter

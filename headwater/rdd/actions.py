@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 from headwater.engine.lineage import Aggregator, PerPartition
 from headwater.rdd import functions
 from headwater.rdd.checks import check_function, check_function_or_none, check_int
-from headwater.rdd.core import Core
+from headwater.rdd.core import BaseRDD
 from headwater.rdd.partitioner import Partitioner
 
 T = TypeVar("T")
@@ -23,7 +23,7 @@ U = TypeVar("U")
 _TAKE_GROWTH = 4
 
 
-class Actions(Core[T]):
+class Actions(BaseRDD[T]):
     """The actions of an `RDD`."""
 
     # -------------------------------------------------------------------------------------------- records
@@ -33,7 +33,7 @@ class Actions(Core[T]):
 
     def collectWithJobGroup(self, groupId: str, description: str, interruptOnCancel: bool = False) -> list[T]:
         """`collect`, as a job of the group given instead of this thread's."""
-        with self.ctx._properties_restored():
+        with self.ctx.job_properties_restored():
             self.ctx.setJobGroup(groupId, description, interruptOnCancel)
             return self.collect()
 
@@ -43,7 +43,7 @@ class Actions(Core[T]):
         Arguments:
             prefetchPartitions: have the next partition computed while this one is being read.
         """
-        self.ctx._check_running()
+        self.ctx.check_running()
         return chain.from_iterable(self._partition_by_partition(prefetchPartitions))
 
     def _partition_by_partition(self, prefetch: bool) -> Iterator[list[T]]:
@@ -53,10 +53,10 @@ class Actions(Core[T]):
             return
         coming = None
         for partition in range(self.num_partitions):
-            ready = coming or self.ctx._submit_job(self, functions.as_list, [partition])
+            ready = coming or self.ctx.submit_job(self, functions.as_list, [partition])
             coming = None
             if partition + 1 < self.num_partitions:
-                coming = self.ctx._submit_job(self, functions.as_list, [partition + 1])
+                coming = self.ctx.submit_job(self, functions.as_list, [partition + 1])
             yield ready.result(None)[0]
 
     def take(self, num: int) -> list[T]:
@@ -210,7 +210,7 @@ def _check_depth(depth: Any) -> None:
         raise ValueError(f"Depth cannot be smaller than 1 but got {depth}.")
 
 
-def _tree(partials: Core[Any], f: Callable[[Any, Any], Any], depth: int) -> Core[Any]:
+def _tree(partials: BaseRDD[Any], f: Callable[[Any, Any], Any], depth: int) -> BaseRDD[Any]:
     """Combine the partitions' results by shuffles to fewer partitions, while that saves the driver work."""
     aggregator = Aggregator(None, f, f)
     n = partials.num_partitions

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from statistics import NormalDist
 from typing import Any
 
+from headwater.base.hashing import portable_hash
 from headwater.errors import IllegalArgumentException
-from headwater.hashing import portable_hash
 from headwater.statcounter import StatCounter
 
 __all__ = ["BoundedFloat"]

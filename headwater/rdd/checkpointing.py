@@ -16,27 +16,26 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
-from headwater.cipher import CHUNK_BYTES, Cipher, SealedFile
+from headwater.base.cipher import CHUNK_BYTES, Cipher, SealedFile
+from headwater.base.pickling import dump_records
 from headwater.engine import task
-from headwater.engine.lineage import Dataset, Leaf, Records, StoredBlocks
+from headwater.engine.lineage import Dataset, Leaf, Records, StoredBlocks, TaskView
 from headwater.errors import SparkException
 from headwater.filesystem import create_private, open_raw, qualify, resolve_private
 from headwater.rdd import functions
-from headwater.serializers import dump_records
 from headwater.taskcontext import TaskContext
 
 if TYPE_CHECKING:
     from headwater.engine.application import Application
-    from headwater.engine.task import Task
-    from headwater.rdd.core import Core
+    from headwater.rdd.core import BaseRDD
 
 _MAGIC = b"HWC\x01"  # the last byte is the format's version
 _BATCH = 1000  # records a pickle
 
 
-def wanted_in(lineage: Dataset, wanted: Any) -> list[Core[Any]]:
+def wanted_in(lineage: Dataset, wanted: Any) -> list[BaseRDD[Any]]:
     """The datasets of a lineage whose checkpoint is wanted, but for those behind another one: its cut frees them."""
-    found: list[Core[Any]] = []
+    found: list[BaseRDD[Any]] = []
     seen: set[int] = set()
     todo = [lineage]
     while todo:
@@ -45,7 +44,7 @@ def wanted_in(lineage: Dataset, wanted: Any) -> list[Core[Any]]:
             continue
         seen.add(node.dataset_id)
         if node in wanted:
-            found.append(cast("Core[Any]", node))
+            found.append(cast("BaseRDD[Any]", node))
             continue
         todo.extend(node.parents)
         if node.shuffle is not None:
@@ -54,7 +53,7 @@ def wanted_in(lineage: Dataset, wanted: Any) -> list[Core[Any]]:
 
 
 def write(
-    application: Application, rdd: Core[Any], directory: str, properties: Mapping[str, str], call_site: str
+    application: Application, rdd: BaseRDD[Any], directory: str, properties: Mapping[str, str], call_site: str
 ) -> None:
     """Compute an RDD into a checkpoint directory by a job of its own, then cut its lineage."""
     path = f"{directory}/rdd-{rdd.dataset_id}"
@@ -73,7 +72,7 @@ def write(
     rdd._checkpoint_path = qualify(path)
 
 
-def keep_locally(application: Application, rdd: Core[Any], properties: Mapping[str, str], call_site: str) -> None:
+def keep_locally(application: Application, rdd: BaseRDD[Any], properties: Mapping[str, str], call_site: str) -> None:
     """Have every partition of an RDD stored in the executors, then cut its lineage.
 
     Raises:
@@ -138,7 +137,7 @@ def _context(part: str) -> str:
 class Parts(Leaf):
     """The partitions of a checkpoint; a payload is a file's path. Nobody but the application that wrote it reads it."""
 
-    def read(self, task: Task, payload: str) -> Records:
+    def read(self, task: TaskView, payload: str) -> Records:
         return _read_part(payload, task.cipher)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
 
-from headwater.callsite import place
+from headwater.base.callsite import place
 from headwater.engine.lineage import (
     Cartesian,
     Coalesce,
@@ -40,16 +40,16 @@ from headwater.rdd.partitioner import Partitioner
 from headwater.storagelevel import StorageLevel
 
 if TYPE_CHECKING:
-    from headwater.context import SparkContext
     from headwater.engine.application import Application
     from headwater.engine.lineage import Aggregator
     from headwater.rdd import RDD
+    from headwater.rdd.driver import Driver
 
 T = TypeVar("T")
 U = TypeVar("U")
 
 
-class Core(Dataset, Generic[T]):
+class BaseRDD(Dataset, Generic[T]):
     """The part of `RDD` that its other families of methods build on."""
 
     _name: str | None = None
@@ -58,7 +58,7 @@ class Core(Dataset, Generic[T]):
 
     def __init__(
         self,
-        ctx: SparkContext,
+        ctx: Driver,
         operator: Operator,
         parents: Sequence[Dataset],
         num_partitions: int,
@@ -67,7 +67,7 @@ class Core(Dataset, Generic[T]):
         shuffle: Shuffle | None = None,
         partitioner: Partitioner | None = None,
     ) -> None:
-        dataset_id = ctx._application.new_dataset_id()
+        dataset_id = ctx.application.new_dataset_id()
         super().__init__(dataset_id, operator, parents, num_partitions, payloads=payloads, shuffle=shuffle)
         self.ctx = ctx
         self.partitioner = partitioner
@@ -93,20 +93,20 @@ class Core(Dataset, Generic[T]):
         """This RDD's pairs, regrouped by the partitioner."""
         n = partitioner.numPartitions
         write = ShuffleWrite(n, partitioner.partitionFunc, aggregator, place())
-        shuffle = Shuffle(self.ctx._application.new_shuffle_id(), self, write)
+        shuffle = Shuffle(self.ctx.application.new_shuffle_id(), self, write)
         read = ShuffleRead(aggregator)
         return cast("RDD[Any]", type(self)(self.ctx, read, (), n, shuffle=shuffle, partitioner=partitioner))
 
     def _run(self, function: Callable[[int, Iterator[Any]], Any], partitions: Sequence[int] | None = None) -> list[Any]:
         """Run a job: `function(partition, records)` of each partition, or of those given, in their order."""
-        return self.ctx._run_job(self, function, range(self.num_partitions) if partitions is None else partitions)
+        return self.ctx.run_job(self, function, range(self.num_partitions) if partitions is None else partitions)
 
     def _default_partitions(self) -> int:
         """The number of reduce partitions where the user gives none."""
-        return self.ctx._reduce_partitions or self.num_partitions
+        return self.ctx.reduce_partitions or self.num_partitions
 
     def _check_same_context(self, other: Any, method: str) -> None:
-        if not isinstance(other, Core):
+        if not isinstance(other, BaseRDD):
             raise TypeError(f"{method}: expected an RDD, got {other!r} of type {type(other).__name__}")
         if other.ctx is not self.ctx:
             raise IllegalArgumentException(f"{method}: {other!r} belongs to another SparkContext, stopped by now")
@@ -117,8 +117,8 @@ class Core(Dataset, Generic[T]):
         return self.dataset_id
 
     @property
-    def context(self) -> SparkContext:
-        """The context that made this RDD."""
+    def context(self) -> Driver:
+        """The SparkContext that made this RDD."""
         return self.ctx
 
     def name(self) -> str | None:
@@ -181,7 +181,7 @@ class Core(Dataset, Generic[T]):
             )
         if self.storage_level is None and storageLevel != StorageLevel.NONE:
             self.storage_level = storageLevel
-            application = weakref.ref(self.ctx._application)
+            application = weakref.ref(self.ctx.application)
             weakref.finalize(self, _forget, application, self.dataset_id).atexit = False
         return cast("RDD[T]", self)
 
@@ -192,7 +192,7 @@ class Core(Dataset, Generic[T]):
             blocking: return only when they are gone.
         """
         self.storage_level = None
-        self.ctx._application.unpersist(self.dataset_id, blocking)
+        self.ctx.application.unpersist(self.dataset_id, blocking)
         return cast("RDD[T]", self)
 
     def getStorageLevel(self) -> StorageLevel:
@@ -213,7 +213,7 @@ class Core(Dataset, Generic[T]):
         Raises:
             IllegalStateException: no checkpoint directory is set.
         """
-        if self.ctx.getCheckpointDir() is None:
+        if self.ctx.checkpoint_directory is None:
             raise IllegalStateException(
                 "Checkpoint directory has not been set in the SparkContext; call setCheckpointDir(dir) first"
             )
@@ -231,7 +231,7 @@ class Core(Dataset, Generic[T]):
     def _want_checkpoint(self, kind: str) -> None:
         if not self._checkpoint.startswith("done"):
             self._checkpoint = kind
-            self.ctx._checkpoints_wanted.add(self)
+            self.ctx.want_checkpoint(self)
 
     def isCheckpointed(self) -> bool:
         """Whether the checkpoint has been made."""
@@ -355,7 +355,7 @@ class Core(Dataset, Generic[T]):
         self._check_same_context(other, "union")
         return self._union([self, other])
 
-    def _union(self, rdds: Sequence[Core[Any]]) -> RDD[Any]:
+    def _union(self, rdds: Sequence[BaseRDD[Any]]) -> RDD[Any]:
         partitioner = rdds[0].partitioner
         if partitioner is not None and all(rdd.partitioner == partitioner for rdd in rdds):
             together = Together(len(rdds), functions.one_after_the_other)
@@ -364,7 +364,7 @@ class Core(Dataset, Generic[T]):
         return self._joined(Union(counts), rdds, sum(counts))
 
     def __add__(self, other: RDD[U]) -> RDD[T | U]:
-        if not isinstance(other, Core):
+        if not isinstance(other, BaseRDD):
             raise TypeError(f"only an RDD can be added to an RDD, got {other!r} of type {type(other).__name__}")
         return self.union(other)
 

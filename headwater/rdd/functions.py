@@ -93,7 +93,7 @@ def pipe(
     """The lines that the command prints, as it prints them; a thread feeds it meanwhile."""
     from subprocess import PIPE, Popen
 
-    from headwater.threads import WatchedThread
+    from headwater.base.threads import WatchedThread
 
     process = Popen(command, env=env or None, stdin=PIPE, stdout=PIPE)
     assert process.stdin is not None and process.stdout is not None

@@ -10,12 +10,12 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from functools import partial
 from typing import Any, TypeVar
 
+from headwater.base.hashing import portable_hash
 from headwater.engine.lineage import Aggregator, PerPartition, PerRecord, Together
-from headwater.hashing import portable_hash
 from headwater.rdd import functions, grouping
 from headwater.rdd.actions import Actions
 from headwater.rdd.checks import check_function, check_num_partitions
-from headwater.rdd.core import Core
+from headwater.rdd.core import BaseRDD
 from headwater.rdd.partitioner import Partitioner
 from headwater.resultiterable import ResultIterable
 
@@ -221,14 +221,14 @@ class Keyed(Actions[T]):
         """`function` over the partitions, of all sides, that hold the same keys."""
         for other in others:
             self._check_same_context(other, method)
-        sides: tuple[Core[Any], ...] = (self, *others)
+        sides: tuple[BaseRDD[Any], ...] = (self, *others)
         if num_partitions is None:
-            num_partitions = self.ctx._reduce_partitions or self._partitions_of_all(sides)
+            num_partitions = self.ctx.reduce_partitions or self._partitions_of_all(sides)
         partitioner = self._partitioner(num_partitions, portable_hash)
         parents = [side if side.partitioner == partitioner else side._shuffled(partitioner) for side in sides]
         return self._joined(Together(len(parents), function), parents, partitioner.numPartitions, partitioner)
 
-    def _partitions_of_all(self, sides: tuple[Core[Any], ...]) -> int:
+    def _partitions_of_all(self, sides: tuple[BaseRDD[Any], ...]) -> int:
         if self.partitioner is not None and all(side.partitioner == self.partitioner for side in sides):
             return self.num_partitions
         return sum(side.num_partitions for side in sides)

@@ -149,7 +149,7 @@ class Numeric(Keyed[T]):
         if not self.num_partitions:
             return [], 0
         done: dict[int, Any] = {}
-        job = self.ctx._submit_job(self, function, range(self.num_partitions), on_result=done.__setitem__)
+        job = self.ctx.submit_job(self, function, range(self.num_partitions), on_result=done.__setitem__)
         try:
             return job.result(timeout / 1000), self.num_partitions
         except TimeoutError as error:

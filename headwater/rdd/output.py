@@ -7,16 +7,16 @@ from functools import partial
 from typing import Any, BinaryIO, TypeVar
 
 from headwater.filesystem import OutputDirectory
-from headwater.picklefile import write_pickle_file
+from headwater.formats.picklefile import write_pickle_file
+from headwater.formats.textfiles import codec_extension, create_file, write_text
 from headwater.rdd.checks import check_positive
 from headwater.rdd.sorting import Sorting
 from headwater.taskcontext import TaskContext
-from headwater.textfiles import codec_extension, create_file, write_text
 
 T = TypeVar("T")
 
 
-class Output(Sorting[T]):
+class Saving(Sorting[T]):
     """The outputs of an `RDD`."""
 
     def saveAsTextFile(self, path: str, compressionCodecClass: str | None = None) -> None:
@@ -50,7 +50,7 @@ class Output(Sorting[T]):
     ) -> None:
         if not isinstance(path, str):
             raise TypeError(f"path should be a str, got {path!r} of type {type(path).__name__}")
-        self.ctx._check_running()
+        self.ctx.check_running()
         directory = OutputDirectory(path, prefix)
         directory.prepare()
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from headwater.hashing import portable_hash
+from headwater.base.hashing import portable_hash
 
 __all__ = ["Partitioner"]
 

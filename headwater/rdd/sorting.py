@@ -11,10 +11,10 @@ from functools import partial
 from itertools import chain, islice
 from typing import Any, TypeVar
 
+from headwater.base.hashing import portable_hash
 from headwater.engine import task as tasks
 from headwater.engine.external import external_sort
 from headwater.engine.lineage import PerPartition
-from headwater.hashing import portable_hash
 from headwater.rdd import functions
 from headwater.rdd.checks import check_function, check_function_or_none, check_int
 from headwater.rdd.partitioner import Partitioner

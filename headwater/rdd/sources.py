@@ -13,16 +13,16 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from headwater import filesystem, textfiles
-from headwater.engine.lineage import Leaf, Records, Slice
+from headwater import filesystem
+from headwater.base.pickling import dump_records
+from headwater.engine.lineage import Leaf, Records, Slice, TaskView
 from headwater.errors import SparkException
-from headwater.picklefile import read_pickle_file
+from headwater.formats import textfiles
+from headwater.formats.picklefile import read_pickle_file
 from headwater.rdd import RDD
-from headwater.serializers import dump_records
 
 if TYPE_CHECKING:
-    from headwater.context import SparkContext
-    from headwater.engine.task import Task
+    from headwater.rdd.driver import Driver
 
 logger = logging.getLogger("headwater.rdd.sources")
 
@@ -33,7 +33,7 @@ class Reading(Leaf):
 
     reader: Callable[[Any], Records]
 
-    def read(self, task: Task, payload: Any) -> Records:
+    def read(self, task: TaskView, payload: Any) -> Records:
         if isinstance(payload, Unlisted):
             return chain.from_iterable(map(self.reader, payload.list_splits()))
         return self.reader(payload)
@@ -47,7 +47,7 @@ class Unlisted:
 
 
 # ------------------------------------------------------------------------------------------------ collections
-def of_collection(ctx: SparkContext, records: Iterable[Any], slices: int) -> RDD[Any]:
+def of_collection(ctx: Driver, records: Iterable[Any], slices: int) -> RDD[Any]:
     """The records in `slices` parts as equal as can be, pickled now: what happens to them later doesn't matter."""
     if isinstance(records, range):
         parts: list[Any] = [records[start:end] for start, end in _bounds(len(records), slices)]
@@ -62,37 +62,37 @@ def _bounds(length: int, slices: int) -> Iterator[tuple[int, int]]:
 
 
 # ------------------------------------------------------------------------------------------------ files
-def of_text(ctx: SparkContext, path: str, min_partitions: int, use_unicode: bool) -> RDD[Any]:
+def of_text(ctx: Driver, path: str, min_partitions: int, use_unicode: bool) -> RDD[Any]:
     """The lines of text files."""
     reader = partial(_lines, use_unicode)
     return _of_files(ctx, reader, partial(textfiles.text_splits, _absolute(path), min_partitions))
 
 
-def of_whole_text(ctx: SparkContext, path: str, min_partitions: int, use_unicode: bool) -> RDD[Any]:
+def of_whole_text(ctx: Driver, path: str, min_partitions: int, use_unicode: bool) -> RDD[Any]:
     """(URI, text) of each file."""
     reader = partial(_each_file, partial(_whole_text, use_unicode))
     return _of_files(ctx, reader, partial(textfiles.file_groups, _absolute(path), min_partitions))
 
 
-def of_binary_files(ctx: SparkContext, path: str, min_partitions: int) -> RDD[Any]:
+def of_binary_files(ctx: Driver, path: str, min_partitions: int) -> RDD[Any]:
     """(URI, bytes) of each file."""
     reader = partial(_each_file, textfiles.binary_file)
     return _of_files(ctx, reader, partial(textfiles.file_groups, _absolute(path), min_partitions))
 
 
-def of_binary_records(ctx: SparkContext, path: str, record_length: int) -> RDD[Any]:
+def of_binary_records(ctx: Driver, path: str, record_length: int) -> RDD[Any]:
     """The records, of `record_length` bytes, of binary files."""
     splits = partial(textfiles.binary_record_splits, _absolute(path), record_length, ctx.defaultMinPartitions)
     return _of_files(ctx, textfiles.read_binary_records, splits)
 
 
-def of_pickle_files(ctx: SparkContext, path: str) -> RDD[Any]:
+def of_pickle_files(ctx: Driver, path: str) -> RDD[Any]:
     """The records that `saveAsPickleFile` wrote, a partition a file."""
     return _of_files(ctx, _pickled, partial(filesystem.list_files, _absolute(path)))
 
 
 def of_splits(
-    ctx: SparkContext,
+    ctx: Driver,
     reader: Callable[[Any], Records],
     path: str,
     splits: Callable[[str], Sequence[Any]],
@@ -101,11 +101,9 @@ def of_splits(
     return _of_files(ctx, reader, partial(splits, _absolute(path)))
 
 
-def _of_files(
-    ctx: SparkContext, reader: Callable[[Any], Records], list_splits: Callable[[], Sequence[Any]]
-) -> RDD[Any]:
-    missing = ctx._conf.read("spark.files.ignoreMissingFiles")
-    corrupt = ctx._conf.read("spark.files.ignoreCorruptFiles")
+def _of_files(ctx: Driver, reader: Callable[[Any], Records], list_splits: Callable[[], Sequence[Any]]) -> RDD[Any]:
+    missing = ctx.conf.read("spark.files.ignoreMissingFiles")
+    corrupt = ctx.conf.read("spark.files.ignoreCorruptFiles")
     if missing or corrupt:
         reader = partial(_forgiving, reader, missing, corrupt)
     try:

@@ -5,8 +5,9 @@ All of it is imported when it is first used: a program without SQL pays nothing.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from headwater.base.lazy import lazy_names
 
 if TYPE_CHECKING:
     from headwater.sql.column import Column
@@ -18,25 +19,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Column", "DataFrame", "HiveContext", "Row", "SQLContext", "SparkSession", "Window", "WindowSpec"]
 
-_HOMES = {
-    "Column": "headwater.sql.column",
-    "DataFrame": "headwater.sql.dataframe",
-    "HiveContext": "headwater.sql.context",
-    "Row": "headwater.sql.rows",
-    "SQLContext": "headwater.sql.context",
-    "SparkSession": "headwater.sql.session",
-    "Window": "headwater.sql.window",
-    "WindowSpec": "headwater.sql.window",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "Column": "column",
+        "DataFrame": "dataframe",
+        "HiveContext": "context",
+        "Row": "rows",
+        "SQLContext": "context",
+        "SparkSession": "session",
+        "Window": "window",
+        "WindowSpec": "window",
+    },
+)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from headwater.conf import find
 from headwater.errors import IllegalArgumentException, NoSuchElementException
+from headwater.settings.table import find
 
 if TYPE_CHECKING:
     from headwater.context import SparkContext

@@ -1,6 +1,6 @@
 """StreamingContext: where a streaming program begins, is started and stopped.
 
-Its life is the table `TRANSITIONS`; one context of a process is active at a time. `stop` works from any thread, also
+Its life is the table `LIFE`; one context of a process is active at a time. `stop` works from any thread, also
 from an output operation, a transform function or a listener, where it goes on in the background.
 """
 
@@ -10,51 +10,42 @@ import atexit
 import contextlib
 import logging
 import threading
-from collections import deque
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from enum import Enum
 from functools import partial
-from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, TypeVar, overload
+from typing import Any, ClassVar, Literal, TypeVar
 
-from headwater import logs, serializers
-from headwater.callsite import place
+from headwater.base import logs
+from headwater.base.callables import call_site
+from headwater.base.callsite import place
+from headwater.base.lives import Table
+from headwater.base.threads import WatchedThread
 from headwater.clock import Clock, ManualClock, SystemClock
 from headwater.conf import SparkConf as SparkConf
 from headwater.context import SparkContext as SparkContext
 from headwater.engine.successors import Successors
-from headwater.errors import IllegalArgumentException, IllegalStateException, see
+from headwater.errors import IllegalArgumentException, IllegalStateException, SparkException, see
 from headwater.filesystem import qualify
 from headwater.rdd import RDD as RDD
-from headwater.rdd.checks import check_function, check_function_or_none, check_port
-from headwater.storagelevel import StorageLevel
+from headwater.rdd.checks import check_function
+from headwater.streaming import unstarted
 from headwater.streaming.dstream import DStream
 from headwater.streaming.durations import duration_ms, next_multiple_ms
-from headwater.streaming.graph import Graph, InputNode
+from headwater.streaming.graph.graph import Graph
+from headwater.streaming.graph.inputs import InputNode
+from headwater.streaming.graph.joined import TransformedAll, United
+from headwater.streaming.graph.output import Output
+from headwater.streaming.graph.program import dump_graph, load_graph
+from headwater.streaming.inputs import InputStreams
 from headwater.streaming.listener import StreamingListener, StreamingListenerBus
-from headwater.streaming.operators.functions import call_site
-from headwater.streaming.operators.joined import TransformedAll, United
-from headwater.streaming.operators.output import Output
-from headwater.streaming.recovery.code import fingerprint
+from headwater.streaming.recovery.code import changed_files, fingerprint
 from headwater.streaming.recovery.keeping import Keeping
 from headwater.streaming.recovery.ledger import Ledger
-from headwater.streaming.recovery.program import dump_graph
+from headwater.streaming.recovery.restart import find, recovered_conf, refuse_another_key, warn_if_changed
 from headwater.streaming.recovery.safekeeping import Found, Safekeeping
-from headwater.streaming.runtime import unstarted
-from headwater.streaming.runtime.running import Running
-from headwater.streaming.runtime.termination import Course, Termination
-from headwater.streaming.runtime.waiter import Waiter
-from headwater.streaming.sources.filereaders import FileReader, ProgramReader, Reports, records_reader, text_reader
-from headwater.streaming.sources.files import file_input
-from headwater.streaming.sources.iterator import IteratorInput
-from headwater.streaming.sources.queue import QueueInput
-from headwater.streaming.sources.raw import RawSocketReceiver
-from headwater.streaming.sources.received import ReceiverInput
-from headwater.streaming.sources.receiver import Receiver
-from headwater.streaming.sources.socket import SocketReceiver
-from headwater.threads import WatchedThread
-
-if TYPE_CHECKING:
-    from headwater.streaming.operators.node import Node
+from headwater.streaming.running import Running
+from headwater.streaming.termination import Course, Termination
+from headwater.streaming.waiter import Waiter
 
 logger = logging.getLogger("headwater.streaming.context")
 
@@ -70,12 +61,16 @@ class StreamingContextState(Enum):
     STOPPED = "stopped"
 
 
-TRANSITIONS: Mapping[tuple[StreamingContextState, str], StreamingContextState] = {
-    (StreamingContextState.INITIALIZED, "start"): StreamingContextState.ACTIVE,
-    (StreamingContextState.INITIALIZED, "fail"): StreamingContextState.STOPPED,  # start() refused the program
-    (StreamingContextState.INITIALIZED, "stop"): StreamingContextState.STOPPED,
-    (StreamingContextState.ACTIVE, "stop"): StreamingContextState.STOPPED,
-}
+LIFE: Table[StreamingContextState, Literal["start", "fail", "stop"]] = Table(
+    "the StreamingContext",
+    StreamingContextState.INITIALIZED,
+    {
+        (StreamingContextState.INITIALIZED, "start"): StreamingContextState.ACTIVE,
+        (StreamingContextState.INITIALIZED, "fail"): StreamingContextState.STOPPED,  # start() refused the program
+        (StreamingContextState.INITIALIZED, "stop"): StreamingContextState.STOPPED,
+        (StreamingContextState.ACTIVE, "stop"): StreamingContextState.STOPPED,
+    },
+)
 
 _ADDING_REFUSED = {
     state: f"Adding new inputs, transformations, and output operations after {what} a context is not supported"
@@ -84,7 +79,7 @@ _ADDING_REFUSED = {
 }
 
 
-class StreamingContext:
+class StreamingContext(InputStreams):
     """The entry point of streaming: makes input streams, and starts and stops the whole.
 
     Args:
@@ -97,6 +92,7 @@ class StreamingContext:
         ValueError: no SparkContext, or a duration that is missing, no number, zero or negative.
     """
 
+    kept_as = "StreamingContext"  # a checkpoint leaves it out: see graph/program.py
     _activeContext: ClassVar[StreamingContext | None] = None  # the started one; guarded by _process_lock
     _process_lock: ClassVar[threading.RLock] = threading.RLock()
 
@@ -113,9 +109,9 @@ class StreamingContext:
             raise ValueError("Spark Streaming cannot be initialized with both SparkContext and checkpoint as null")
         if batchDuration is None:
             raise ValueError("Batch duration for StreamingContext cannot be null")
-        self._batch_ms = duration_ms(batchDuration, "batch duration")
+        self.batch_ms = duration_ms(batchDuration, "batch duration")  # never changed
         self._sc = sparkContext
-        conf = sparkContext._conf
+        conf = sparkContext.conf
         self._checkpoint_directory: str | None = None
         self._found: Found | None = None  # what the context goes on from
         self._setup: Callable[[], StreamingContext] | None = None  # the function of getOrCreate that made the streams
@@ -125,8 +121,8 @@ class StreamingContext:
         if conf.read("spark.streaming.checkpoint.directory"):
             self.checkpoint(conf.read("spark.streaming.checkpoint.directory"))
         self._clock = clock
-        self._state = StreamingContextState.INITIALIZED
-        self._graph = Graph(self._batch_ms)
+        self._life = LIFE.begin()
+        self._graph = Graph(self.batch_ms)
         self._bus = StreamingListenerBus()
         self._waiter = Waiter()
         self._running: Running | None = None  # set once, by start
@@ -140,7 +136,7 @@ class StreamingContext:
         self._unstarted = unstarted.watch(self, self._graph, self._created_at)
 
     def __repr__(self) -> str:
-        return f"<StreamingContext: batches of {self._batch_ms / 1000:g} s, {self._state.value}, on {self._sc!r}>"
+        return f"<StreamingContext: batches of {self.batch_ms / 1000:g} s, {self._state.value}, on {self._sc!r}>"
 
     def __enter__(self) -> StreamingContext:
         return self
@@ -170,11 +166,64 @@ class StreamingContext:
             IllegalStateException: another driver works with the directory.
             SparkException: there are checkpoints, and none can be read; nothing is made anew then.
         """
-        from headwater.streaming.recovery.restart import get_or_create
-
         check_function("setupFunc", setupFunc)
         logs.show()  # what is read is spoken of before there is a context
-        return get_or_create(cls, checkpointPath, setupFunc, upgrade=upgrade)
+        active = SparkContext._active_spark_context
+        found = find(qualify(checkpointPath), None if active is None else active.conf)
+        if found is None:
+            return _set_up(setupFunc, checkpointPath)
+        try:
+            ssc = cls._going_on(found, checkpointPath, setupFunc, upgrade=upgrade)
+            refuse_another_key(found, ssc._sc.application.key)
+        except BaseException:
+            found.lock.close()
+            raise
+        ssc._found = found
+        return ssc
+
+    @classmethod
+    def _going_on(
+        cls, found: Found, directory: str, setup: Callable[[], StreamingContext], *, upgrade: bool
+    ) -> StreamingContext:
+        """The context that goes on from what was found: with the streams of `setup`, or those that were stored."""
+        ledger = found.checkpoint.ledger
+        text = "Going on from %s at batch %d ms, with its batch interval of %d ms"
+        logger.info(text, found.directory, ledger.generated_ms, ledger.batch_ms)
+        changed = changed_files(found.checkpoint.code, fingerprint(setup))
+        if not upgrade and not SparkConf().read("headwater.streaming.recovery.upgrade"):
+            warn_if_changed(found, changed)
+            return cls._stored(found)
+        ssc = _set_up(setup, directory)
+        if ssc.batch_ms != ledger.batch_ms:
+            raise SparkException(
+                f"the checkpoint in {directory} has a batch interval of {ledger.batch_ms} ms, the new program one "
+                f"of {ssc.batch_ms} ms: batch times would not match. Keep the interval, or use another directory."
+            )
+        logger.info("The program is that of the script, of which has changed: %s", ", ".join(changed) or "nothing")
+        return ssc
+
+    @classmethod
+    def _stored(cls, found: Found) -> StreamingContext:
+        """The context of a checkpoint, with the streams that were stored in it."""
+        active = SparkContext._active_spark_context
+        sc = active or SparkContext(conf=recovered_conf(found.checkpoint))
+        try:
+            ssc = cls(sc, found.checkpoint.ledger.batch_ms / 1000)
+            ssc.checkpoint(found.directory)
+            placed = {each.kept_as: each for each in (sc, ssc, ssc._waiter)}
+            ssc._graph = load_graph(found.program, sc, placed)
+        except Exception as error:
+            if active is None:
+                sc.stop()
+            raise SparkException(
+                f"Failed to read checkpoint from directory {found.directory}: the program in it can't be loaded: "
+                f"{type(error).__name__}: {error}. If the code has changed since, "
+                "getOrCreate(path, setup, upgrade=True) takes the new code and the checkpoint's data."
+            ) from error
+        ssc._unstarted.detach()
+        ssc._unstarted = unstarted.watch(ssc, ssc._graph, ssc._created_at)
+        ssc._goes_on = True
+        return ssc
 
     @classmethod
     def getActive(cls) -> StreamingContext | None:
@@ -236,9 +285,9 @@ class StreamingContext:
                     + see("only-one-context")
                 )
             try:
-                self._graph.validate(self._sc._checkpoint_dir, self._checkpoint_directory)
+                self._graph.validate(self._sc.checkpoint_directory, self._checkpoint_directory)
                 self._graph.identify()
-                if self._sc._conf.read("headwater.streaming.persistShared"):
+                if self._sc.conf.read("headwater.streaming.persistShared"):
                     self._graph.persist_shared()
                 running = Running(
                     self._sc,
@@ -246,7 +295,7 @@ class StreamingContext:
                     self._clock,
                     bus=self._bus,
                     waiter=self._waiter,
-                    properties=self._sc._properties.current,
+                    properties=self._sc.job_properties,
                     stop_context=partial(self.stop, stopSparkContext=False),
                     keeping=self._keeping(),
                 )
@@ -266,15 +315,15 @@ class StreamingContext:
     def _keeping(self) -> Keeping:
         """Who keeps what a restart needs."""
         directory, found = self._checkpoint_directory, self._found
-        first_ms = next_multiple_ms(self._clock.now_ms(), self._batch_ms)
-        ledger = Ledger(self._batch_ms, first_ms - self._batch_ms) if found is None else found.checkpoint.ledger
+        first_ms = next_multiple_ms(self._clock.now_ms(), self.batch_ms)
+        ledger = Ledger(self.batch_ms, first_ms - self.batch_ms) if found is None else found.checkpoint.ledger
         if directory is None:
-            return Keeping(self._sc._application.directory, ledger)
+            return Keeping(self._sc.application.directory, ledger)
         upgraded = found is not None and not self._goes_on
         program = dump_graph(self._graph, upgraded=upgraded)
         lock = None if found is None else found.lock
         code = found.checkpoint.code if found is not None and self._goes_on else fingerprint(self._setup)
-        keeping = Safekeeping(self._sc, directory, self._graph, program, ledger, lock, code)
+        keeping = Safekeeping(self._sc, directory, program, ledger, lock, code)
         if found is not None:
             keeping.successors = Successors(self._sc.broadcast(self._graph.classes), upgraded)
         keeping.when_lost(self._lose_directory)
@@ -393,7 +442,7 @@ class StreamingContext:
             self._sc.stop()
 
     def _at_exit(self) -> None:
-        gracefully: bool = self._sc._conf.read("spark.streaming.stopGracefullyOnShutdown")
+        gracefully: bool = self._sc.conf.read("spark.streaming.stopGracefullyOnShutdown")
         if self._state is StreamingContextState.ACTIVE:
             with contextlib.suppress(SystemExit):  # of a signal that comes now: the program ends anyway
                 self.stop(stopSparkContext=False, stopGraceFully=gracefully)
@@ -407,9 +456,12 @@ class StreamingContext:
         if self._running is not None:
             self._running.hurry()
 
-    def _move(self, step: str) -> None:
-        """Take a step of the table; one that isn't there is our bug, and changes nothing."""
-        self._state = TRANSITIONS[self._state, step]
+    @property
+    def _state(self) -> StreamingContextState:
+        return self._life.state
+
+    def _move(self, step: Literal["start", "fail", "stop"]) -> None:
+        self._life.move(step)
         self._unstarted.detach()
 
     # -------------------------------------------------------------------------------------------- settings
@@ -437,9 +489,9 @@ class StreamingContext:
             IllegalArgumentException: all is to be encrypted, by a key that the next driver would not have.
         """
         if directory is None:
-            self._sc._checkpoint_dir = self._checkpoint_directory = None
+            self._sc.checkpoint_directory = self._checkpoint_directory = None
         else:
-            key = self._sc._application.key
+            key = self._sc.application.key
             if key is not None and not key.lasts:
                 raise IllegalArgumentException(
                     "spark.io.encryption.enabled is true, and no key is named: this application's key ends with it, "
@@ -453,261 +505,6 @@ class StreamingContext:
         """Tell a listener of all that happens from now on; before or after the start."""
         self._bus.add(streamingListener)
 
-    # -------------------------------------------------------------------------------------------- sources
-    def socketTextStream(
-        self, hostname: str, port: int, storageLevel: StorageLevel = StorageLevel.MEMORY_AND_DISK_2
-    ) -> DStream[str]:
-        """Lines of UTF-8 text from a TCP server, as str without their ends.
-
-        Connects again whenever the server can't be reached or goes away. Bytes that are not UTF-8 become U+FFFD; such
-        lines are counted in the batches' input metadata.
-
-        Args:
-            hostname: of the server.
-            port: 1 to 65535.
-            storageLevel: how received data is kept until it is processed.
-
-        Raises:
-            ValueError: the port is out of bounds.
-        """
-        return self.receiverStream(SocketReceiver(hostname, _port(port), storageLevel))
-
-    def socketStream(
-        self,
-        hostname: str,
-        port: int,
-        converter: Callable[[BinaryIO], Iterable[T]],
-        storageLevel: StorageLevel = StorageLevel.MEMORY_AND_DISK_2,
-    ) -> DStream[T]:
-        """Records from a TCP server: `converter(binary file object)` gives them, one connection at a time."""
-        check_function("converter", converter)
-        return self.receiverStream(SocketReceiver(hostname, _port(port), storageLevel, converter))
-
-    def rawSocketStream(
-        self, hostname: str, port: int, storageLevel: StorageLevel = StorageLevel.MEMORY_AND_DISK_2
-    ) -> DStream[Any]:
-        """Records from a TCP server that sends blocks, encoded already; made by `headwater.streaming.rawFrame`.
-
-        Blocks are stored as they come: the fastest way in, for a server that you trust (unpickling runs its code). A
-        block is a partition. `rawFrame` says how many records it has; where a server of another kind doesn't, they are
-        counted in text only, and no rate limits the others. Connects again whenever the server can't be reached, goes
-        away, or sends no valid frame.
-
-        Args:
-            hostname: of the server.
-            port: 1 to 65535.
-            storageLevel: how received data is kept until it is processed.
-
-        Raises:
-            ValueError: the port is out of bounds.
-        """
-        return self.receiverStream(RawSocketReceiver(hostname, _port(port), storageLevel))
-
-    def receiverStream(self, receiver: Receiver) -> DStream[Any]:
-        """What a receiver of the program's own stores.
-
-        Raises:
-            TypeError: not a `Receiver`.
-            SerializationError: it can't be pickled, so it can't travel to an executor.
-        """
-        if not isinstance(receiver, Receiver):
-            raise TypeError(f"expected a headwater.streaming.Receiver, got {type(receiver).__name__}")
-        serializers.dumps(receiver)  # better now than when it is launched
-        sc, batch_ms = self._sc, self._batch_ms
-        return self._input(lambda stream_id: ReceiverInput(stream_id, batch_ms, sc=sc, receiver=receiver))
-
-    def queueStream(
-        self,
-        rdds: Sequence[RDD[T] | Iterable[T]],
-        oneAtATime: bool = True,
-        default: RDD[T] | Iterable[T] | None = None,
-    ) -> DStream[T]:
-        """RDDs, or lists of records, from a queue in the driver.
-
-        Args:
-            rdds: a list, which is only read, or a deque, which is emptied. Both may be appended to at any time.
-            oneAtATime: whether a batch takes one entry or all there are.
-            default: what a batch has when the queue is empty; None: nothing, in one partition.
-
-        Raises:
-            TypeError: `rdds` is neither a list nor a deque nor a tuple, or `default` neither an RDD nor records.
-        """
-        if not isinstance(rdds, (list, deque, tuple)):
-            raise TypeError(
-                f"rdds must be a list or a deque, not {type(rdds).__name__}. For an iterator of records there is "
-                "iteratorStream."
-            )
-        queue = list(rdds) if isinstance(rdds, tuple) else rdds
-        sc, batch_ms = self._sc, self._batch_ms
-        return self._input(
-            lambda stream_id: QueueInput(
-                stream_id, batch_ms, sc=sc, queue=queue, one_at_a_time=oneAtATime, default=default
-            )
-        )
-
-    def iteratorStream(
-        self,
-        source: Iterable[T] | AsyncIterable[T] | Callable[[], Iterable[T] | AsyncIterable[T]],
-        maxRecordsPerBatch: int = 100_000,
-    ) -> DStream[T]:
-        """Whatever a Python iterable gives, in the order and at the pace in which it does.
-
-        The source is pulled on a thread of the driver; an asynchronous one has an event loop of its own there. What
-        came since the last batch is the next one. When a batch's worth waits, or two are unprocessed in all, the
-        source isn't asked for more. Its end is the end of the stream: later batches are empty. What it raises is
-        raised by `awaitTermination`, as cause of a SparkException that names the stream, and listeners are told by
-        `onReceiverError`; what came before is processed. `stop` closes a generator, so that its `finally` blocks run:
-        an asynchronous one at once, any other when it gives its next record. A graceful stop processes what was pulled.
-
-        Args:
-            source: an iterable or an asynchronous one; or a function without arguments that returns one, such as a
-                generator function, called when the context starts.
-            maxRecordsPerBatch: records of a batch at most, at least 1.
-
-        Raises:
-            TypeError: it is none of these, or a text.
-            ValueError: `maxRecordsPerBatch` is less than 1.
-
-        >>> def countdown():
-        ...     yield from (3, 2, 1)
-        >>> from headwater.testing import StreamHarness
-        >>> with StreamHarness(sparkContext=sc) as harness:
-        ...     records = harness.collect(harness.ssc.iteratorStream(countdown))
-        ...     while sum(records, []) != [3, 2, 1]:
-        ...         _ = harness.run()
-        """
-        if isinstance(source, (str, bytes)) or not (isinstance(source, (Iterable, AsyncIterable)) or callable(source)):
-            raise TypeError(f"source must be an iterable, or a function that returns one, not {source!r}")
-        if type(maxRecordsPerBatch) is not int or maxRecordsPerBatch < 1:
-            raise ValueError(f"maxRecordsPerBatch must be an int of at least 1, not {maxRecordsPerBatch!r}")
-        return self._input(
-            lambda stream_id: IteratorInput(
-                stream_id,
-                self._batch_ms,
-                sc=self._sc,
-                source=source,
-                records_max=maxRecordsPerBatch,
-                clock=self._clock,
-                report=self._waiter.report,
-                announce=self._bus.post,
-            )
-        )
-
-    def textFileStream(self, directory: str) -> DStream[str]:
-        """Lines of the text files that appear in a directory from now on; move them in, or write them elsewhere first.
-
-        Which files belong to a batch is said by `headwater.streaming.fileStream.selection`. Names that begin with `.`
-        or `_` are hidden, directories below are not entered. Large files are split among tasks; compressed ones
-        (.gz, .bz2, .zst, .deflate) are not. A file that can't be read is left out of its batch, and tried again for
-        `headwater.streaming.fileStream.retryTimeout`. Files that are there already aren't read: for those there is
-        `fileStream(directory, newFilesOnly=False)`.
-
-        Args:
-            directory: a path or a glob of directories, local or a URL that fsspec knows. It need not exist yet.
-
-        Raises:
-            SparkException: a URL that needs a package which isn't there.
-        """
-        return self.fileStream(directory)
-
-    @overload
-    def fileStream(
-        self,
-        directory: str,
-        filter: Callable[[str], bool] | None = None,
-        newFilesOnly: bool = True,
-        reader: None = None,
-    ) -> DStream[str]: ...
-
-    @overload
-    def fileStream(
-        self,
-        directory: str,
-        filter: Callable[[str], bool] | None = None,
-        newFilesOnly: bool = True,
-        *,
-        reader: Callable[[SparkContext, str], RDD[T]],
-    ) -> DStream[T]: ...
-
-    @overload
-    def fileStream(
-        self,
-        directory: str,
-        filter: Callable[[str], bool] | None,
-        newFilesOnly: bool,
-        reader: Callable[[SparkContext, str], RDD[T]],
-    ) -> DStream[T]: ...
-
-    def fileStream(
-        self,
-        directory: str,
-        filter: Callable[[str], bool] | None = None,
-        newFilesOnly: bool = True,
-        reader: Callable[[SparkContext, str], RDD[Any]] | None = None,
-    ) -> DStream[Any]:
-        """Records of the files that appear in a directory, see `textFileStream`.
-
-        Args:
-            directory: a path or a glob of directories, local or a URL that fsspec knows. It need not exist yet.
-            filter: `filter(path)` says whether to take a file now; it is asked again with each batch. Called in the
-                driver, with an absolute path or a URL.
-            newFilesOnly: False takes files too that were there before; by modification time (the default selection)
-                only those of the last `spark.streaming.fileStream.minRememberDuration`.
-            reader: `reader(sparkContext, path)` returns the RDD of a file; called in the driver, once a file. None:
-                the records are lines of text. A file for which it raises is left out and tried again with the next
-                batches; `awaitTermination` raises an error that names it, unless it is an OSError.
-
-        Raises:
-            TypeError: `directory` is no text, or `filter` or `reader` no function.
-            SparkException: a URL that needs a package which isn't there.
-        """
-        check_function_or_none("filter", filter)
-        check_function_or_none("reader", reader)
-        if reader is None:
-            return self._file_stream(directory, filter, newFilesOnly, text_reader)
-        make = reader
-        return self._file_stream(directory, filter, newFilesOnly, lambda sc, reports: ProgramReader(sc, make, reports))
-
-    def binaryRecordsStream(self, directory: str, recordLength: int) -> DStream[bytes]:
-        """Records of a fixed length, as bytes, of the files that appear in a directory, see `textFileStream`.
-
-        A file that ends within a record is left out, `awaitTermination` raises an error that names it, and it is
-        tried again with the next batches.
-
-        Args:
-            directory: a path or a glob of directories, local or a URL that fsspec knows. It need not exist yet.
-            recordLength: bytes of a record, at least 1.
-
-        Raises:
-            ValueError: the length is out of bounds.
-        """
-        if type(recordLength) is not int or recordLength < 1:
-            raise ValueError(f"recordLength must be an int of at least 1 byte, not {recordLength!r}")
-        return self._file_stream(directory, None, True, lambda sc, reports: records_reader(sc, reports, recordLength))
-
-    def _file_stream(
-        self,
-        directory: str,
-        accept: Callable[[str], bool] | None,
-        new_files_only: bool,
-        make_reader: Callable[[SparkContext, Reports], FileReader],
-    ) -> DStream[Any]:
-        if not isinstance(directory, str):
-            raise TypeError(f"directory must be a str, not {directory!r}")
-        return self._input(
-            lambda stream_id: file_input(
-                stream_id,
-                self._batch_ms,
-                sc=self._sc,
-                clock=self._clock,
-                directory=directory,
-                accept=accept,
-                new_files_only=new_files_only,
-                make_reader=make_reader,
-                report=self._waiter.report,
-            )
-        )
-
     # -------------------------------------------------------------------------------------------- several streams
     def union(self, *dstreams: DStream[T]) -> DStream[T]:
         """The records of all these streams.
@@ -720,24 +517,44 @@ class StreamingContext:
         _streams(dstreams, "union")
         if len(dstreams) == 1:
             return dstreams[0]
-        if len({stream._node.slide_ms for stream in dstreams}) > 1:
+        if len({stream.node.slide_ms for stream in dstreams}) > 1:
             raise ValueError("All DStreams should have same slide duration")
-        self._check_can_add()
-        return DStream(United(self._sc, [stream._node for stream in dstreams]), self)
+        self.check_can_add()
+        return DStream(United(self._sc, [stream.node for stream in dstreams]), self)
 
     def transform(
         self, dstreams: Iterable[DStream[Any]], transformFunc: Callable[[list[Any]], RDD[T] | None]
     ) -> DStream[T]:
         """The RDDs that `transformFunc(list of the streams' RDDs)` returns."""
-        self._check_can_add()
+        self.check_can_add()
         check_function("transformFunc", transformFunc)
-        nodes = [stream._node for stream in _streams(dstreams, "transform")]
+        nodes = [stream.node for stream in _streams(dstreams, "transform")]
         if not nodes:
             raise ValueError("should have at least one DStream to transform")
         return DStream(TransformedAll(self._sc, nodes, transformFunc), self)
 
-    # -------------------------------------------------------------------------------------------- for DStream
-    def _check_can_add(self) -> None:
+    # -------------------------------------------------------------------------------------------- for connectors, tools
+    @property
+    def graph(self) -> Graph:
+        """The streams and outputs."""
+        return self._graph
+
+    @property
+    def clock(self) -> Clock:
+        """Says when batches are due."""
+        return self._clock
+
+    @property
+    def has_started(self) -> bool:
+        """Whether it has; also once it has stopped."""
+        return self._state is not StreamingContextState.INITIALIZED
+
+    def check_can_add(self) -> None:
+        """See to it that streams and outputs can be added.
+
+        Raises:
+            IllegalStateException: the context has started, or has its streams from a checkpoint.
+        """
         if self._state in _ADDING_REFUSED:
             raise IllegalStateException(_ADDING_REFUSED[self._state])
         if self._goes_on:
@@ -748,25 +565,27 @@ class StreamingContext:
                 + see("added-after-the-start")
             )
 
-    def _take(self, graph: Graph) -> None:
-        """Have the streams of a checkpoint."""
-        self._graph = graph
-        self._unstarted.detach()
-        self._unstarted = unstarted.watch(self, graph, self._created_at)
+    def add_input(self, make: Callable[[int], InputNode]) -> InputNode:
+        """Add the input that `make(stream id)` returns; a `DStream` of its node is its public face.
 
-    def _has_started(self) -> bool:
-        return self._state is not StreamingContextState.INITIALIZED
+        Raises:
+            IllegalStateException: as `check_can_add`.
+        """
+        self.check_can_add()
+        return self._graph.add_input(make)
 
-    def _input(self, make: Callable[[int], InputNode]) -> DStream[Any]:
-        self._check_can_add()
-        return DStream(self._graph.add_input(make), self)
+    def add_output(self, output: Output) -> None:
+        """Add an output operation.
 
-    def _add_output(self, output: Output) -> None:
-        self._check_can_add()
+        Raises:
+            IllegalStateException: as `check_can_add`.
+            IllegalArgumentException: another one of its kind has its name.
+        """
+        self.check_can_add()
         self._graph.add_output(output)
 
-    def _slice(self, node: Node, from_ms: int, to_ms: int) -> list[RDD[Any]]:
-        return self._graph.slice(node, from_ms, to_ms)
+    def _input(self, make: Callable[[int], InputNode]) -> DStream[Any]:
+        return DStream(self.add_input(make), self)
 
 
 def _streams(given: Iterable[Any], method: str) -> list[DStream[Any]]:
@@ -777,6 +596,8 @@ def _streams(given: Iterable[Any], method: str) -> list[DStream[Any]]:
     return streams
 
 
-def _port(port: Any) -> int:
-    check_port("port", port)
-    return int(port)
+def _set_up(setup: Callable[[], StreamingContext], directory: str) -> StreamingContext:
+    ssc = setup()
+    ssc.checkpoint(directory)
+    ssc._setup = setup
+    return ssc

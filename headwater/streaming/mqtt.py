@@ -44,7 +44,7 @@ class MQTTUtils:
             storageLevel: of the received blocks.
             clientId: the name under which the broker keeps what comes while the receiver is away. None, as with Spark,
                 is a new name each time: what comes meanwhile is lost.
-            username: None logs nobody in.
+            username: None: without a login.
             passwordVariable: the environment variable with the password, in executors.
             qos: 0 or 1.
 

@@ -18,10 +18,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from headwater import serializers
+from headwater.base import pickling
+from headwater.base.threads import WatchedThread
 from headwater.clock import Clock, SystemClock
 from headwater.rdd.checks import check_function, check_not_negative, check_positive
-from headwater.threads import WatchedThread
 
 C = TypeVar("C")
 
@@ -98,7 +98,7 @@ class ConnectionPool(Generic[C]):
         _all.add(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _pool_of, (serializers.dumps(self._recipe),)
+        return _pool_of, (pickling.dumps(self._recipe),)
 
     @contextmanager
     def connection(self) -> Iterator[C]:
@@ -181,7 +181,7 @@ def _pool_of(recipe: bytes) -> ConnectionPool[Any]:
     with _pools_lock:
         pool = _pools.pop(key, None)
         if pool is None:
-            connect, close, max_size, idle_timeout, wait_timeout = serializers.loads(recipe)
+            connect, close, max_size, idle_timeout, wait_timeout = pickling.loads(recipe)
             pool = ConnectionPool(connect, close, maxSize=max_size, idleTimeout=idle_timeout, waitTimeout=wait_timeout)
         _pools[key] = pool
         unused = _pools.pop(next(iter(_pools))) if len(_pools) > _RECIPES_MAX else None

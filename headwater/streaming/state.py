@@ -6,10 +6,10 @@ import copy
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from headwater.base.callables import takes_time
 from headwater.errors import IllegalArgumentException, NoSuchElementException
 from headwater.rdd.partitioner import Partitioner
 from headwater.streaming.durations import duration_ms
-from headwater.streaming.operators.functions import takes_time
 
 if TYPE_CHECKING:
     from headwater.rdd import RDD

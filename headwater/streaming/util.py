@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from headwater.streaming.durations import instant_ms
-from headwater.streaming.operators.saving import batch_path
+from headwater.streaming.outputs.saving import batch_path
 
 __all__ = ["rddToFileName"]
 

@@ -19,6 +19,8 @@ from headwater.errors import IllegalStateException
 from headwater.streaming.context import StreamingContext, StreamingContextState
 from headwater.streaming.dstream import DStream
 from headwater.streaming.durations import duration_ms, next_multiple_ms
+from headwater.streaming.graph.node import Node
+from headwater.streaming.graph.output import Output
 from headwater.streaming.listener import (
     BatchCompleted,
     BatchInfo,
@@ -26,8 +28,7 @@ from headwater.streaming.listener import (
     OutputOperationCompleted,
     StreamingListener,
 )
-from headwater.streaming.operators.node import Node
-from headwater.streaming.operators.output import Output
+from headwater.streaming.outputs.batchoutput import FunctionOutput
 
 T = TypeVar("T")
 
@@ -120,7 +121,7 @@ class StreamHarness:
         """
         entries = list(batches)
         stream = self._ssc.queueStream(entries)
-        self._queues[stream._node] = entries
+        self._queues[stream.node] = entries
         return stream
 
     def feed(self, stream: DStream[Any], *batches: Iterable[Any]) -> None:
@@ -129,9 +130,9 @@ class StreamHarness:
         Raises:
             ValueError: the stream is another one.
         """
-        if stream._node not in self._queues:
+        if stream.node not in self._queues:
             raise ValueError("only streams that the harness's stream() has made can be fed")
-        self._queues[stream._node].extend(batches)
+        self._queues[stream.node].extend(batches)
 
     def collect(self, stream: DStream[Any], arrange: Callable[[list[Any]], Any] = list) -> list[Any]:
         """A list that gets what a stream holds, an entry a batch, as batches complete.
@@ -149,7 +150,7 @@ class StreamHarness:
         """Give the context a checkpoint directory, as some operations need; returns its path. It goes at the end."""
         if self._checkpoints is None:
             self._checkpoints = tempfile.TemporaryDirectory(prefix="headwater-testing-")
-            self._checkpoints_before = self._sc._checkpoint_dir
+            self._checkpoints_before = self._sc.checkpoint_directory
             self._ssc.checkpoint(self._checkpoints.name)
         return self._checkpoints.name
 
@@ -162,15 +163,16 @@ class StreamHarness:
         """
         if self._ssc.getState() is not StreamingContextState.INITIALIZED:
             return
-        if self._ssc._graph.outputs:
+        if self._ssc.graph.outputs:
             # The last job of each batch: so a batch in which no stream of the test is due completes too.
             name = "end of the harness's batch"
             every_batch = _EveryBatch(self._sc, self._queues, self._batch_ms)
-            self._ssc._add_output(Output(every_batch, lambda rdd: None, with_time=False, name=name, description=name))
+            nothing = FunctionOutput(lambda rdd: None, with_time=False)
+            self._ssc.add_output(Output(every_batch, nothing, operation="foreachRDD", name=name, description=name))
         self._ssc.start()
 
     def run(self, batches: int = 1) -> list[BatchInfo]:
-        """Let so many batches pass, one after the other; returns what listeners hear of them.
+        """Let this many batches pass, one after the other; returns what listeners hear of them.
 
         Raises:
             BaseException: what an output or a transformation of one of them failed with, itself. The batch has
@@ -216,7 +218,7 @@ class StreamHarness:
         """Stop the context, and the SparkContext if the harness made it; remove the checkpoint directory."""
         self._ssc.stop(stopSparkContext=self._owns_context)
         if self._checkpoints is not None:
-            self._sc._checkpoint_dir = self._checkpoints_before
+            self._sc.checkpoint_directory = self._checkpoints_before
             self._checkpoints.cleanup()
 
     def _next_ms(self) -> int:

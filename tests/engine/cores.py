@@ -23,12 +23,16 @@ from headwater.engine.events import (
     ExecutorLeft,
     ExecutorSuspected,
     ExecutorTrusted,
+    FailureKind,
+    JobFailure,
     JobOver,
     JobStarted,
     KillTask,
     Launch,
     MapOutput,
     RemoveBlocks,
+    SchedulerAction,
+    SchedulerEvent,
     Segment,
     StageChanged,
     StoredBlock,
@@ -118,10 +122,10 @@ class Core:
         for executor in executors.split():
             assert self.join(executor) == []
 
-    def handle(self, event: Any) -> list[str]:
+    def handle(self, event: SchedulerEvent | Woken) -> list[str]:
         return [self._text(action) for action in self.actions(event) if not isinstance(action, REPORTS)]
 
-    def actions(self, event: Any) -> list[Any]:
+    def actions(self, event: SchedulerEvent | Woken) -> list[SchedulerAction | Wake]:
         actions = self.scheduler.handle(event, self.now_ms)
         self.scheduler.check()
         for action in actions:
@@ -138,7 +142,7 @@ class Core:
             self._names[spec.task_id] = name + (f"#{spec.attempt}" if spec.attempt else "")
             assert_can_be_computed(spec, program)
 
-    def _text(self, action: Any) -> str:
+    def _text(self, action: SchedulerAction | Wake) -> str:
         match action:
             case Launch():
                 return f"{action.executor_id} runs " + " ".join(self._names[spec.task_id] for spec in action.tasks)
@@ -148,7 +152,7 @@ class Core:
                 return f"job {action.job_id} gets result {action.position}: {action.value.decode()}"
             case EndJob(job_id, None):
                 return f"job {job_id} succeeded"
-            case EndJob(job_id, failure):
+            case EndJob(job_id, JobFailure() as failure):
                 return f"job {job_id} {'cancelled' if failure.cancelled else 'failed'}: {failure.text}"
             case AddAccumulators():
                 return f"add {action.updates.decode()}"
@@ -206,7 +210,7 @@ class Core:
 
     def failed(self, task: str, kind: str = "raised", text: str = "ValueError: no", **more: Any) -> list[str]:
         spec = self.specs[task]
-        reply = TaskReply(spec.task_id, TaskFailure(kind, text, **more), None, b"", (), {})
+        reply = TaskReply(spec.task_id, TaskFailure(FailureKind(kind), text, **more), None, b"", (), {})
         return self.handle(TaskEnded(self.at[spec.task_id], reply))
 
     def killed(self, task: str) -> list[str]:

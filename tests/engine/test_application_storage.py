@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
+from headwater.base.pickling import dumps
 from headwater.broadcast import Broadcast
 from headwater.engine.events import ReceiverLost
 from headwater.errors import SerializationError, SparkException
-from headwater.serializers import dumps
 from headwater.storagelevel import StorageLevel
 from tests.engine.applications import App, kill_an_executor, on, on_a_cluster, running, with_workers
 from tests.engine.processes import PATIENCE_SECONDS, await_true, executors

@@ -152,7 +152,7 @@ def test_key_is_in_no_environment_and_no_command_line(
     caplog.set_level("DEBUG")
     with start("local-cluster[1,1,512]", **ENCRYPTED) as sc:
         assert sc.parallelize([1]).count() == 1
-        source = sc._application.key
+        source = sc.application.key
         assert source is not None
         forms = (source.key, source.key.hex().encode())
         public = [Path(f"/proc/{pid}/{name}").read_bytes() for pid in descendants() for name in ("environ", "cmdline")]

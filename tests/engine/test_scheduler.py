@@ -5,6 +5,9 @@ How tasks are named is said in `cores`.
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 
 from headwater.engine.events import (
@@ -12,6 +15,7 @@ from headwater.engine.events import (
     CountMetrics,
     DeliverResult,
     EndJob,
+    FailureKind,
     ForgetDataset,
     ForgetShuffle,
     JobOver,
@@ -360,7 +364,7 @@ def test_failed_task_leaves_the_partitions_that_it_cached() -> None:
     core.submit(cached(source(1)))
     spec = core.specs["0.0"]
     stored = (StoredBlock("rdd_1_0", 1, ("a",), True, False),)
-    core.handle(TaskEnded("a", TaskReply(spec.task_id, TaskFailure("raised", "no"), None, b"", stored, {})))
+    core.handle(TaskEnded("a", TaskReply(spec.task_id, TaskFailure(FailureKind.RAISED, "no"), None, b"", stored, {})))
     assert core.specs["0.0"].cached == {(1, 0): BlockRef("rdd_1_0", ("a",))}
 
 
@@ -492,6 +496,20 @@ def test_cancelling_makes_room_for_the_next_job() -> None:
     assert core.cancel(job_id=0) == ["a kills 0.0", "wake at 11000", "a runs 1.0"]
 
 
+def test_cancelled_job_frees_its_lineage_without_the_garbage_collector() -> None:
+    core, dataset = Core("a"), source(2)
+    lineage = weakref.ref(dataset)
+    gc.disable()
+    try:
+        core.submit(dataset)
+        del dataset
+        assert lineage() is not None
+        core.cancel()
+        assert lineage() is None
+    finally:
+        gc.enable()
+
+
 # ------------------------------------------------------------------------------------------------ results and sums
 def test_job_whose_results_are_too_large_together_fails() -> None:
     core = Core("a*3", result_bytes=10)
@@ -530,7 +548,7 @@ def test_accumulators_of_a_failed_attempt_are_not_added() -> None:
     core.submit(source(1))
     spec = core.specs["0.0"]
     assert core.handle(
-        TaskEnded("a", TaskReply(spec.task_id, TaskFailure("raised", "no"), None, b"three", (), {}))
+        TaskEnded("a", TaskReply(spec.task_id, TaskFailure(FailureKind.RAISED, "no"), None, b"three", (), {}))
     ) == ["a runs 0.0#1"]
 
 
@@ -548,14 +566,14 @@ def test_progress_of_a_job_is_reported() -> None:
     job = core.job(source(1), jobGroup_id="nightly", job_description="count them")
     assert [action for action in core.actions(job) if not isinstance(action, Launch)] == [
         JobStarted(0, "nightly", (0,), 1000, "count them"),
-        StageChanged(0, "stage 0", attempt=0, tasks=1, active=1, completed=0, failed=0, over=False),
+        StageChanged(0, "stage 0", fetch_rounds=0, tasks=1, active=1, completed=0, failed=0, over=False),
     ]
     core.now_ms = 2500
     spec = core.specs["0.0"]
     assert core.actions(TaskEnded("a", TaskReply(spec.task_id, None, b"v", b"", (), {"run_us": 7}))) == [
         CountMetrics(0, {"run_us": 7}),
         DeliverResult(0, 0, b"v"),
-        StageChanged(0, "stage 0", attempt=0, tasks=1, active=0, completed=1, failed=0, over=True),
+        StageChanged(0, "stage 0", fetch_rounds=0, tasks=1, active=0, completed=1, failed=0, over=True),
         EndJob(0, None),
         JobOver(0, "SUCCEEDED", 2500),
     ]
@@ -572,4 +590,4 @@ def test_job_without_a_description_is_known_by_its_call_site() -> None:
 
 def test_core_refuses_what_is_not_an_event() -> None:
     with pytest.raises(AssertionError, match="not an event of the scheduler: 'hello'"):
-        Core().handle("hello")
+        Core().handle("hello")  # type: ignore[arg-type]

@@ -5,7 +5,16 @@ How tasks are named is said in `cores`.
 
 from __future__ import annotations
 
-from headwater.engine.events import EndJob, ForgetShuffle, JobFailure, JobOver, TaskEnded, TaskFailure, TaskReply
+from headwater.engine.events import (
+    EndJob,
+    FailureKind,
+    ForgetShuffle,
+    JobFailure,
+    JobOver,
+    TaskEnded,
+    TaskFailure,
+    TaskReply,
+)
 from headwater.engine.lineage import BlockRef, StoredBlocks
 from headwater.engine.scheduler import DEATHS_MAX, FETCH_ROUNDS_MAX
 from tests.engine.cores import (
@@ -50,7 +59,7 @@ def test_failure_tells_the_place_and_the_users_exception() -> None:
     core = Core("a", task_failures=2)
     core.submit(source(2), partitions=[1])
     core.failed("0.1")
-    task = TaskFailure("raised", "ValueError: no", "Traceback ...", b"pickled")
+    task = TaskFailure(FailureKind.RAISED, "ValueError: no", "Traceback ...", b"pickled")
     text = "task 1 in stage 0 failed 2 times, most recently on executor a: ValueError: no"
     assert core.actions(TaskEnded("a", TaskReply(1, task, None, b"", (), {})))[-2:] == [
         EndJob(0, JobFailure(text, cancelled=False, task=task, stage_id=0, partition=1, attempt=1)),
@@ -143,7 +152,7 @@ def test_map_output_that_was_made_anew_meanwhile_is_not_taken_for_lost() -> None
     assert core.join("c") == ["c runs 0.0"]
     core.ended("0.0", file=True)
     (segment,) = late.inputs[0, 1]
-    lost = TaskFailure("fetch", "map output is gone", segment=segment)
+    lost = TaskFailure(FailureKind.FETCH, "map output is gone", segment=segment)
     assert core.handle(TaskEnded("b", TaskReply(late.task_id, lost, None, b"", (), {}))) == ["b runs 1.1#1"]
 
 

@@ -27,6 +27,7 @@ from headwater.engine.events import (
     ExecutorLeft,
     ExecutorSuspected,
     ExecutorTrusted,
+    FailureKind,
     ForgetDataset,
     ForgetShuffle,
     KillTask,
@@ -171,9 +172,9 @@ class World:
     def task_fails(self) -> None:
         if running := self._running():
             name, task_id = self._one_of(running)
-            kind = self._one_of(["raised", "lost", "lost", "refused"])
+            kind = self._one_of([FailureKind.RAISED, FailureKind.LOST, FailureKind.LOST, FailureKind.REFUSED])
             del self.machines[name].running[task_id]
-            self._happens(TaskEnded(name, TaskReply(task_id, TaskFailure(kind, kind), None, b"", (), {})))
+            self._happens(TaskEnded(name, TaskReply(task_id, TaskFailure(kind, "no"), None, b"", (), {})))
 
     def killed_task_answers_all_the_same(self) -> None:
         if late := self._one_of([(n, t) for n, m in self.machines.items() for t in m.killed]):
@@ -371,12 +372,12 @@ class World:
     def _missed(self, name: str, spec: TaskSpec) -> TaskFailure | None:
         for ref in spec.cached.values():
             if not any(ref.block_id in self._held_by(holder) for holder in (name, *ref.locations)):
-                return TaskFailure("cache", ref.block_id, block_id=ref.block_id)
+                return TaskFailure(FailureKind.CACHE, ref.block_id, block_id=ref.block_id)
         for at in self._reads(spec):
             given = spec.inputs[at]
             for segment in given if isinstance(given, list) else []:
                 if segment.data is None and segment.block_id not in self._held_by(segment.location[0]):
-                    return TaskFailure("fetch", "map output is gone", segment=segment)
+                    return TaskFailure(FailureKind.FETCH, "map output is gone", segment=segment)
         return None
 
     def _held_by(self, name: str) -> set[str]:

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from headwater.base.pickling import dumps
 from headwater.errors import IllegalStateException, SparkException
-from headwater.serializers import dumps
 from tests.engine.applications import App, on, on_a_cluster
 from tests.engine.processes import PATIENCE_SECONDS, alive, await_true, executors, listening_ports
 from tests.injection import inject, watched_threads
@@ -32,7 +32,7 @@ def threads_before() -> list[threading.Thread]:
 @pytest.mark.parametrize(
     ("master", "threads"),
     [
-        ("local", {"executor-driver-io", "scheduler", "worker-0"}),
+        ("local", {"scheduler", "worker-0"}),
         ("local[2]", {"executor-driver-io", "scheduler"}),
         (
             "local-cluster[2,1,512]",

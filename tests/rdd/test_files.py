@@ -119,5 +119,5 @@ def test_files_that_cannot_be_read_are_skipped_only_if_that_is_set(
     with pytest.raises(SparkException, match="Input path does not exist" if missing else "can't be decompressed"):
         read()
     (tmp_path / "b").write_text("b\n")
-    monkeypatch.setitem(sc._conf._pairs, setting, "true")
+    monkeypatch.setitem(sc.conf._pairs, setting, "true")
     assert read() == (["a"] if missing else ["a", "b", "c"])

@@ -13,8 +13,8 @@ import pytest
 from headwater import SparkContext
 from headwater.errors import IllegalArgumentException, SparkException
 from headwater.filesystem import FileAlreadyExistsException
-from headwater.sequencefile import Header, SequenceFileReader
-from headwater.writables import PACKAGE
+from headwater.formats.sequencefile import Header, SequenceFileReader
+from headwater.formats.writables import PACKAGE
 
 OLD, NEW = "org.apache.hadoop.mapred.", "org.apache.hadoop.mapreduce.lib.output."
 CODECS = "org.apache.hadoop.io.compress."

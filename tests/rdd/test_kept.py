@@ -197,7 +197,7 @@ def test_blocks_of_a_persisted_rdd_go_with_it(sc: SparkContext) -> None:
     rdd = sc.parallelize(range(9), 3).cache()
     rdd.count()
     number = rdd.id()
-    assert len(sc._application.cached_partitions(number)) == 3
+    assert len(sc.application.cached_partitions(number)) == 3
     del rdd
     gc.collect()
-    assert sc._application.cached_partitions(number) == {}
+    assert sc.application.cached_partitions(number) == {}

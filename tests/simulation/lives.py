@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from headwater import filesystem
 from headwater.streaming import Receiver, StreamingContext, StreamingListener
 from headwater.streaming.recovery.ledger import Ledger
-from headwater.streaming.runtime.running import first_tick, missed_batches
+from headwater.streaming.running import first_tick, missed_batches
 from tests.simulation.fates import Counter, Fate, install
 from tests.streaming.recovery import counting
 
@@ -124,7 +124,7 @@ def live(life: Life) -> None:
     )
     completed = Completed()
     ssc.addStreamingListener(completed)
-    clock: Any = ssc._clock
+    clock: Any = ssc.clock
     clock.advance(START_MS + life.start_ms - BATCH_MS // 2)
     missed = set() if ssc._found is None else missed_by(ssc._found.checkpoint.ledger, ssc)
     ssc.start()
@@ -142,12 +142,12 @@ def live(life: Life) -> None:
 
 def missed_by(ledger: Ledger, ssc: StreamingContext) -> set[int]:
     """The batches that a restart runs first."""
-    return set(missed_batches(ledger, first_tick(ledger, ssc._clock.now_ms()), ssc.sparkContext._conf))
+    return set(missed_batches(ledger, first_tick(ledger, ssc.clock.now_ms()), ssc.sparkContext.conf))
 
 
 def serve() -> None:
     """Live what standard input says, one life after the other."""
-    for name in ("executor", "task", "spilledmap"):
+    for name in ("executor", "task"):
         __import__(f"headwater.engine.{name}")
     filesystem.resolve("/")
     gc.collect()

@@ -44,8 +44,8 @@ class Watching(StreamHarness):
 @pytest.fixture(params=["modificationTime", "identity"])
 def rule(request: pytest.FixtureRequest, sc: SparkContext, monkeypatch: pytest.MonkeyPatch) -> str:
     """Both rules of selection, for streams that the test makes."""
-    monkeypatch.setitem(sc._conf._pairs, "headwater.streaming.fileStream.selection", request.param)
-    monkeypatch.setitem(sc._conf._pairs, "headwater.streaming.fileStream.stabilityDuration", "1s")
+    monkeypatch.setitem(sc.conf._pairs, "headwater.streaming.fileStream.selection", request.param)
+    monkeypatch.setitem(sc.conf._pairs, "headwater.streaming.fileStream.stabilityDuration", "1s")
     return str(request.param)
 
 

@@ -15,9 +15,8 @@ from headwater.errors import (
     IllegalStateException,
     SerializationError,
 )
-from headwater.streaming import Receiver, StreamingContext, StreamingListener
+from headwater.streaming import Receiver, StreamingContext, StreamingListener, running
 from headwater.streaming.context import StreamingContextState
-from headwater.streaming.runtime import running
 
 
 def with_output(sc, **more):

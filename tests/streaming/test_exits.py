@@ -19,11 +19,11 @@ from tests.streaming.conftest import PATIENCE_SECONDS, Harness
 
 @pytest.fixture
 def ssc(sc: SparkContext) -> Iterator[StreamingContext]:
-    sc._conf._pairs["spark.streaming.receiverRestartDelay"] = "10ms"
+    sc.conf._pairs["spark.streaming.receiverRestartDelay"] = "10ms"
     ssc = StreamingContext(sc, 0.1)
     yield ssc
     ssc.stop(stopSparkContext=False)
-    del sc._conf._pairs["spark.streaming.receiverRestartDelay"]
+    del sc.conf._pairs["spark.streaming.receiverRestartDelay"]
 
 
 class ExitsOnce(Receiver):

@@ -20,7 +20,7 @@ from headwater.streaming.durations import local_datetime
 from headwater.streaming.runtime.batches import JobFinished, JobStarted, OutputJob
 from headwater.streaming.runtime.jobqueue import FailurePolicy
 from headwater.streaming.runtime.jobs import JobThreads
-from headwater.streaming.runtime.waiter import Waiter
+from headwater.streaming.waiter import Waiter
 from tests.streaming.conftest import PATIENCE_SECONDS, Harness
 
 FIRST_BATCH_MS = 1_000_000_000
@@ -256,7 +256,7 @@ def test_pause_between_tries_is_as_long_as_it_was_set(patience):
     prepared = []
     threads = JobThreads(1, FailurePolicy(retries_max=2, wait_ms=700), clock, reports.put, prepared.append, raises)
     threads.start()
-    job = OutputJob(2000, 0, "out", "out at x", lambda: failing(None))
+    job = OutputJob(2000, 0, "out", "out at x", lambda oldest_pending_ms: failing(None))
     threads.submit((job,))
     assert [reports.get(timeout=patience) for _ in range(2)] == [
         JobStarted(2000, 0, 5000),
@@ -269,7 +269,7 @@ def test_pause_between_tries_is_as_long_as_it_was_set(patience):
 
 def test_closing_threads_that_were_never_started_ends_at_once(patience):
     threads = JobThreads(2, FailurePolicy(), ManualClock(), lambda report: None, lambda job: None, raises)
-    threads.submit((job := OutputJob(2000, 0, "out", "out at x", lambda: None),))
+    threads.submit((job := OutputJob(2000, 0, "out", "out at x", lambda oldest_pending_ms: None),))
     assert threads.close(patience)
     assert threads.dropped() == (job,)
 
@@ -277,7 +277,7 @@ def test_closing_threads_that_were_never_started_ends_at_once(patience):
 def test_closing_drops_what_waits_and_lets_end_what_runs(patience):
     begun, gate, reports = threading.Event(), threading.Event(), queue.SimpleQueue()
 
-    def slow():
+    def slow(oldest_pending_ms):
         begun.set()
         assert gate.wait(patience)
 

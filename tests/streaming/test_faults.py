@@ -16,8 +16,8 @@ import pytest
 
 from headwater import SparkConf, SparkContext
 from headwater.streaming import StreamingContext
-from headwater.streaming.sources.blocks import TEXT_BYTES_MAX
-from headwater.streaming.sources.socket import READ_BYTES
+from headwater.streaming.receivers.blocks import TEXT_BYTES_MAX
+from headwater.streaming.receivers.socket import READ_BYTES
 
 BATCH_SECONDS = 0.1
 LINE = b"%09d\n"

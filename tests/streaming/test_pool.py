@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from headwater import SparkConf, SparkContext, serializers
+from headwater import SparkConf, SparkContext
+from headwater.base import pickling
 from headwater.clock import ManualClock
 from headwater.errors import IllegalArgumentException, SerializationError
 from headwater.streaming import ConnectionPool
@@ -169,7 +170,7 @@ def test_arguments_that_make_no_sense_are_refused(arguments: dict[str, Any], err
 # ------------------------------------------------------------------------------------------------ travelling
 def test_equal_recipes_are_one_pool_where_they_arrive_and_others_are_not() -> None:
     def arrived(**bounds: Any) -> ConnectionPool[Any]:
-        pool: ConnectionPool[Any] = pickle.loads(serializers.dumps(ConnectionPool(lambda: object(), **bounds)))
+        pool: ConnectionPool[Any] = pickle.loads(pickling.dumps(ConnectionPool(lambda: object(), **bounds)))
         return pool
 
     assert arrived() is arrived()
@@ -179,7 +180,7 @@ def test_equal_recipes_are_one_pool_where_they_arrive_and_others_are_not() -> No
 def test_recipe_that_cannot_travel_is_refused_when_it_should() -> None:
     database = sqlite3.connect(":memory:")
     with pytest.raises(SerializationError):
-        serializers.dumps(ConnectionPool(lambda: database))
+        pickling.dumps(ConnectionPool(lambda: database))
 
 
 def test_worker_keeps_its_connection_from_batch_to_batch(harness: Any) -> None:

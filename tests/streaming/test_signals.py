@@ -15,7 +15,7 @@ import pytest
 
 from headwater import SparkContext
 from headwater.streaming import StreamingContext
-from headwater.streaming.runtime.termination import Course, Termination
+from headwater.streaming.termination import Course, Termination
 from tests.engine.processes import alive, await_true, descendants
 
 PATIENCE_SECONDS = 60.0

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headwater.base.callables import takes_time
 from headwater.errors import SparkException
 from headwater.streaming import listener as events
 from headwater.streaming.durations import duration_ms, instant_ms, local_datetime, next_multiple_ms
 from headwater.streaming.listener import StreamingListener, StreamingListenerBus, StreamingStarted
-from headwater.streaming.operators.functions import takes_time
-from headwater.streaming.runtime.waiter import Waiter
-from headwater.streaming.sources.socket import LineFramer
+from headwater.streaming.receivers.socket import LineFramer
+from headwater.streaming.waiter import Waiter
 
 
 # ------------------------------------------------------------------------------------------------ durations

@@ -12,7 +12,7 @@ from headwater.streaming.decoding import utf8_decoder
 if TYPE_CHECKING:
     from headwater.streaming.context import StreamingContext
     from headwater.streaming.dstream import DStream
-    from headwater.streaming.sources.receiver import Receiver
+    from headwater.streaming.receivers.receiver import Receiver
 
 __all__ = ["FlumeUtils", "SparkFlumeEvent", "utf8_decoder"]
 

@@ -7,8 +7,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+from headwater.base.threads import WatchedThread
 from headwater.clock import SystemClock
-from headwater.threads import WatchedThread
 
 # What one call reads at most.
 READ_BYTES = 256 << 10
@@ -65,7 +65,7 @@ class Connections:
             connection.close()
 
     def stop(self) -> None:
-        """Let nobody read any more, and wait for the threads, but not for long."""
+        """End all reading, and wait for the threads, but not for long."""
         with self._lock:
             self.stopping.set()
             for connection in self._open:
@@ -78,6 +78,6 @@ class Connections:
 
 
 def _end_reading(connection: socket.socket) -> None:
-    """Wake whoever reads; an answer can still be written."""
+    """Wake the readers; an answer can still be written."""
     with suppress(OSError):  # it has ended already
         connection.shutdown(socket.SHUT_RD)

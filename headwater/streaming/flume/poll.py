@@ -17,7 +17,7 @@ from headwater.rdd.checks import check_port, check_positive
 from headwater.storagelevel import StorageLevel
 from headwater.streaming.flume.connections import READ_BYTES, Connections
 from headwater.streaming.flume.rpc import Protocol, RemoteError, Requestor
-from headwater.streaming.sources.receiver import Receiver
+from headwater.streaming.receivers.receiver import Receiver
 
 CONNECT_SECONDS_MAX = 30.0
 FIRST_PAUSE_SECONDS = 0.1

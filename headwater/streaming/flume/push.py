@@ -16,13 +16,13 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any, NoReturn
 
+from headwater.base.listening import Listener
 from headwater.conf import SparkConf
 from headwater.errors import IllegalArgumentException, SparkException
-from headwater.listening import Listener
 from headwater.storagelevel import StorageLevel
 from headwater.streaming.flume.connections import READ_BYTES, Connections
 from headwater.streaming.flume.rpc import Protocol, ProtocolError, Request, Responder
-from headwater.streaming.sources.receiver import Receiver
+from headwater.streaming.receivers.receiver import Receiver
 
 # Each has a thread; an application has as many as agents' sinks.
 CONNECTIONS_MAX = 512
@@ -147,7 +147,7 @@ class _Server:
                 self._receiver.store([(event["headers"], event["body"]) for event in events])
         except SparkException as error:
             if self._receiver.isStopped():
-                raise  # no answer: the sink sends again, to whoever listens here next
+                raise  # no answer: the sink sends again, to the next listener here
             self._receiver.reportError(f"{len(events)} Flume events could not be stored; the sink sends again", error)
             return responder.respond(request, "FAILED")
         return responder.respond(request, "OK")
@@ -214,6 +214,6 @@ def tls_of(conf: SparkConf) -> ssl.SSLContext | None:
 
 def _refuse_password() -> NoReturn:
     raise IllegalArgumentException(
-        "headwater.streaming.flume.ssl.keyFile: the key is encrypted, and there is nobody to ask for its password. "
+        "headwater.streaming.flume.ssl.keyFile: the key is encrypted, and its password cannot be asked for. "
         "Decrypt it (openssl pkey -in key.pem -out plain.pem), and let only this user read the file."
     )

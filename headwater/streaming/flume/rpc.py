@@ -1,6 +1,6 @@
 """Avro RPC over Netty's framing: bytes in, messages out, and the other way round; no socket.
 
-- A frame is an int32 serial, an int32 count and so many buffers, each an int32 length and its bytes. The answer to a
+- A frame is an int32 serial, an int32 count and that many buffers, each an int32 length and its bytes. The answer to a
   request carries the request's serial.
 - The first request of a connection begins with a handshake, as does its answer; once protocols are agreed on, later
   ones don't. Who is told that its protocol is unknown sends the same request again, with the protocol's text.
@@ -18,8 +18,8 @@ import struct
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from headwater.base.extras import require
 from headwater.errors import SparkException
-from headwater.extras import require
 
 # A frame is held in memory as a whole.
 FRAME_BYTES_MAX = 128 << 20
@@ -118,7 +118,7 @@ def _parsed(avro: Any, message: str, kind: str, fields: Any, namespace: str, nam
     return avro.parse_schema(record, named_schemas=dict(named))
 
 
-class FrameReader:
+class RpcFrameReader:
     """Cuts a stream of bytes into (serial, payload) of its frames."""
 
     def __init__(self, frame_bytes_max: int = FRAME_BYTES_MAX) -> None:
@@ -203,7 +203,7 @@ class Responder:
 
     def __init__(self, protocol: Protocol, frame_bytes_max: int = FRAME_BYTES_MAX) -> None:
         self._protocol = protocol
-        self._frames = FrameReader(frame_bytes_max)
+        self._frames = RpcFrameReader(frame_bytes_max)
         self._remote: Protocol | None = None  # what the client speaks, once it's known
         self._handshake = b""  # our answer to the client's, to be sent before the next answer
 
@@ -280,7 +280,7 @@ class Requestor:
 
     def __init__(self, protocol: Protocol, frame_bytes_max: int = FRAME_BYTES_MAX) -> None:
         self._protocol = protocol
-        self._frames = FrameReader(frame_bytes_max)
+        self._frames = RpcFrameReader(frame_bytes_max)
         self._remote: Protocol | None = None  # what the server speaks, once it's agreed on
         self._supposed = protocol  # what we take it to speak
         self._supposed_hash = protocol.hash  # as the server itself hashes it

@@ -1,7 +1,7 @@
 """What the driver asks of the brokers: which partitions there are, where they begin and end, what a group has read.
 
-- `Brokers` asks and waits. `Watch` asks on a thread of its own, so that brokers that don't answer hold up no batch:
-  what isn't known in time is left to the next one.
+- `Brokers` asks and waits. `BrokerWatch` asks on a thread of its own, so that brokers that don't answer hold up no
+  batch: what isn't known in time is left to the next one.
 - Offsets are committed without being a member of the group: its members would share the partitions with us.
 """
 
@@ -16,8 +16,8 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any, NamedTuple
 
+from headwater.base.daemonpool import DaemonPool
 from headwater.clock import SystemClock
-from headwater.daemonpool import DaemonPool
 from headwater.errors import SparkException
 from headwater.streaming.kafka.offsets import Positions, TopicAndPartition
 from headwater.streaming.kafka.params import KafkaParams
@@ -160,7 +160,7 @@ class Brokers:
         self._trouble = str(error.str())
 
 
-class Look(NamedTuple):
+class BrokerView(NamedTuple):
     """What a look at the brokers has brought.
 
     `earliest`: where partitions began when they were listed last. `leaders`: the leaders' hosts, if they are wanted.
@@ -172,7 +172,7 @@ class Look(NamedTuple):
     leaders: Mapping[TopicAndPartition, str]
 
 
-class Watch:
+class BrokerWatch:
     """Looks at the brokers and commits to them, on a thread of its own, which `close` ends.
 
     Args:
@@ -198,8 +198,8 @@ class Watch:
         self._earliest: Positions = {}
         self._leaders: Mapping[TopicAndPartition, str] = {}
         self._listed = float("-inf")  # when that was
-        self._look = Look((), {}, {}, {})  # the latest; of the caller's thread, as are those below
-        self._under_way: Future[Look] | None = None
+        self._look = BrokerView((), {}, {}, {})  # the latest; of the caller's thread, as are those below
+        self._under_way: Future[BrokerView] | None = None
         self._trouble = ""  # why looks fail now; said once
 
     def begin(
@@ -243,16 +243,16 @@ class Watch:
         return self._thread.submit(positions, self._brokers, look.partitions).result()
 
     @property
-    def known(self) -> Look:
+    def known(self) -> BrokerView:
         """The newest look that there is."""
         return self._look
 
-    def latest(self) -> Look:
+    def latest(self) -> BrokerView:
         """The newest look that is there in the time that a batch waits; an older one if the brokers don't answer."""
         if self._under_way is None:
             self._under_way = self._thread.submit(self._find)
         try:
-            # Once they have failed nobody waits for them, until they have answered again.
+            # Once they have failed they are not waited for, until they have answered again.
             self._look = self._under_way.result(0 if self._trouble else self._wait_seconds)
         except NotYet:
             self._fail(f"no answer within {self._wait_seconds:g} s")
@@ -286,7 +286,7 @@ class Watch:
         self._brokers.close()
 
     # -------------------------------------------------------------------------------------------- on the thread
-    def _find(self) -> Look:
+    def _find(self) -> BrokerView:
         if time.monotonic() >= self._listed + self._renew_seconds or not self._partitions:
             self._list()
         try:
@@ -294,7 +294,7 @@ class Watch:
         except SparkException:
             self._listed = float("-inf")  # one may have gone: list them again
             raise
-        return Look(self._partitions, latest, self._earliest, self._leaders)
+        return BrokerView(self._partitions, latest, self._earliest, self._leaders)
 
     def _list(self) -> None:
         now, partitions = time.monotonic(), self._brokers.partitions(self._strategy)

@@ -12,21 +12,21 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from headwater.engine.application import is_on
+from headwater.engine.members import is_on
 from headwater.errors import IllegalArgumentException, SparkException
 from headwater.streaming.dstream import DStream
-from headwater.streaming.graph import InputNode
+from headwater.streaming.graph.inputs import InputNode
 from headwater.streaming.kafka import offsets
-from headwater.streaming.kafka.brokers import Brokers, Watch
+from headwater.streaming.kafka.brokers import Brokers, BrokerWatch
 from headwater.streaming.kafka.kept import close_all
-from headwater.streaming.kafka.offsets import Limits, OffsetRange, Positions, TopicAndPartition
+from headwater.streaming.kafka.offsets import OffsetRange, Positions, ReadLimits, TopicAndPartition
 from headwater.streaming.kafka.params import KafkaParams
 from headwater.streaming.kafka.reading import (
+    FetchSettings,
     KafkaRDD,
     KafkaRead,
     KafkaSplit,
     PinnedKafkaRead,
-    ReadSettings,
 )
 from headwater.streaming.kafka.records import Build
 from headwater.streaming.kafka.strategies import ConsumerStrategy, LocationStrategy, PerPartitionConfig
@@ -34,7 +34,7 @@ from headwater.streaming.listener import StreamInputInfo
 
 if TYPE_CHECKING:
     from headwater.conf import SparkConf
-    from headwater.context import SparkContext
+    from headwater.rdd.driver import Driver
     from headwater.streaming.context import StreamingContext
     from headwater.streaming.recovery.matching import Source
 
@@ -42,7 +42,7 @@ logger = logging.getLogger("headwater.streaming.kafka")
 
 CommitCallback = Callable[[Positions, "Exception | None"], Any]
 
-# A batch waits so long for the brokers to say where partitions end, or for its interval if that is longer.
+# A batch waits this long for the brokers to say where partitions end, or for its interval if that is longer.
 WAIT_MS_MIN = 500
 # So many batches that aren't done keep offsets from being committed; with more, none are committed any more.
 OUTSTANDING_MAX = 1000
@@ -64,10 +64,10 @@ class DirectSettings(NamedTuple):
     min_partitions: int
 
 
-def read_settings(conf: SparkConf) -> ReadSettings:
+def read_settings(conf: SparkConf) -> FetchSettings:
     """How tasks read, as the settings say."""
     keeps: bool = conf.read("spark.streaming.kafka.consumer.cache.enabled")
-    return ReadSettings(
+    return FetchSettings(
         conf.read("spark.streaming.kafka.consumer.poll.ms"),
         conf.read("headwater.streaming.kafka.offsetsExpired") == "earliest",
         conf.read("spark.streaming.kafka.consumer.cache.maxCapacity") if keeps else 0,
@@ -99,14 +99,14 @@ class KafkaInput(InputNode):
         "_committed",
     }
 
-    def __init__(self, stream_id: int, batch_ms: int, *, sc: SparkContext, settings: DirectSettings) -> None:
+    def __init__(self, stream_id: int, batch_ms: int, *, sc: Driver, settings: DirectSettings) -> None:
         super().__init__(stream_id, batch_ms)
         self._sc = sc
         self._settings = settings
 
-    def _begin(self) -> None:
-        super()._begin()
-        self._watch: Watch | None = None  # from begin to stop
+    def _reset(self) -> None:
+        super()._reset()
+        self._watch: BrokerWatch | None = None  # from begin to stop
         self._ranges: dict[int, tuple[OffsetRange, ...]] = {}  # batch time -> what it reads, as long as remembered
         self._positions: dict[TopicAndPartition, int] = {}  # the next offset of each partition, in the order of ranges
         self._known = False  # whether the ledger knows that the stream has begun
@@ -134,20 +134,21 @@ class KafkaInput(InputNode):
         begun, self._known = {} if self._known else {_BEGUN: True}, True
         return begun | {_name(each): at for each, at in changed.items()} | {_name(each): None for each in gone}
 
-    def go_on(self, first_ms: int, after_ms: int, memory: Mapping[str, Any]) -> None:
+    def restore(
+        self, first_ms: int, after_ms: int, memory: Mapping[str, Any], batches: Mapping[int, Any]
+    ) -> None:
         self._begins_ms = first_ms
         self._told = {_named(name): at for name, at in memory.items() if name != _BEGUN}
         # New code may read other topics.
         self._positions = {each: at for each, at in self._told.items() if self._settings.strategy.selects(each)}
         self._known = _BEGUN in memory
-
-    def restore_batch(self, time_ms: int, data: Any) -> None:
-        self._ranges[time_ms] = tuple(OffsetRange(*fields) for fields in data)
+        for time_ms, data in batches.items():
+            self._ranges[time_ms] = tuple(OffsetRange(*fields) for fields in data)
 
     # -------------------------------------------------------------------------------------------- its life
     def begin(self) -> None:
-        conf, settings = self._sc._conf, self._settings
-        self._watch = Watch(
+        conf, settings = self._sc.conf, self._settings
+        self._watch = BrokerWatch(
             settings.params,
             settings.strategy,
             renew_ms=conf.read("headwater.streaming.kafka.metadataInterval"),
@@ -211,7 +212,7 @@ class KafkaInput(InputNode):
         if not pinned:
             ranges = offsets.split(ranges, self._settings.min_partitions)
         kind = PinnedKafkaRead if pinned else KafkaRead
-        operator = kind(self._settings.params, self._settings.build, read_settings(self._sc._conf))
+        operator = kind(self._settings.params, self._settings.build, read_settings(self._sc.conf))
         return KafkaRDD.of_splits(self._sc, operator, [KafkaSplit(each, self._executors(each)) for each in ranges])
 
     def _next_ranges(self) -> tuple[OffsetRange, ...]:
@@ -224,7 +225,7 @@ class KafkaInput(InputNode):
             positions.update((each, look.earliest[each]) for each in appeared)
         self._check_not_behind(look.latest)
         rates = self._settings.rates
-        limits = Limits(self.slide_ms, rates.maxRatePerPartition, rates.minRatePerPartition, self._rate)
+        limits = ReadLimits(self.slide_ms, rates.maxRatePerPartition, rates.minRatePerPartition, self._rate)
         ranges = offsets.next_ranges(positions, look.latest, limits)
         positions.update((each.topicPartition(), each.untilOffset) for each in ranges)
         return tuple(ranges)
@@ -245,7 +246,7 @@ class KafkaInput(InputNode):
         if not behind:
             return
         text = ", ".join(f"{each} ends at {latest[each]}, and was read to {self._positions[each]}" for each in behind)
-        if self._sc._conf.read("headwater.streaming.kafka.offsetsExpired") != "earliest":
+        if self._sc.conf.read("headwater.streaming.kafka.offsetsExpired") != "earliest":
             raise SparkException(
                 f"{self.describe()}: {text}: a topic was made anew, or its brokers have lost records. To go on with "
                 "the oldest records that are there, set headwater.streaming.kafka.offsetsExpired=earliest."
@@ -255,14 +256,14 @@ class KafkaInput(InputNode):
         self._positions.update(self._watch.ask(lambda brokers: brokers.earliest(behind)))
 
     def _executors(self, wanted: OffsetRange) -> tuple[str, ...]:
-        """The executors that had better read a range."""
+        """The executors that should read a range."""
         locations = self._settings.locations
         if not locations.brokers and not locations.hosts:
             return ()
         assert self._watch is not None
         hosts = self._watch.known.leaders if locations.brokers else locations.hosts
         host = hosts.get(wanted.topicPartition())
-        there = self._sc._application.hosts()
+        there = self._sc.application.hosts()
         return tuple(executor for executor, its in there.items() if host is not None and is_on(its, host))
 
     def brought(self, time_ms: int) -> StreamInputInfo | None:
@@ -272,9 +273,9 @@ class KafkaInput(InputNode):
         metadata = {"offsets": list(ranges), "Description": offsets.description(ranges)}
         return StreamInputInfo(self.stream_id, sum(each.count() for each in ranges), metadata)
 
-    def forget(self, until_ms: int, *, unpersist: bool) -> None:
-        super().forget(until_ms, unpersist=unpersist)
-        for time_ms in [time_ms for time_ms in self._ranges if time_ms <= until_ms - self.remember_ms]:
+    def forget(self, done_ms: int, *, unpersist: bool) -> None:
+        super().forget(done_ms, unpersist=unpersist)
+        for time_ms in [time_ms for time_ms in self._ranges if time_ms <= self.unneeded_ms(done_ms)]:
             del self._ranges[time_ms]
 
     def limit(self, records_per_second: float) -> None:
@@ -324,6 +325,11 @@ class KafkaDStream(DStream[Any]):
 
     _node: KafkaInput
 
+    @property
+    def node(self) -> KafkaInput:
+        """Its node of the stream graph."""
+        return self._node
+
     def commitAsync(self, offsetRanges: Iterable[OffsetRange], callback: CommitCallback | None = None) -> None:
         """Commit the ends of these ranges for the consumer group, once all outputs of a running batch are done.
 
@@ -348,9 +354,8 @@ class KafkaDStream(DStream[Any]):
 
 def direct_stream(ssc: StreamingContext, settings: DirectSettings) -> KafkaDStream:
     """A new direct stream of a context."""
-    ssc._check_can_add()
-    sc, batch_ms = ssc.sparkContext, ssc._batch_ms
-    node = ssc._graph.add_input(lambda stream_id: KafkaInput(stream_id, batch_ms, sc=sc, settings=settings))
+    sc, batch_ms = ssc.sparkContext, ssc.batch_ms
+    node = ssc.add_input(lambda stream_id: KafkaInput(stream_id, batch_ms, sc=sc, settings=settings))
     return KafkaDStream(node, ssc)
 
 

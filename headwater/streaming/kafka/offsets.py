@@ -62,7 +62,7 @@ class OffsetRange:
         return self.topicPartition()
 
     def count(self) -> int:
-        """How many offsets it has: at most so many records, for compacted and transactional topics have gaps."""
+        """How many offsets it has: at most this many records, for compacted and transactional topics have gaps."""
         return self.untilOffset - self.fromOffset
 
     def __str__(self) -> str:
@@ -76,7 +76,7 @@ class OffsetRange:
 Positions = Mapping[TopicAndPartition, int]
 
 
-class Limits(NamedTuple):
+class ReadLimits(NamedTuple):
     """How fast a batch may read. Rates in records a second, 0 for no limit.
 
     `rate` is the whole stream's, found by back-pressure; `most` and `least` are each partition's.
@@ -88,7 +88,7 @@ class Limits(NamedTuple):
     rate: float | None = None
 
 
-def next_ranges(positions: Positions, latest: Positions, limits: Limits) -> list[OffsetRange]:
+def next_ranges(positions: Positions, latest: Positions, limits: ReadLimits) -> list[OffsetRange]:
     """What a batch reads of each partition, in the order of `positions`; nothing of one whose end isn't known.
 
     Back-pressure's rate is shared out by how much waits in each partition. One with anything waiting gets a record at

@@ -7,18 +7,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from headwater.errors import IllegalArgumentException
-from headwater.streaming.durations import instant_ms
 from headwater.streaming.kafka.direct import KafkaInput
 from headwater.streaming.kafka.kept import Kept
 from headwater.streaming.kafka.offsets import OffsetRange
 from headwater.streaming.kafka.params import KafkaParams
 from headwater.streaming.kafka.transactions import Batch, FencedError, TransactionalWriter
 from headwater.streaming.kafka.writing import Encoding, Writer
-from headwater.streaming.transactions import pending_ms
+from headwater.streaming.outputs.batchoutput import BatchOutput, OutputBatch
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from headwater.rdd import RDD
 
 NAME_CHARACTERS_MAX = 200
@@ -30,7 +27,7 @@ KEPT_MAX = 64
 _writers: Kept[Writer] = Kept()
 
 
-def write(params: KafkaParams, encoding: Encoding, records: Iterator[Any]) -> None:
+def write_partition(params: KafkaParams, encoding: Encoding, records: Iterator[Any]) -> None:
     """Write a partition, at least once."""
     key = ("plain", params.identity())
     writer = _writers.take(key, partial(Writer, params))
@@ -82,8 +79,8 @@ def _transactional(params: KafkaParams, name: str, topic: str, source: str) -> W
 
 
 # ------------------------------------------------------------------------------------------------ in the driver
-class KafkaOutput:
-    """The function of `DStream.saveToKafka`: writes each batch of a stream.
+class KafkaOutput(BatchOutput):
+    """The output of `DStream.saveToKafka`: writes each batch of a stream.
 
     Args:
         params: of the brokers.
@@ -106,23 +103,21 @@ class KafkaOutput:
             raise IllegalArgumentException(
                 "offsetsOf: the stream's kafkaParams need a group.id to commit offsets under"
             )
-        self.kafka_name = name
+        self.unique_name = name
+        self.must_checkpoint = bool(name) and source is None
         self._params = params
         self._encoding = encoding
         self._source = source
 
-    def __call__(self, time: datetime, rdd: RDD[Any]) -> None:
-        """Write a batch; in the driver."""
-        if not self.kafka_name:
-            rdd.foreachPartition(partial(write, self._params, self._encoding))
+    def write(self, batch: OutputBatch, rdd: RDD[Any]) -> None:
+        if not self.unique_name:
+            rdd.foreachPartition(partial(write_partition, self._params, self._encoding))
             return
-        time_ms = instant_ms(time)
-        floor_ms = min((time_ms, *pending_ms())) - 1
         source = ""
         ranges: tuple[OffsetRange, ...] = ()
         if self._source is not None:
-            source, ranges = self._source.group, self._source.ranges(time_ms)
+            source, ranges = self._source.group, self._source.ranges(batch.time_ms)
             rdd = rdd.coalesce(1, shuffle=True)
-        batch = Batch(time_ms, floor_ms, rdd.getNumPartitions(), ranges)
-        task = partial(write_once, self._params, self._encoding, self.kafka_name, source, batch)
+        written = Batch(batch.time_ms, batch.oldest_pending_ms - 1, rdd.getNumPartitions(), ranges)
+        task = partial(write_once, self._params, self._encoding, self.unique_name, source, written)
         rdd.mapPartitionsWithIndex(task).count()

@@ -14,7 +14,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from headwater import extras
+from headwater.base import extras
 from headwater.errors import IllegalArgumentException
 from headwater.streaming.kafka.records import Decoder, deserializer
 from headwater.streaming.recovery.secrets import Secrets
@@ -48,7 +48,7 @@ _LEFT_OUT = re.compile(
     r"|refresh\.leader\.backoff\.ms|(key|value)\.serializer|interceptor\.classes|metric(s|\.).*|exclude\.internal\.topics"
     r"|default\.api\.timeout\.ms|auto\.commit\.enable|offsets\.storage|spark\..*"
 )
-# Of every client, unless the program says otherwise. What a client has to say, it tells whoever uses it.
+# Of every client, unless the program says otherwise. What a client has to say, it tells its user.
 _CLIENT = {"log_level": 2, "reconnect.backoff.max.ms": 2000}
 _RESETS = {"smallest": "earliest", "earliest": "earliest", "largest": "latest", "latest": "latest", "none": "none"}
 _JKS = (
@@ -170,7 +170,7 @@ def _for_librdkafka(params: Mapping[str, Any]) -> tuple[dict[str, str], list[str
 
 
 def _check(params: KafkaParams) -> None:
-    """Have librdkafka look at the settings now rather than in a task; it connects to nobody yet.
+    """Have librdkafka look at the settings now rather than in a task; it connects to no broker yet.
 
     Raises:
         IllegalArgumentException: it doesn't know one, or not such a value.

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from headwater.engine.lineage import Leaf, Records
+from headwater.engine.lineage import Leaf, Records, TaskView
 from headwater.errors import IllegalStateException, SparkException
 from headwater.rdd import RDD
 from headwater.streaming.kafka.brokers import READING, native
@@ -25,12 +25,11 @@ from headwater.streaming.kafka.params import KafkaParams
 from headwater.streaming.kafka.records import Build
 
 if TYPE_CHECKING:
-    from headwater.context import SparkContext
-    from headwater.engine.task import Task
+    from headwater.rdd.driver import Driver
 
 logger = logging.getLogger("headwater.streaming.kafka")
 
-# Messages asked for at once: as many as have about so many bytes.
+# Messages asked for at once: as many as have about this many bytes.
 _TAKEN_BYTES = 8 << 20
 _TAKEN_FIRST, _TAKEN_MAX = 1000, 20_000
 # How long a call waits for all the messages that it asked for: what there is by then may be all there'll be.
@@ -38,7 +37,7 @@ _STEP_SECONDS = 0.05
 _ANSWER_SECONDS_MAX = 10.0
 
 
-class ReadSettings(NamedTuple):
+class FetchSettings(NamedTuple):
     """How tasks read.
 
     `skips_expired`: whether records that are gone are skipped rather than an error. `readers_max`: readers that a
@@ -51,7 +50,7 @@ class ReadSettings(NamedTuple):
 
 
 class KafkaSplit(NamedTuple):
-    """A partition's payload. `locations`: executors that had better read it."""
+    """A partition's payload. `locations`: executors that should read it."""
 
     range: OffsetRange
     locations: tuple[str, ...] = ()
@@ -63,10 +62,10 @@ class KafkaRead(Leaf):
 
     params: KafkaParams
     build: Build
-    settings: ReadSettings
+    settings: FetchSettings
     has_locations: ClassVar[bool] = True
 
-    def read(self, task: Task, payload: KafkaSplit) -> Records:
+    def read(self, task: TaskView, payload: KafkaSplit) -> Records:
         return read_range(self.params, self.build, self.settings, payload.range)
 
 
@@ -82,7 +81,7 @@ class KafkaRDD(RDD[Any]):
     _ranges: tuple[OffsetRange, ...] | None = None
 
     @classmethod
-    def of_splits(cls, sc: SparkContext, operator: KafkaRead, splits: Sequence[KafkaSplit]) -> KafkaRDD:
+    def of_splits(cls, sc: Driver, operator: KafkaRead, splits: Sequence[KafkaSplit]) -> KafkaRDD:
         """The RDD of these ranges, in their order."""
         rdd = cls(sc, operator, (), len(splits), payloads=splits)
         rdd._ranges = tuple(each.range for each in splits)
@@ -107,7 +106,7 @@ class KafkaRDD(RDD[Any]):
 
 
 # ------------------------------------------------------------------------------------------------ in tasks
-def read_range(params: KafkaParams, build: Build, settings: ReadSettings, wanted: OffsetRange) -> Iterator[Any]:
+def read_range(params: KafkaParams, build: Build, settings: FetchSettings, wanted: OffsetRange) -> Iterator[Any]:
     """The records of a range.
 
     Raises:
@@ -122,7 +121,7 @@ def read_range(params: KafkaParams, build: Build, settings: ReadSettings, wanted
         for messages in reader.messages(wanted, settings):
             yield from build(messages)
     except GeneratorExit:
-        _readers.give_back(key, reader, settings.readers_max)  # nobody wants the rest
+        _readers.give_back(key, reader, settings.readers_max)  # the rest is not wanted
         raise
     except BaseException:
         reader.close()
@@ -162,7 +161,7 @@ class PartitionReader:
         self._take = _TAKEN_FIRST
         self._trouble = ""
 
-    def messages(self, wanted: OffsetRange, settings: ReadSettings) -> Iterator[list[Any]]:
+    def messages(self, wanted: OffsetRange, settings: FetchSettings) -> Iterator[list[Any]]:
         """The messages of a range, in lists.
 
         Raises:
@@ -202,7 +201,7 @@ class PartitionReader:
         self._ahead = ahead[end:]
         return ahead[:end]
 
-    def _fetch(self, until: int, settings: ReadSettings) -> bool:
+    def _fetch(self, until: int, settings: FetchSettings) -> bool:
         """Get what there is, up to about the end of the range; returns whether that was anything."""
         came = self._consumer.consume(min(self._take, max(until - self._seen, 1)), _STEP_SECONDS)
         messages = [message for message in came if message.error() is None]
@@ -217,7 +216,7 @@ class PartitionReader:
                 progressed |= self._told(message, settings, until)
         return progressed
 
-    def _told(self, message: Any, settings: ReadSettings, until: int) -> bool:
+    def _told(self, message: Any, settings: FetchSettings, until: int) -> bool:
         """Something else than a message came; returns whether reading gets on by it."""
         from confluent_kafka import KafkaError
 
@@ -234,7 +233,7 @@ class PartitionReader:
         self._trouble = error.str()
         return False
 
-    def _skip_expired(self, settings: ReadSettings, until: int) -> None:
+    def _skip_expired(self, settings: FetchSettings, until: int) -> None:
         """The next offset isn't there: go on with the oldest that is."""
         oldest, end = self._consumer.get_watermark_offsets(native(self._partition), _ANSWER_SECONDS_MAX)
         lost = f"{self._partition}: offset {self._seen} is out of range: the topic has {oldest} to {end}"

@@ -11,14 +11,14 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from headwater.base.threads import WatchedThread
 from headwater.errors import HeadwaterError
 from headwater.storagelevel import StorageLevel
 from headwater.streaming.kafka.brokers import READING
 from headwater.streaming.kafka.params import KafkaParams
-from headwater.streaming.sources.receiver import Receiver
-from headwater.threads import WatchedThread
+from headwater.streaming.receivers.receiver import Receiver
 
-# Messages that are stored at once, and how long a member waits for so many.
+# Messages that are stored at once, and how long a member waits for that many.
 STORED_AT_ONCE = 5000
 WAIT_SECONDS = 0.1
 # Unless the program says otherwise a member may store for a day: that it waits for room doesn't mean that it's dead.

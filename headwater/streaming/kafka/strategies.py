@@ -117,7 +117,7 @@ class _SubscribePattern(ConsumerStrategy):
         self._pattern = re.compile(pattern)
 
     def selects(self, partition: TopicAndPartition) -> bool:
-        # Kafka's own topics are read by whoever names them, not by a pattern for the others.
+        # Kafka's own topics are read by streams that name them, not by a pattern for the others.
         return not partition.topic.startswith("__") and self._pattern.fullmatch(partition.topic) is not None
 
     def __str__(self) -> str:

@@ -91,7 +91,7 @@ class KafkaUtils:
             raise TypeError(f"topics should be dict of topic to number of members, at least 1 each, not {topics!r}")
         params = {"group.id": groupId, **(kafkaParams or {})}
         if not {"bootstrap.servers", "metadata.broker.list"} & params.keys():
-            params["bootstrap.servers"] = _brokers_for(zkQuorum, ssc.sparkContext._conf)
+            params["bootstrap.servers"] = _brokers_for(zkQuorum, ssc.sparkContext.conf)
         receiver = KafkaReceiver(read_params(params, group_required=True), topics, storageLevel)
         return ssc.receiverStream(receiver).map(partial(_decoded, keyDecoder, valueDecoder))
 
@@ -155,7 +155,7 @@ class KafkaUtils:
         _check_min_partitions(minPartitions)
         first = named.get("locationStrategy", args[0] if args else None)
         make = _settings_of_strategies if isinstance(first, LocationStrategy) else _settings_of_topics
-        return direct_stream(ssc, make(ssc.sparkContext._conf, *args, min_partitions=minPartitions, **named))
+        return direct_stream(ssc, make(ssc.sparkContext.conf, *args, min_partitions=minPartitions, **named))
 
     @overload
     @staticmethod
@@ -230,7 +230,7 @@ class KafkaUtils:
             build = _build_of_pairs(*args[1:], **{key: value for key, value in named.items() if key != "leaders"})
         _check_available(params, offsetRanges)
         splits = [KafkaSplit(each) for each in offsets.split(offsetRanges, minPartitions)]
-        return KafkaRDD.of_splits(sc, KafkaRead(params, build, read_settings(sc._conf)), splits)
+        return KafkaRDD.of_splits(sc, KafkaRead(params, build, read_settings(sc.conf)), splits)
 
     @staticmethod
     def saveToKafka(
@@ -255,7 +255,7 @@ class KafkaUtils:
             SparkException: a record can't be delivered, or confluent-kafka isn't installed.
         """
         encoding = Encoding(topic, keyEncoder, valueEncoder)
-        rdd.foreachPartition(partial(output.write, read_params(kafkaParams), encoding))
+        rdd.foreachPartition(partial(output.write_partition, read_params(kafkaParams), encoding))
 
 
 def kafka_output(
@@ -264,9 +264,9 @@ def kafka_output(
     key_encoder: Encoder | None,
     value_encoder: Encoder | None,
     name: str,
-    offsets_of: Any,
+    offsets_of: DStream[Any] | None,
 ) -> KafkaOutput:
-    """The function of `DStream.saveToKafka`, which says what the arguments mean and what is raised."""
+    """The output of `DStream.saveToKafka`, which says what the arguments mean and what is raised."""
     if offsets_of is not None and not isinstance(offsets_of, KafkaDStream):
         raise TypeError(
             f"offsetsOf should be the stream that createDirectStream returned, not {type(offsets_of).__name__}"
@@ -274,7 +274,7 @@ def kafka_output(
     check_function_or_none("keyEncoder", key_encoder)
     check_function_or_none("valueEncoder", value_encoder)
     encoding = Encoding(topic, key_encoder, value_encoder)
-    return KafkaOutput(read_params(kafka_params), encoding, name, None if offsets_of is None else offsets_of._node)
+    return KafkaOutput(read_params(kafka_params), encoding, name, None if offsets_of is None else offsets_of.node)
 
 
 # ------------------------------------------------------------------------------------------------ arguments

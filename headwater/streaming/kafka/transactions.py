@@ -5,7 +5,7 @@
 - The group's committed offset is the batch time, and its metadata are the batches that are written; below the oldest
   that isn't done all are.
 - Before it looks for the note a producer makes itself the only one of its transactional id: an older one that still
-  runs can't commit any more. So note and records are right whoever wins.
+  runs can't commit any more. So note and records are right whichever wins.
 - With the offsets of a source a whole batch is one transaction, which moves the source's group on as well.
 """
 
@@ -22,7 +22,7 @@ from headwater.streaming.kafka.writing import Writer, ignore
 
 logger = logging.getLogger("headwater.streaming.kafka")
 
-# An offset may have so many bytes of metadata, by the brokers' default.
+# An offset may have this many bytes of metadata, by the brokers' default.
 NOTE_CHARACTERS_MAX = 4000
 ANSWER_SECONDS_MAX = 30.0
 
@@ -164,7 +164,7 @@ class TransactionalWriter(Writer):
         self.note = self.note.after(batch)
 
     def abort(self) -> None:
-        """Undo the transaction, as far as the brokers can be reached: whoever is next does it otherwise."""
+        """Undo the transaction, as far as the brokers can be reached; the next producer does it otherwise."""
         from confluent_kafka import KafkaException
 
         try:

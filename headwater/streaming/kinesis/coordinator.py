@@ -4,7 +4,7 @@
 - A lease is held from a write that the table accepted until `lease_ms` after that write was *asked* for. Others take it
   when they have seen it unmoved for `lease_ms`, so never while its owner may still believe in it. Only balancing takes
   a lease from an owner that lives; that one learns of it by its next write.
-- Every write is conditional on owner and counter, so a checkpoint is never written by whoever lost the lease.
+- Every write is conditional on owner and counter, so a checkpoint is never written by a worker that lost the lease.
 - A shard is read once its parents were read to their ends.
 """
 
@@ -19,10 +19,10 @@ from headwater.engine.events import Wake, Woken
 from headwater.streaming.kinesis.leases import (
     AT_TIMESTAMP,
     LATEST,
-    Checkpoint,
     InitialPosition,
-    Lease,
     Shard,
+    ShardCheckpoint,
+    ShardLease,
     missing_leases,
 )
 
@@ -31,7 +31,7 @@ LIST_MS = 60_000
 
 
 # ------------------------------------------------------------------------------------------------ events
-class Begin(NamedTuple):
+class BeginReading(NamedTuple):
     """Start to work."""
 
 
@@ -44,7 +44,7 @@ class Listed(NamedTuple):
 class Scanned(NamedTuple):
     """The lease table."""
 
-    leases: tuple[Lease, ...]
+    leases: tuple[ShardLease, ...]
 
 
 class Created(NamedTuple):
@@ -63,7 +63,7 @@ class Refused(NamedTuple):
     """A write's condition did not hold; the lease as it is in the table, None: it is gone."""
 
     key: str
-    current: Lease | None
+    current: ShardLease | None
 
 
 class Failed(NamedTuple):
@@ -76,7 +76,7 @@ class Stored(NamedTuple):
     """All of a shard up to here is stored."""
 
     key: str
-    checkpoint: Checkpoint
+    checkpoint: ShardCheckpoint
 
 
 class Leave(NamedTuple):
@@ -88,27 +88,27 @@ class ListShards(NamedTuple):
     """Ask for the stream's shards."""
 
 
-class Scan(NamedTuple):
+class ScanLeases(NamedTuple):
     """Read the lease table."""
 
 
 class Create(NamedTuple):
     """Put a lease into the table, unless it is there."""
 
-    lease: Lease
+    lease: ShardLease
 
 
 class Write(NamedTuple):
     """Change a lease in the table, on condition that its owner and counter are those of `before`."""
 
-    before: Lease
-    after: Lease
+    before: ShardLease
+    after: ShardLease
 
 
 class Delete(NamedTuple):
     """Remove the lease of an ended shard. Nobody waits for it."""
 
-    lease: Lease
+    lease: ShardLease
 
 
 class Position(NamedTuple):
@@ -117,11 +117,11 @@ class Position(NamedTuple):
     `at_ms`: with AT_TIMESTAMP that; with LATEST when reading began, in case the iterator gets lost.
     """
 
-    checkpoint: Checkpoint
+    checkpoint: ShardCheckpoint
     at_ms: int = 0
 
 
-class Read(NamedTuple):
+class ReadShard(NamedTuple):
     """Start to read a shard."""
 
     key: str
@@ -140,20 +140,20 @@ class Left(NamedTuple):
 
 # ------------------------------------------------------------------------------------------------ the core
 @dataclass(slots=True)
-class _Held:
+class _HeldLease:
     """A lease that is ours. `lease` is what the table has, as far as we know."""
 
-    lease: Lease
+    lease: ShardLease
     until_ms: int  # not ours any more from then on, whatever we know
     renew_ms: int
     checkpoint_ms: int  # the next checkpoint is due then
-    stored: Checkpoint
+    stored: ShardCheckpoint
     retry_ms: int = 0  # no write before this: the last one failed
     leaving: bool = False  # to be given back
 
 
 class _Seen(NamedTuple):
-    lease: Lease
+    lease: ShardLease
     since_ms: int  # when its owner and counter were first seen
 
 
@@ -180,7 +180,7 @@ class Coordinator:
         self._random = random.Random(seed)
         self._shards: dict[str, Shard] = {}  # as last listed
         self._seen: dict[str, _Seen] = {}  # the table, as last seen
-        self._held: dict[str, _Held] = {}
+        self._held: dict[str, _HeldLease] = {}
         self._writing: dict[str, tuple[Write, int]] = {}  # by lease: the write under way, and when it was asked for
         self._creating: set[str] = set()
         self._scan_ms: int | None = None  # the next one is due then; None: one is under way
@@ -198,7 +198,7 @@ class Coordinator:
         match event:
             case Woken():
                 return []
-            case Begin():
+            case BeginReading():
                 self._scan_ms = self._list_ms = now_ms
                 return []
             case Listed(shards):
@@ -251,7 +251,7 @@ class Coordinator:
             held.leaving = key not in self._shards
         return []
 
-    def _scanned(self, leases: tuple[Lease, ...], now_ms: int) -> list[Any]:
+    def _scanned(self, leases: tuple[ShardLease, ...], now_ms: int) -> list[Any]:
         before, self._seen = self._seen, {}
         for lease in leases:
             old = before.get(lease.key)
@@ -270,7 +270,7 @@ class Coordinator:
         return [*map(Delete, gone), *map(Create, missing), *takes]
 
     def _takes(self, now_ms: int) -> list[Write]:
-        """The leases to take: free ones up to our share, else some of whoever has most, if that has two more."""
+        """The leases to take: free ones up to our share, else some of the worker that has most, if it has two more."""
         live = [lease for lease, _ in self._seen.values() if self._is_ready(lease)]
         mine = sum(lease.key in self._held or lease.key in self._writing for lease in live)
         others = [lease for lease in live if lease.key not in self._held and lease.key not in self._writing]
@@ -284,7 +284,7 @@ class Coordinator:
             free = [lease for lease in others if lease.owner == victim]
         return [self._taking(lease, now_ms) for lease in self._random.sample(free, max(0, min(wanted, len(free))))]
 
-    def _is_ready(self, lease: Lease) -> bool:
+    def _is_ready(self, lease: ShardLease) -> bool:
         """Whether a shard may be read: it exists, isn't read to its end, and its parents are."""
         if lease.checkpoint.is_end or lease.key not in self._shards:
             return False
@@ -295,10 +295,10 @@ class Coordinator:
                 return False
         return True
 
-    def _is_free(self, lease: Lease, now_ms: int) -> bool:
+    def _is_free(self, lease: ShardLease, now_ms: int) -> bool:
         return lease.owner in (None, self.worker) or now_ms - self._seen[lease.key].since_ms >= self._lease_ms
 
-    def _taking(self, lease: Lease, now_ms: int) -> Write:
+    def _taking(self, lease: ShardLease, now_ms: int) -> Write:
         started_ms = now_ms if lease.started_ms is None else lease.started_ms
         switches = lease.switches + (lease.owner != self.worker)
         after = replace(lease, owner=self.worker, counter=lease.counter + 1, switches=switches, started_ms=started_ms)
@@ -323,23 +323,23 @@ class Coordinator:
         if held is None:
             if now_ms >= until_ms:
                 return []  # the answer came too late
-            self._held[key] = _Held(
+            self._held[key] = _HeldLease(
                 after, until_ms, asked_ms + self._pulse_ms, asked_ms + self._checkpoint_ms, after.checkpoint
             )
-            return [] if self._leaving else [Read(key, self._position(before, after))]
+            return [] if self._leaving else [ReadShard(key, self._position(before, after))]
         if after.checkpoint != before.checkpoint:
             held.checkpoint_ms = asked_ms + self._checkpoint_ms
         held.lease, held.until_ms, held.renew_ms = after, until_ms, asked_ms + self._pulse_ms
         return []
 
-    def _position(self, before: Lease, after: Lease) -> Position:
+    def _position(self, before: ShardLease, after: ShardLease) -> Position:
         checkpoint, started_ms = after.checkpoint, after.started_ms or 0
         if checkpoint.sequence == LATEST and before.started_ms is not None:
             # Somebody began and did not get to a checkpoint: what came since is not to be lost.
-            return Position(Checkpoint(AT_TIMESTAMP), started_ms)
+            return Position(ShardCheckpoint(AT_TIMESTAMP), started_ms)
         return Position(checkpoint, self._initial.at_ms if checkpoint.sequence == AT_TIMESTAMP else started_ms)
 
-    def _refused(self, key: str, current: Lease | None, now_ms: int) -> list[Any]:
+    def _refused(self, key: str, current: ShardLease | None, now_ms: int) -> list[Any]:
         del self._writing[key]
         if current is None:
             self._seen.pop(key, None)
@@ -359,7 +359,7 @@ class Coordinator:
         match action:
             case ListShards():
                 self._list_ms = later_ms
-            case Scan():
+            case ScanLeases():
                 self._scan_ms = later_ms
             case Create(lease):
                 self._creating.discard(lease.key)  # the next scan misses it again
@@ -400,10 +400,10 @@ class Coordinator:
                 actions.append(ListShards())
             if self._scan_ms is not None and now_ms >= self._scan_ms:
                 self._scan_ms = None
-                actions.append(Scan())
+                actions.append(ScanLeases())
         return [*actions, *self._wake(now_ms)]
 
-    def _due_ms(self, held: _Held) -> int:
+    def _due_ms(self, held: _HeldLease) -> int:
         """When a lease is to be written next, unless it ends before."""
         if self._leaving or held.leaving or held.stored.is_end:
             due_ms = 0
@@ -413,7 +413,7 @@ class Coordinator:
             due_ms = held.renew_ms
         return max(due_ms, held.retry_ms)
 
-    def _next_write(self, held: _Held) -> Write:
+    def _next_write(self, held: _HeldLease) -> Write:
         lease = held.lease
         moved = held.stored.order > lease.checkpoint.order
         keep = not (self._leaving or held.leaving or held.stored.is_end)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from headwater import extras
+from headwater.base import extras
 from headwater.errors import IllegalArgumentException
 
 if TYPE_CHECKING:

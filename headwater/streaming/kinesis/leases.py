@@ -16,7 +16,7 @@ LATEST, TRIM_HORIZON, AT_TIMESTAMP, SHARD_END = "LATEST", "TRIM_HORIZON", "AT_TI
 BEGINNINGS = (LATEST, TRIM_HORIZON, AT_TIMESTAMP)
 
 
-class Checkpoint(NamedTuple):
+class ShardCheckpoint(NamedTuple):
     """All up to here was stored: a sequence number, or one of the words above.
 
     `sub`: of an aggregated record's parts, the last one.
@@ -54,19 +54,19 @@ class Shard(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Lease:
+class ShardLease:
     """A line of the lease table."""
 
     key: str  # the shard's id
     owner: str | None  # the worker that reads it
     counter: int  # grows with each write: a lease is alive as long as it moves
-    checkpoint: Checkpoint
+    checkpoint: ShardCheckpoint
     parents: tuple[str, ...] = ()
     switches: int = 0  # owners since the checkpoint moved
     started_ms: int | None = None  # when the first owner began, on its clock
 
 
-def missing_leases(shards: Sequence[Shard], leased: Collection[str], initial: InitialPosition) -> list[Lease]:
+def missing_leases(shards: Sequence[Shard], leased: Collection[str], initial: InitialPosition) -> list[ShardLease]:
     """The leases to create, parents before their children.
 
     What comes of a leased shard by splits and merges is read whole. Any other shard begins at the initial position;
@@ -87,5 +87,5 @@ def missing_leases(shards: Sequence[Shard], leased: Collection[str], initial: In
             elif not shard.is_open:
                 continue
         known.add(key)
-        missing.append(Lease(key, None, 0, Checkpoint(begin), shard.parents))
+        missing.append(ShardLease(key, None, 0, ShardCheckpoint(begin), shard.parents))
     return missing

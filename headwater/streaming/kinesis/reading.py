@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
+from headwater.base.threads import WatchedThread
 from headwater.streaming.kinesis.coordinator import Position
-from headwater.streaming.kinesis.leases import AT_TIMESTAMP, LATEST, SHARD_END, TRIM_HORIZON, Checkpoint
+from headwater.streaming.kinesis.leases import AT_TIMESTAMP, LATEST, SHARD_END, TRIM_HORIZON, ShardCheckpoint
 from headwater.streaming.kinesis.records import Record, parts_of
-from headwater.threads import WatchedThread
 
 # The most that a call may ask for; Kinesis answers with 10 MB at most.
 RECORDS_MAX = 10_000
@@ -34,7 +34,7 @@ class Fetched(NamedTuple):
 
     key: str
     records: list[Record]
-    checkpoint: Checkpoint
+    checkpoint: ShardCheckpoint
 
 
 class ReadSettings(NamedTuple):
@@ -116,7 +116,7 @@ class ShardReader:
             if fetched is not None:
                 self._deliver(fetched)
             if iterator is None:
-                self._deliver(Fetched(self._key, [], Checkpoint(SHARD_END)))
+                self._deliver(Fetched(self._key, [], ShardCheckpoint(SHARD_END)))
                 return
             self._stopping.wait(self._settings.interval_ms / 1000 - (time.monotonic() - begun))
 
@@ -127,7 +127,7 @@ class ShardReader:
         iterator: str = answer["ShardIterator"]
         if self._position.checkpoint.sequence == LATEST:
             # Should this iterator be lost, another LATEST would leave records out.
-            self._position = Position(Checkpoint(AT_TIMESTAMP), self._position.at_ms)
+            self._position = Position(ShardCheckpoint(AT_TIMESTAMP), self._position.at_ms)
         return iterator
 
     def _fetched(self, answer: Mapping[str, Any]) -> Fetched | None:
@@ -142,7 +142,7 @@ class ShardReader:
             records = [part for part in records if (int(part.sequenceNumber), part.subSequenceNumber) > after]
         last = read[-1]["SequenceNumber"]
         sub = records[-1].subSequenceNumber if records and records[-1].sequenceNumber == last else 0
-        checkpoint = max(Checkpoint(last, sub), self._position.checkpoint, key=lambda checkpoint: checkpoint.order)
+        checkpoint = max(ShardCheckpoint(last, sub), self._position.checkpoint, key=lambda checkpoint: checkpoint.order)
         self._position = Position(checkpoint)
         return Fetched(self._key, records, checkpoint)
 
@@ -165,6 +165,6 @@ def error_code(error: BaseException) -> str:
 
 
 def pause_seconds(first_ms: int, failures: int) -> float:
-    """How long to wait after so many failures in a row: twice as long each time, by chance up to half of it less."""
+    """How long to wait after this many failures in a row: twice as long each time, by chance up to half of it less."""
     longest_ms = min(PAUSE_MS_MAX, first_ms << min(failures - 1, 20))
     return longest_ms * random.uniform(0.5, 1.0) / 1000

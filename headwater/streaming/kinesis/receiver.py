@@ -15,7 +15,7 @@ from headwater.streaming.kinesis.reading import ReadSettings
 from headwater.streaming.kinesis.records import Record
 from headwater.streaming.kinesis.table import LeaseTable
 from headwater.streaming.kinesis.worker import Worker
-from headwater.streaming.sources.receiver import Receiver
+from headwater.streaming.receivers.receiver import Receiver
 
 # The region in the host name of a Kinesis endpoint: requests to it are signed for that one.
 REGION = re.compile(r"^https?://kinesis\.([a-z0-9-]+)\.amazonaws\.com")
@@ -76,7 +76,7 @@ class KinesisReceiver(Receiver):
 
     def _new_worker(self) -> Worker:
         settings, conf = self._settings, self._supervisor.conf
-        # Named anew with each start: what a worker of before still does must not pass for ours.
+        # Named anew with each start: what an earlier worker still does must not pass for ours.
         coordinator = Coordinator(
             f"{socket.gethostname()}:{uuid.uuid4()}",
             initial=settings.initial,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from headwater import extras
+from headwater.base import extras
 from headwater.errors import IllegalArgumentException
 from headwater.rdd.checks import check_function
 from headwater.storagelevel import StorageLevel
@@ -256,7 +256,7 @@ class KinesisInputDStreamBuilder:
             kinesis_endpoint=self._endpoint,
             dynamodb_endpoint=self._dynamodb_endpoint,
             initial=self._initial,
-            checkpoint_ms=ssc._batch_ms if self._checkpoint_ms is None else self._checkpoint_ms,
+            checkpoint_ms=ssc.batch_ms if self._checkpoint_ms is None else self._checkpoint_ms,
             kinesis_credentials=self._kinesis_credentials,
             dynamodb_credentials=self._dynamodb_credentials or self._kinesis_credentials,
         )

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from headwater.errors import SparkException
-from headwater.streaming.kinesis.leases import Checkpoint, Lease
+from headwater.streaming.kinesis.leases import ShardCheckpoint, ShardLease
 
-# A new table is waited for so long, in steps of a second.
+# A new table is waited for this long, in steps of a second.
 CREATE_SECONDS_MAX = 60
 
 
@@ -26,7 +26,7 @@ class LeaseTable:
         self._name = name
         self._stream = stream
 
-    def scan(self) -> tuple[Lease, ...]:
+    def scan(self) -> tuple[ShardLease, ...]:
         """All leases.
 
         Raises:
@@ -47,7 +47,7 @@ class LeaseTable:
             )
         return tuple(map(_lease_of, items))
 
-    def create(self, lease: Lease) -> None:
+    def create(self, lease: ShardLease) -> None:
         """Put a lease into the table, unless it is there already."""
         item = {"leaseKey": {"S": lease.key}, "streamName": {"S": self._stream}, **_values(lease)}
         try:
@@ -55,7 +55,7 @@ class LeaseTable:
         except self._client.exceptions.ConditionalCheckFailedException:
             return  # another worker was faster
 
-    def write(self, before: Lease, after: Lease) -> bool:
+    def write(self, before: ShardLease, after: ShardLease) -> bool:
         """Change a lease, if its owner and counter are those of `before`; returns whether they were."""
         values = _values(after)
         sets = ", ".join(f"{name} = :{name}" for name in values)
@@ -77,12 +77,12 @@ class LeaseTable:
             return False
         return True
 
-    def get(self, key: str) -> Lease | None:
+    def get(self, key: str) -> ShardLease | None:
         """A lease as it is now; None if there is none."""
         answer = self._client.get_item(TableName=self._name, Key={"leaseKey": {"S": key}}, ConsistentRead=True)
         return _lease_of(answer["Item"]) if "Item" in answer else None
 
-    def delete(self, lease: Lease) -> None:
+    def delete(self, lease: ShardLease) -> None:
         """Remove a lease."""
         self._client.delete_item(TableName=self._name, Key={"leaseKey": {"S": lease.key}})
 
@@ -101,7 +101,7 @@ class LeaseTable:
         )
 
 
-def _values(lease: Lease) -> dict[str, Mapping[str, Any]]:
+def _values(lease: ShardLease) -> dict[str, Mapping[str, Any]]:
     """A lease's attributes but its key, as DynamoDB has them; those without a value are left out."""
     values: dict[str, Mapping[str, Any]] = {
         "leaseCounter": {"N": str(lease.counter)},
@@ -118,13 +118,13 @@ def _values(lease: Lease) -> dict[str, Mapping[str, Any]]:
     return values
 
 
-def _lease_of(item: Mapping[str, Any]) -> Lease:
+def _lease_of(item: Mapping[str, Any]) -> ShardLease:
     started = item.get("startedAtMs")
-    return Lease(
+    return ShardLease(
         item["leaseKey"]["S"],
         item["leaseOwner"]["S"] if "leaseOwner" in item else None,
         int(item["leaseCounter"]["N"]),
-        Checkpoint(item["checkpoint"]["S"], int(item.get("checkpointSubSequenceNumber", {"N": "0"})["N"])),
+        ShardCheckpoint(item["checkpoint"]["S"], int(item.get("checkpointSubSequenceNumber", {"N": "0"})["N"])),
         tuple(item["parentShardId"]["SS"]) if "parentShardId" in item else (),
         int(item.get("ownerSwitchesSinceCheckpoint", {"N": "0"})["N"]),
         None if started is None else int(started["N"]),

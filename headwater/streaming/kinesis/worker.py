@@ -13,15 +13,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from headwater.base.daemonpool import DaemonPool
+from headwater.base.threads import WatchedThread
 from headwater.clock import SystemClock
-from headwater.daemonpool import DaemonPool
 from headwater.engine.loop import Loop
 from headwater.streaming.kinesis import coordinator as core
 from headwater.streaming.kinesis.leases import Shard
 from headwater.streaming.kinesis.reading import THROTTLED, Fetched, ReadSettings, ShardReader, error_code
 from headwater.streaming.kinesis.records import Record
 from headwater.streaming.kinesis.table import LeaseTable
-from headwater.threads import WatchedThread
 
 logger = logging.getLogger("headwater.streaming.kinesis")
 
@@ -79,7 +79,7 @@ class Worker:
         """Begin to work."""
         self._storer.start()
         self._loop.start()
-        self._loop.post(core.Begin())
+        self._loop.post(core.BeginReading())
 
     def stop(self) -> None:
         """Stop reading, checkpoint what is stored, give the leases back, and end; waits some seconds at most."""
@@ -100,7 +100,7 @@ class Worker:
     # -------------------------------------------------------------------------------------------- actions
     def _perform(self, action: Any) -> None:
         match action:
-            case core.Read(key, position):
+            case core.ReadShard(key, position):
                 logger.info("Stream %s: reads shard %s from %s", self._stream, key, position.checkpoint.sequence)
                 reader = ShardReader(
                     self._client,
@@ -136,7 +136,7 @@ class Worker:
         match action:
             case core.ListShards():
                 return core.Listed(self._shards())
-            case core.Scan():
+            case core.ScanLeases():
                 return core.Scanned(self._table.scan())
             case core.Create(lease):
                 self._table.create(lease)

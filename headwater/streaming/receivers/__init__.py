@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from headwater.base.lazy import lazy_names
 
 if TYPE_CHECKING:
     from headwater.streaming.receivers.mqtt import MQTTReceiver
@@ -12,19 +13,13 @@ if TYPE_CHECKING:
 
 __all__ = ["EventSourceReceiver", "HTTPLinesReceiver", "MQTTReceiver", "RedisStreamReceiver", "WebSocketReceiver"]
 
-_HOMES = {
-    "EventSourceReceiver": "headwater.streaming.receivers.web",
-    "HTTPLinesReceiver": "headwater.streaming.receivers.web",
-    "MQTTReceiver": "headwater.streaming.receivers.mqtt",
-    "RedisStreamReceiver": "headwater.streaming.receivers.redis",
-    "WebSocketReceiver": "headwater.streaming.receivers.web",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import what is asked for: a program needs the library of what it uses only."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "EventSourceReceiver": "web",
+        "HTTPLinesReceiver": "web",
+        "MQTTReceiver": "mqtt",
+        "RedisStreamReceiver": "redis",
+        "WebSocketReceiver": "web",
+    },
+)

@@ -14,13 +14,13 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from headwater.base.extras import require
+from headwater.base.threads import WatchedThread
 from headwater.errors import IllegalArgumentException
-from headwater.extras import require
 from headwater.rdd.checks import check_port
 from headwater.storagelevel import StorageLevel
+from headwater.streaming.receivers.receiver import Receiver
 from headwater.streaming.receivers.secrets import secret
-from headwater.streaming.sources.receiver import Receiver
-from headwater.threads import WatchedThread
 
 # Messages that have arrived and aren't stored yet, and at most so many become a block.
 MESSAGES_MAX = 10_000

@@ -11,12 +11,12 @@ import threading
 from functools import partial
 from typing import Any
 
-from headwater.extras import require
+from headwater.base.extras import require
+from headwater.base.threads import WatchedThread
 from headwater.rdd.checks import check_not_negative, check_port
 from headwater.storagelevel import StorageLevel
+from headwater.streaming.receivers.receiver import Receiver
 from headwater.streaming.receivers.secrets import secret
-from headwater.streaming.sources.receiver import Receiver
-from headwater.threads import WatchedThread
 
 # How many entries are asked for at once.
 ENTRIES_MAX = 1000

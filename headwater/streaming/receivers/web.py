@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from headwater.base.extras import require
 from headwater.errors import IllegalArgumentException
-from headwater.extras import require
 from headwater.storagelevel import StorageLevel
+from headwater.streaming.receivers.asynchronous import AsyncReceiver
 from headwater.streaming.receivers.secrets import secret
-from headwater.streaming.sources.asynchronous import AsyncReceiver
-from headwater.streaming.sources.socket import LINE_BYTES_MAX, LineFramer
+from headwater.streaming.receivers.socket import LINE_BYTES_MAX, LineFramer
 
 CONNECT_SECONDS_MAX = 30.0
 # Silent WebSocket peers are asked so often whether they still live.

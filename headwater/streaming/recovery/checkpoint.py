@@ -19,7 +19,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 from headwater import filesystem
-from headwater.cipher import Cipher, KeySource, WrongKeyException, is_sealed, unsealed
+from headwater.base.cipher import Cipher, KeySource, WrongKeyException, is_sealed, unsealed
 from headwater.errors import SparkException
 from headwater.streaming.recovery.code import Code
 from headwater.streaming.recovery.ledger import FORMATS_READ, Ledger

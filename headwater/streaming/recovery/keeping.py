@@ -1,20 +1,19 @@
-"""What a running context tells whoever keeps it safe: what happened, and what must be durable before it goes on.
+"""What a running context says to be kept: what happened, and what must be durable before it goes on.
 
-Without a directory for checkpoints nothing is kept, and nobody waits.
+Without a directory for checkpoints nothing is kept, and nothing is waited for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from headwater.streaming.recovery.ledger import Ledger
+from headwater.streaming.recovery.ledger import Block, Ledger
 from headwater.streaming.recovery.matching import Source
 
 if TYPE_CHECKING:
     from headwater.engine.events import StoredVersion
     from headwater.engine.successors import Successors
-    from headwater.streaming.runtime.receivers import BlockStored
 
 Then = Callable[[BaseException | None], None]
 
@@ -49,6 +48,7 @@ class Keeping:
         inputs: Sequence[str],
         states: Mapping[str, tuple[int, int | None]],
         sources: Mapping[str, Source],
+        receiving: Collection[str],
     ) -> None:
         """What this run begins with, before anything else; it may come before `start`.
 
@@ -56,17 +56,18 @@ class Keeping:
             inputs: uids of the input streams.
             states: by uid, how many partitions a state has, and the version that it goes on from, if there is one.
             sources: what these streams are, by uid.
+            receiving: uids of the input streams that have receivers.
         """
 
-    def block_stored(self, stored: BlockStored, then: Then) -> None:
-        """A receiver has stored a block."""
+    def block_stored(self, uid: str, block: Block, then: Then) -> None:
+        """A receiver of an input stream has stored a block."""
         then(None)
 
     def batch_begun(
         self,
         time_ms: int,
         inputs: Mapping[str, Any],
-        blocks: Mapping[int, list[str]],
+        blocks: Mapping[str, list[str]],
         memory: Mapping[str, Mapping[str, Any]],
         then: Then,
     ) -> None:
@@ -75,8 +76,8 @@ class Keeping:
         Args:
             time_ms: its time.
             inputs: what a restart needs of its input streams, by uid.
-            blocks: ids of the received blocks that it has taken, by stream id.
-            memory: what has changed of that which input streams must know besides, by uid; None where they may forget.
+            blocks: ids of the received blocks that it has taken, by uid.
+            memory: what has changed of what input streams must know besides, by uid; None where they may forget.
             then: see above.
         """
         then(None)

@@ -23,9 +23,9 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 
 from headwater import filesystem
+from headwater.base.threads import WatchedThread
 from headwater.engine.failures import description
 from headwater.errors import IllegalStateException, see
-from headwater.threads import WatchedThread
 
 logger = logging.getLogger("headwater.streaming.recovery")
 

@@ -14,9 +14,9 @@ from functools import partial
 from typing import Protocol
 
 from headwater import filesystem
+from headwater.base.threads import WatchedThread, nothing_depends
 from headwater.errors import IllegalStateException
 from headwater.streaming.recovery.lease import Lease, in_use, this_process
-from headwater.threads import WatchedThread, nothing_depends
 
 logger = logging.getLogger("headwater.streaming.recovery")
 

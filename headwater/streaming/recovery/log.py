@@ -19,7 +19,8 @@ from concurrent.futures import Future
 from typing import BinaryIO, Literal, NamedTuple, cast
 
 from headwater import filesystem
-from headwater.cipher import Cipher
+from headwater.base.cipher import Cipher
+from headwater.base.threads import WatchedThread
 from headwater.clock import Clock, SystemClock
 from headwater.conf import SparkConf
 from headwater.errors import IllegalStateException, SparkException
@@ -33,7 +34,6 @@ from headwater.streaming.recovery.segment import (
     SegmentName,
     SegmentReader,
 )
-from headwater.threads import WatchedThread
 
 __all__ = ["CorruptLogException", "LogPosition", "LogSettings", "LogWriter", "clean", "read_log", "read_record"]
 

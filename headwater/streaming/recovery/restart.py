@@ -1,27 +1,20 @@
-"""Going on from a checkpoint: `StreamingContext.getOrCreate`."""
+"""Going on from a checkpoint: what there is in a directory, and with which settings to go on from it."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
-from headwater.cipher import Cipher, KeySource, cipher_of, wrong_key
-from headwater.conf import SparkConf, is_secret
-from headwater.context import SparkContext
+from headwater.base.cipher import Cipher, KeySource, cipher_of, wrong_key
+from headwater.conf import SparkConf
 from headwater.errors import SparkException, see
-from headwater.filesystem import qualify
+from headwater.settings.secrets import is_secret
 from headwater.streaming.recovery import checkpoint
 from headwater.streaming.recovery.checkpoint import Checkpoint
-from headwater.streaming.recovery.code import changed_files, fingerprint
 from headwater.streaming.recovery.journal import log_directories, recovered
 from headwater.streaming.recovery.lock import lock_directory
 from headwater.streaming.recovery.log import read_log
-from headwater.streaming.recovery.program import load_graph
 from headwater.streaming.recovery.safekeeping import Found, log_settings
-
-if TYPE_CHECKING:
-    from headwater.streaming.context import StreamingContext
 
 logger = logging.getLogger("headwater.streaming.recovery")
 
@@ -46,54 +39,6 @@ OF_THE_MACHINE = (
 )
 
 
-def get_or_create(
-    kind: type[StreamingContext], directory: str, setup: Callable[[], StreamingContext], *, upgrade: bool
-) -> StreamingContext:
-    """See `StreamingContext.getOrCreate`."""
-    active = SparkContext._active_spark_context
-    found = find(qualify(directory), None if active is None else active._conf)
-    if found is None:
-        ssc = setup()
-        ssc.checkpoint(directory)
-        ssc._setup = setup
-        return ssc
-    try:
-        ledger = found.checkpoint.ledger
-        text = "Going on from %s at batch %d ms, with its batch interval of %d ms"
-        logger.info(text, found.directory, ledger.generated_ms, ledger.batch_ms)
-        changed = changed_files(found.checkpoint.code, fingerprint(setup))
-        if upgrade or SparkConf().read("headwater.streaming.recovery.upgrade"):
-            ssc = setup()
-            if ssc._batch_ms != ledger.batch_ms:
-                raise SparkException(
-                    f"the checkpoint in {directory} has a batch interval of {ledger.batch_ms} ms, the new program one "
-                    f"of {ssc._batch_ms} ms: batch times would not match. Keep the interval, or use another directory."
-                )
-            ssc.checkpoint(directory)
-            ssc._setup = setup
-            logger.info("The program is that of the script, of which has changed: %s", ", ".join(changed) or "nothing")
-        else:
-            if changed:
-                logger.warning(
-                    "%s changed since the program in %s was stored. The stored one goes on: its functions, its streams "
-                    "and its batch interval of %d ms. getOrCreate(path, setup, upgrade=True), or "
-                    "headwater.streaming.recovery.upgrade=true, takes the new functions and streams; a new interval "
-                    "needs a new directory.%s",
-                    f"{', '.join(changed)} {'has' if len(changed) == 1 else 'have'}",
-                    found.directory,
-                    ledger.batch_ms,
-                    see("the-old-code-goes-on"),
-                )
-            ssc = _from_program(kind, found, active)
-        _refuse_another_key(found, ssc)
-    except BaseException:
-        found.lock.close()
-        raise
-    ssc._found = found
-    return ssc
-
-
-# ------------------------------------------------------------------------------------------------ what there is
 def find(directory: str, conf: SparkConf | None) -> Found | None:
     """What there is to go on from; None if nothing.
 
@@ -136,11 +81,26 @@ def _cipher(directory: str, conf: SparkConf | None) -> Cipher | None:
     return cipher_of(named)
 
 
-def _refuse_another_key(found: Found, ssc: StreamingContext) -> None:
+def refuse_another_key(found: Found, key: KeySource | None) -> None:
     """What was kept encrypted is not gone on with in the clear, or by a key that doesn't open it."""
-    ours = cipher_of(ssc.sparkContext._application.key)
+    ours = cipher_of(key)
     if found.cipher is not None and (ours is None or ours.key_id != found.cipher.key_id):
         raise wrong_key(f"what the checkpoint directory {found.directory} holds", found.cipher.key_id, ours)
+
+
+def warn_if_changed(found: Found, changed: Sequence[str]) -> None:
+    """The stored program goes on: say so if its files have changed."""
+    if changed:
+        logger.warning(
+            "%s changed since the program in %s was stored. The stored one goes on: its functions, its streams "
+            "and its batch interval of %d ms. getOrCreate(path, setup, upgrade=True), or "
+            "headwater.streaming.recovery.upgrade=true, takes the new functions and streams; a new interval "
+            "needs a new directory.%s",
+            f"{', '.join(changed)} {'has' if len(changed) == 1 else 'have'}",
+            found.directory,
+            found.checkpoint.ledger.batch_ms,
+            see("the-old-code-goes-on"),
+        )
 
 
 def _refuse_logs_alone(directory: str, cipher: Cipher | None) -> None:
@@ -170,22 +130,3 @@ def recovered_conf(found: Checkpoint) -> SparkConf:
         if is_secret(key):
             conf.set(key, value)
     return conf
-
-
-def _from_program(kind: type[StreamingContext], found: Found, active: SparkContext | None) -> StreamingContext:
-    """The context of a checkpoint, with its own graph."""
-    sc = active or SparkContext(conf=recovered_conf(found.checkpoint))
-    try:
-        ssc = kind(sc, found.checkpoint.ledger.batch_ms / 1000)
-        ssc.checkpoint(found.directory)
-        ssc._take(load_graph(found.program, ssc))
-    except Exception as error:
-        if active is None:
-            sc.stop()
-        raise SparkException(
-            f"Failed to read checkpoint from directory {found.directory}: the program in it can't be loaded: "
-            f"{type(error).__name__}: {error}. If the code has changed since, getOrCreate(path, setup, upgrade=True) "
-            "takes the new code and the checkpoint's data."
-        ) from error
-    ssc._goes_on = True
-    return ssc

@@ -14,10 +14,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headwater import filesystem
-from headwater.cipher import Cipher, cipher_of
-from headwater.conf import is_secret
+from headwater.base.cipher import Cipher, cipher_of
+from headwater.base.threads import WatchedThread, nothing_depends
 from headwater.engine.failures import description
 from headwater.errors import IllegalStateException
+from headwater.settings.secrets import is_secret
 from headwater.streaming.recovery import checkpoint, log
 from headwater.streaming.recovery.checkpoint import Checkpoint
 from headwater.streaming.recovery.code import Code
@@ -27,6 +28,7 @@ from headwater.streaming.recovery.ledger import (
     BatchBegun,
     BatchDone,
     BatchesAmended,
+    Block,
     BlockAdded,
     Forgotten,
     Ledger,
@@ -37,17 +39,12 @@ from headwater.streaming.recovery.ledger import (
 from headwater.streaming.recovery.lock import DirectoryLock, lock_directory
 from headwater.streaming.recovery.log import LogSettings, LogWriter
 from headwater.streaming.recovery.matching import Source
-from headwater.streaming.recovery.segment import SegmentName
 from headwater.streaming.recovery.setaside import earlier_in, set_aside
-from headwater.streaming.runtime.receivers import BlockStored, block_data
-from headwater.streaming.sources.received import ReceiverInput
-from headwater.threads import WatchedThread, nothing_depends
 
 if TYPE_CHECKING:
     from headwater.conf import SparkConf
     from headwater.context import SparkContext
     from headwater.engine.events import StoredVersion
-    from headwater.streaming.graph import Graph
 
 logger = logging.getLogger("headwater.streaming.recovery")
 
@@ -71,8 +68,7 @@ class Safekeeping(Keeping):
     Args:
         sc: whose settings go into checkpoints.
         directory: for checkpoints.
-        graph: the streams, identified by their uids.
-        program: the graph, pickled.
+        program: the stream graph, pickled.
         ledger: of this run from its start; one that was found goes on.
         lock: on the directory, if it was found; else it is taken, and what other runs left there is set aside.
         code: of the program.
@@ -86,7 +82,6 @@ class Safekeeping(Keeping):
         self,
         sc: SparkContext,
         directory: str,
-        graph: Graph,
         program: bytes,
         ledger: Ledger,
         lock: DirectoryLock | None,
@@ -95,7 +90,7 @@ class Safekeeping(Keeping):
         super().__init__(directory, ledger)  # the journal's, once that has started
         self.received_data = f"{directory}/receivedData"
         self._sc = sc
-        self._graph = graph
+        self._receiving: tuple[str, ...] = ()  # uids of the streams that have receivers, once `started` has told
         self._code = code
         self._begins_anew = lock is None
         self._when_lost: Callable[[BaseException], None] | None = None
@@ -105,12 +100,12 @@ class Safekeeping(Keeping):
             if self._begins_anew:
                 self._earlier = earlier_in(directory)
             self.epoch = str(number + 1)  # no other run in this directory has it
-            key = sc._application.key
+            key = sc.application.key
             self._cipher = cipher = cipher_of(key)
             checkpoint.write_key_source(directory, key)
             self._program_bytes = program  # to be written again, should somebody remove it
             self._program = checkpoint.write_program(directory, number + 1, program, cipher)
-            conf, self._log_settings = sc._conf, log_settings(sc._conf, cipher)
+            conf, self._log_settings = sc.conf, log_settings(sc.conf, cipher)
             self._rolling_ms: int = conf.read("spark.streaming.receiver.writeAheadLog.rollingIntervalSecs")
             self._store_timeout_ms: int = conf.read("spark.streaming.receiver.blockStoreTimeout")
             self._cleaned_at = time.monotonic()  # when the receivers' logs were; the journal's thread's
@@ -147,9 +142,9 @@ class Safekeeping(Keeping):
         return LogWriter(path, self._log_settings)
 
     def _describe(self, ledger: Ledger, number: int) -> Checkpoint:
-        pairs = self._sc._conf.getAll()
+        pairs = self._sc.conf.getAll()
         settings = {key: value for key, value in pairs if key not in OF_THE_RUN and not is_secret(key)}
-        key = self._sc._application.key
+        key = self._sc.application.key
         if key is not None and key.file:
             settings["headwater.encryption.keyFile"] = key.file  # wherever the next driver starts
         return Checkpoint(number, self._sc.appName, self._sc.master, settings, self._program, ledger, self._code)
@@ -157,20 +152,17 @@ class Safekeeping(Keeping):
     def _renew(self, ledger: Ledger) -> list[LogsLost]:
         """Have the program in the directory again, if it was removed; returns which received data is in no log now."""
         if not filesystem.exists(f"{self.directory}/{self._program}"):
-            checkpoint.write_key_source(self.directory, self._sc._application.key)
+            checkpoint.write_key_source(self.directory, self._sc.application.key)
             checkpoint.write_file(f"{self.directory}/{self._program}", self._program_bytes, self._cipher)
         if not filesystem.is_local(self.directory):
             return []
         lost = []
-        for uid in self._receiving():
-            paths = {block[3][0] for block in ledger.logged_blocks(uid)}
+        for uid in self._receiving:
+            paths = {position.path for position in ledger.positions(uid)}
             gone = sorted(path for path in paths if not filesystem.exists(path))
             if gone:
                 lost.append(LogsLost(uid, gone))
         return lost
-
-    def _receiving(self) -> list[str]:
-        return [node.uid for node in self._graph.inputs if isinstance(node, ReceiverInput)]
 
     # -------------------------------------------------------------------------------------------- life
     def start(self) -> None:
@@ -190,23 +182,24 @@ class Safekeeping(Keeping):
         inputs: Sequence[str],
         states: Mapping[str, tuple[int, int | None]],
         sources: Mapping[str, Source],
+        receiving: Collection[str],
     ) -> None:
+        self._receiving = tuple(receiving)
         self._journal.post(Started(list(inputs), states, sources), self._sweep)
 
     # -------------------------------------------------------------------------------------------- what happens
-    def block_stored(self, stored: BlockStored, then: Then) -> None:
-        self._journal.post(BlockAdded(self._graph.inputs[stored.stream_id].uid, block_data(stored)), then)
+    def block_stored(self, uid: str, block: Block, then: Then) -> None:
+        self._journal.post(BlockAdded(uid, block), then)
 
     def batch_begun(
         self,
         time_ms: int,
         inputs: Mapping[str, Any],
-        blocks: Mapping[int, list[str]],
+        blocks: Mapping[str, list[str]],
         memory: Mapping[str, Mapping[str, Any]],
         then: Then,
     ) -> None:
-        taken = {self._graph.inputs[stream_id].uid: ids for stream_id, ids in blocks.items()}
-        self._journal.post(BatchBegun(time_ms, inputs, taken, memory), then)
+        self._journal.post(BatchBegun(time_ms, inputs, blocks, memory), then)
 
     def batches_amended(
         self, inputs: Sequence[tuple[str, int, Any]], memory: Mapping[str, Mapping[str, Any]]
@@ -237,7 +230,7 @@ class Safekeeping(Keeping):
         self._cleaned_at = time.monotonic()
         # What a receiver has logged, and tells us of only now, is no older.
         latest_ms = time.time_ns() // 1_000_000 - self._store_timeout_ms
-        needed = oldest_needed(self.ledger, self._receiving())
+        needed = oldest_needed(self.ledger, self._receiving)
         below = f"{self.directory}/receivedData"
         for name in filesystem.names_in(below):
             log.clean(f"{below}/{name}", min(latest_ms, needed.get(name, latest_ms)))
@@ -274,7 +267,7 @@ class Safekeeping(Keeping):
 
     def _set_aside(self) -> None:
         """Move away what other runs have left: this one doesn't go on from them."""
-        kept: int = self._sc._conf.read("headwater.streaming.checkpoint.setAside")
+        kept: int = self._sc.conf.read("headwater.streaming.checkpoint.setAside")
         set_aside(self.directory, int(self.epoch), self._earlier, kept=kept)
 
 
@@ -286,11 +279,10 @@ def oldest_needed(ledger: Ledger, receiving: Collection[str]) -> dict[str, int]:
         receiving: uids of the streams that have receivers.
     """
     oldest: dict[str, int] = {}
-    for block in [block for uid in receiving for block in ledger.logged_blocks(uid)]:
-        *_, directory, segment = block[3][0].split("/")
-        name = SegmentName.parse(segment)
-        if name is not None:
-            oldest[directory] = min(oldest.get(directory, name.start_ms), name.start_ms)
+    for position in [position for uid in receiving for position in ledger.positions(uid)]:
+        segment = position.segment
+        if segment is not None:
+            oldest[position.log] = min(oldest.get(position.log, segment.start_ms), segment.start_ms)
     return oldest
 
 

@@ -15,7 +15,7 @@ import struct
 from typing import Any, BinaryIO, NamedTuple
 from zlib import crc32
 
-from headwater.cipher import KEY_ID_BYTES, Cipher, wrong_key
+from headwater.base.cipher import KEY_ID_BYTES, Cipher, wrong_key
 from headwater.errors import SparkException
 
 RECORD_BYTES_MAX = 1 << 30  # AES-GCM's library takes less than 2 GiB at once
@@ -38,6 +38,20 @@ class LogPosition(NamedTuple):
     path: str  # of the segment
     offset: int  # of the record in it, in bytes
     length: int  # of the record as stored, in bytes
+
+    @property
+    def log(self) -> str:
+        """The name of the log's directory."""
+        return self.path.split("/")[-2]
+
+    @property
+    def segment(self) -> SegmentName | None:
+        """What the segment's name says; None if it is no segment's."""
+        return SegmentName.parse(self.path.rpartition("/")[2])
+
+    def below(self, directory: str) -> LogPosition:
+        """The same place, once the directory that holds the log is this one."""
+        return self._replace(path="/".join((directory, *self.path.split("/")[-2:])))
 
 
 class SegmentName(NamedTuple):

@@ -14,7 +14,7 @@ from datetime import datetime, timezone
 from typing import NamedTuple
 
 from headwater import filesystem
-from headwater.cipher import KeySource, cipher_of
+from headwater.base.cipher import KeySource, cipher_of
 from headwater.errors import IllegalArgumentException, IllegalStateException, SparkException
 from headwater.streaming.recovery import checkpoint
 from headwater.streaming.recovery.lock import lock_directory

@@ -16,15 +16,15 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from headwater.base.threads import WatchedThread
+from headwater.base.tracebacks import folded
 from headwater.clock import EXPIRED, Clock
 from headwater.streaming.durations import format_batch_time
 from headwater.streaming.runtime.batches import JobFinished, JobStarted, OutputJob, job_name
 from headwater.streaming.runtime.jobqueue import FailurePolicy, JobQueue
-from headwater.threads import WatchedThread
-from headwater.tracebacks import folded
 
 if TYPE_CHECKING:
-    from headwater.context import SparkContext
+    from headwater.rdd.driver import Driver
 
 logger = logging.getLogger("headwater.streaming.runtime.jobs")
 
@@ -56,6 +56,8 @@ class JobThreads:
         self._clock = clock
         self._report = report
         self._prepare = prepare
+        #: The oldest batch that isn't done, as far as is known: it's told with each job. An int: no lock guards it.
+        self.oldest_pending_ms = 0
         self._queue = JobQueue(policy)
         self._changed = threading.Condition()  # guards the queue
         # What ends a thread's pause: one each, since a clock wakes one waiter of a queue.
@@ -122,7 +124,7 @@ class JobThreads:
     def _try(self, job: OutputJob) -> BaseException | None:
         try:
             self._prepare(job)
-            job.run()
+            job.run(self.oldest_pending_ms)
         except BaseException as error:  # also SystemExit of a user's function: it must not end this thread unseen
             return folded(error)
         return None
@@ -144,7 +146,7 @@ class JobProperties:
     # What a job must not inherit: cancelling the starter's group would cancel the batches with it.
     _OWN = ("spark.jobGroup.id", "spark.job.description")
 
-    def __init__(self, sc: SparkContext, inherited: Mapping[str, str], batch_ms: int) -> None:
+    def __init__(self, sc: Driver, inherited: Mapping[str, str], batch_ms: int) -> None:
         self._sc = sc
         self._batch_ms = batch_ms
         self._inherited = {key: value for key, value in inherited.items() if key not in self._OWN}
@@ -152,7 +154,7 @@ class JobProperties:
 
     def set(self, job: OutputJob) -> None:
         """Give the calling thread the properties of `job`, and no others."""
-        self._sc._properties.current = {
+        self._sc.job_properties = {
             **self._inherited,
             BATCH_TIME_PROPERTY: str(job.time_ms),
             OUTPUT_ID_PROPERTY: str(job.output_id),

@@ -17,11 +17,12 @@ from functools import partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, TypeVar
 
-from headwater import filesystem, textfiles
+from headwater import filesystem
 from headwater.accumulators import Accumulator, AccumulatorParam
 from headwater.filesystem import FileStatus
+from headwater.formats import textfiles
+from headwater.streaming.decoding import count_undecodable
 from headwater.streaming.listener import StreamInputInfo
-from headwater.streaming.sources.receiver import count_undecodable
 
 if TYPE_CHECKING:
     from headwater.context import SparkContext
@@ -40,7 +41,7 @@ CAUSE_CHARACTERS_MAX = 500
 
 
 # ------------------------------------------------------------------------------------------------ reports
-class Read(NamedTuple):
+class FileRead(NamedTuple):
     """What was read of one split: records, and how many of them were lines that are not UTF-8."""
 
     records: int
@@ -48,7 +49,7 @@ class Read(NamedTuple):
 
 
 # (file, start of the split) -> what was read of it so far, or (file, partition) of a reader's RDD
-Counts = dict[tuple[str, int], Read]
+Counts = dict[tuple[str, int], FileRead]
 # (file, start of the split) -> why it could not be read
 Failures = dict[tuple[str, int], str]
 
@@ -82,7 +83,7 @@ class Reports(NamedTuple):
 class FileInputInfo(StreamInputInfo):
     """What a file stream brought into a batch. The counts grow while tasks read, and are complete with the batch."""
 
-    counts: Mapping[tuple[str, int], Read] = field(default_factory=dict, compare=False)
+    counts: Mapping[tuple[str, int], FileRead] = field(default_factory=dict, compare=False)
     failures: Mapping[tuple[str, int], str] = field(default_factory=dict, compare=False)
 
     def numRecords(self) -> int:
@@ -277,12 +278,12 @@ def _open(each: BatchSplit) -> BinaryIO:
 
 def _counted_lines(reports: Reports, each: BatchSplit, file: BinaryIO) -> Iterator[list[str]]:
     records = undecodable = 0
-    reports.counts.add({each.time_ms: {each.key: Read(0)}})  # it could be read, even if it is empty
+    reports.counts.add({each.time_ms: {each.key: FileRead(0)}})  # it could be read, even if it is empty
     for piece in textfiles.text_pieces(each.split, file):
         lines = textfiles.text_lines(piece)
         records += len(lines)
         undecodable += count_undecodable(piece)
-        reports.counts.add({each.time_ms: {each.key: Read(records, undecodable)}})
+        reports.counts.add({each.time_ms: {each.key: FileRead(records, undecodable)}})
         yield lines
 
 
@@ -296,10 +297,10 @@ def _counted_records(
 def _counted(reports: Reports, time_ms: int, key: tuple[str, int], pieces: Iterator[list[Any]]) -> Iterator[Any]:
     def counted() -> Iterator[list[Any]]:
         records = 0
-        reports.counts.add({time_ms: {key: Read(0)}})
+        reports.counts.add({time_ms: {key: FileRead(0)}})
         for piece in pieces:
             records += len(piece)
-            reports.counts.add({time_ms: {key: Read(records)}})
+            reports.counts.add({time_ms: {key: FileRead(records)}})
             yield piece
 
     return chain.from_iterable(counted())

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from headwater.errors import SparkException
 from headwater.filesystem import FileStatus, InvalidInputException
-from headwater.streaming.graph import InputNode
+from headwater.streaming.graph.inputs import InputNode
 from headwater.streaming.listener import StreamInputInfo
 from headwater.streaming.sources.filereaders import FileInputInfo, FileReader, Reports
 from headwater.streaming.sources.listing import DirectoryLister
@@ -116,8 +116,8 @@ class FileInput(InputNode):
         "_failures",
     }
 
-    def _begin(self) -> None:
-        super()._begin()
+    def _reset(self) -> None:
+        super()._reset()
         self._files: dict[int, tuple[FileStatus, ...]] = {}  # batch time -> files, as long as remembered
         self._gone: list[str] = []  # paths that had vanished when a graceful stop looked
         self._trouble = ""  # why the latest listing failed; it's logged once
@@ -151,13 +151,14 @@ class FileInput(InputNode):
             self._take_back(failure)
         return list(dict.fromkeys(failure.time_ms for failure in failures))
 
-    def go_on(self, first_ms: int, after_ms: int, memory: Mapping[str, Any]) -> None:
+    def restore(
+        self, first_ms: int, after_ms: int, memory: Mapping[str, Any], batches: Mapping[int, Any]
+    ) -> None:
         self._begins_ms = first_ms
         self._selection.go_on(after_ms + self.slide_ms, memory)
-
-    def restore_batch(self, time_ms: int, data: Any) -> None:
-        files = self._files[time_ms] = tuple(FileStatus(*fields) for fields in data)
-        self._selection.mark(time_ms, files)
+        for time_ms, data in batches.items():
+            files = self._files[time_ms] = tuple(FileStatus(*fields) for fields in data)
+            self._selection.mark(time_ms, files)
 
     def compute(self, time_ms: int) -> RDD[Any]:
         if time_ms in self._files:  # restored
@@ -254,9 +255,9 @@ class FileInput(InputNode):
         failures = self._reports.failures.value.setdefault(time_ms, {})
         return FileInputInfo(self.stream_id, 0, metadata, counts, failures)
 
-    def forget(self, until_ms: int, *, unpersist: bool) -> None:
-        super().forget(until_ms, unpersist=unpersist)
-        until_ms -= self.remember_ms
+    def forget(self, done_ms: int, *, unpersist: bool) -> None:
+        super().forget(done_ms, unpersist=unpersist)
+        until_ms = self.unneeded_ms(done_ms)
         for files in _drop_until(self._files, until_ms):
             self._unreadable.forget(file.path for file in files)
         _drop_until(self._reports.counts.value, until_ms)
@@ -389,7 +390,7 @@ def file_input(
     report: Callable[[BaseException], None],
 ) -> FileInput:
     """A stream of a directory's files, as the settings say; `new_files_only` leaves out those that are there now."""
-    conf = sc._conf
+    conf = sc.conf
     least_ms: int = conf.read("spark.streaming.fileStream.minRememberDuration")
     window_ms = -(-least_ms // batch_ms) * batch_ms
     # Twice a window, so that a touched file is seen while it may be taken.

@@ -16,15 +16,16 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable
 from typing import TYPE_CHECKING, Any
 
+from headwater.base.threads import WatchedThread
 from headwater.errors import SparkException
-from headwater.streaming.graph import InputNode
+from headwater.streaming.graph.inputs import InputNode
 from headwater.streaming.listener import ReceiverError, ReceiverInfo, StreamInputInfo
-from headwater.threads import WatchedThread
+from headwater.streaming.recovery.keeping import Keeping
 
 if TYPE_CHECKING:
     from headwater.clock import Clock
-    from headwater.context import SparkContext
     from headwater.rdd import RDD
+    from headwater.rdd.driver import Driver
 
 logger = logging.getLogger("headwater.streaming.sources.iterator")
 
@@ -84,7 +85,7 @@ class Puller:
         self._add_under_way(-len(taken))
 
     def limit(self, records: int) -> None:
-        """Let no more than so many records wait for a batch, at least one and at most what the program allows."""
+        """Let at most this many records wait for a batch; at least one, and at most what the program allows."""
         self._records_max = max(1, min(records, self._most))
         self._add_under_way(0)
 
@@ -191,7 +192,7 @@ class Puller:
 
 def _in(loop: asyncio.AbstractEventLoop, call: Callable[[], Any]) -> Callable[[], None]:
     def from_any_thread() -> None:
-        with contextlib.suppress(RuntimeError):  # the loop has ended: there is nobody to tell
+        with contextlib.suppress(RuntimeError):  # the loop has ended: there is nothing to tell
             loop.call_soon_threadsafe(call)
 
     return from_any_thread
@@ -218,7 +219,7 @@ class IteratorInput(InputNode):
         stream_id: int,
         batch_ms: int,
         *,
-        sc: SparkContext,
+        sc: Driver,
         source: Any,
         records_max: int,
         clock: Clock,
@@ -235,8 +236,8 @@ class IteratorInput(InputNode):
         self._started = False
         self.puller = Puller(source, records_max=records_max, name=self.describe(), failed=self._failed)
 
-    def start(self, zero_ms: int, remember_ms: int) -> None:
-        super().start(zero_ms, remember_ms)
+    def start(self, zero_ms: int, remember_ms: int, keeping: Keeping) -> None:
+        super().start(zero_ms, remember_ms, keeping)
         if not self._started:
             self._started = True
             self.puller.start()
@@ -254,9 +255,9 @@ class IteratorInput(InputNode):
     def brought(self, time_ms: int) -> StreamInputInfo | None:
         return StreamInputInfo(self.stream_id, self._sizes.get(time_ms, 0))
 
-    def forget(self, until_ms: int, *, unpersist: bool) -> None:
-        super().forget(until_ms, unpersist=unpersist)
-        done = [time_ms for time_ms in self._sizes if time_ms <= until_ms]
+    def forget(self, done_ms: int, *, unpersist: bool) -> None:
+        super().forget(done_ms, unpersist=unpersist)
+        done = [time_ms for time_ms in self._sizes if time_ms <= done_ms]
         self.puller.processed(sum(self._sizes.pop(time_ms) for time_ms in done))
 
     def limit(self, records_per_second: float) -> None:

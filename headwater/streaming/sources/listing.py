@@ -25,7 +25,7 @@ class DirectoryLister:
 
     Args:
         pattern: a path or a glob of directories, local or a URL; the glob is expanded anew each time.
-        turns: each settled file is looked at once in so many listings, at least 1.
+        turns: each settled file is looked at once in this many listings, at least 1.
 
     Raises:
         SparkException: the pattern is a URL that needs a package which isn't there.

@@ -6,11 +6,11 @@ from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from headwater.streaming.graph import InputNode
+from headwater.streaming.graph.inputs import InputNode
 
 if TYPE_CHECKING:
-    from headwater.context import SparkContext
     from headwater.rdd import RDD
+    from headwater.rdd.driver import Driver
 
 
 # A graceful stop takes as many entries of a queue, as Spark's does: the batch that is due, and one more.
@@ -41,7 +41,7 @@ class QueueInput(InputNode):
         stream_id: int,
         batch_ms: int,
         *,
-        sc: SparkContext,
+        sc: Driver,
         queue: list[Any] | deque[Any],
         one_at_a_time: bool,
         default: RDD[Any] | Iterable[Any] | None,

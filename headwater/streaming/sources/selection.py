@@ -23,7 +23,7 @@ Accept = Callable[[str], bool]
 TEMPORARY_SUFFIXES = (".tmp", ".temp", "._COPYING_", ".part", ".partial", ".crdownload", ".filepart", ".swp", "~")
 
 
-# A file that is modified so much later than the batch that took no notice of it has another clock.
+# A file that is modified this much later than the batch that took no notice of it has another clock.
 FUTURE_MS_MIN = 10_000
 
 # The key under which what is ignored from the beginning stands in the memory of `ByModificationTime`.
@@ -63,7 +63,7 @@ class Selection(Protocol):
         """These files that `find` gave wait for a later batch: it gives them again until they are taken or gone."""
 
     def take_back(self, file: FileStatus) -> None:
-        """A file that was marked is not its batch's after all, as nobody could read it: `find` gives it again."""
+        """A file that was marked is not its batch's after all, as it could not be read: `find` gives it again."""
 
     def ignored(self) -> Ignored:
         """What the latest `find` was the first to leave out."""
@@ -220,7 +220,7 @@ class ByIdentity:
     """Every complete file is taken exactly once, whatever its modification time.
 
     A file is complete once two listings, `stable_ms` apart or more, have found it the same, or once its modification
-    time is so much before the batch. Empty files and temporary names are not complete.
+    time is this much before the batch. Empty files and temporary names are not complete.
 
     The data of a known path is new if another file has been put there: another inode, or another etag. The same inode
     is the same file: a touch, and what was appended, aren't taken; but if it has become shorter it was written anew,

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from headwater.streaming.flume.poll import SPARK_FLUME_PROTOCOL
 from headwater.streaming.flume.push import AVRO_SOURCE_PROTOCOL
 from headwater.streaming.flume.rpc import (
-    FrameReader,
     Protocol,
     ProtocolError,
     RemoteError,
@@ -21,6 +20,7 @@ from headwater.streaming.flume.rpc import (
     Requestor,
     Responder,
     Response,
+    RpcFrameReader,
     frame,
 )
 
@@ -60,7 +60,7 @@ def test_frames_come_out_as_they_went_in_however_they_are_cut(frames: list[list[
         struct.pack(">Ii", serial, len(buffers)) + b"".join(struct.pack(">i", len(b)) + b for b in buffers)
         for serial, buffers in enumerate(frames)
     )
-    reader, got = FrameReader(), []
+    reader, got = RpcFrameReader(), []
     for at in range(0, len(stream), step):
         got += reader.feed(stream[at : at + step])
     reader.close()
@@ -79,11 +79,11 @@ def test_frames_come_out_as_they_went_in_however_they_are_cut(frames: list[list[
 )
 def test_frames_are_refused_when_their_numbers_make_no_sense(data: bytes, text: str) -> None:
     with pytest.raises(ProtocolError, match=text):
-        list(FrameReader(frame_bytes_max=10).feed(data))
+        list(RpcFrameReader(frame_bytes_max=10).feed(data))
 
 
 def test_frames_before_a_bad_one_are_given() -> None:
-    frames = FrameReader().feed(frame(7, b"good") + b"\0" * 8)
+    frames = RpcFrameReader().feed(frame(7, b"good") + b"\0" * 8)
     assert next(frames) == (7, b"good")
     with pytest.raises(ProtocolError):
         next(frames)
@@ -91,7 +91,7 @@ def test_frames_before_a_bad_one_are_given() -> None:
 
 @pytest.mark.parametrize("cut", [3, 8, 11, 12, 14])
 def test_end_within_a_frame_is_an_error(cut: int) -> None:
-    reader = FrameReader()
+    reader = RpcFrameReader()
     assert list(reader.feed(frame(1, b"abc")[:cut])) == []
     with pytest.raises(ProtocolError, match="within a frame"):
         reader.close()

@@ -6,16 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater.streaming.kafka import OffsetRange, TopicAndPartition
-from headwater.streaming.kafka.offsets import Limits, description, next_ranges, split
+from headwater.streaming.kafka.offsets import ReadLimits, description, next_ranges, split
 
 A, B, C = (TopicAndPartition("t", partition) for partition in range(3))
 
 
-def limits(rate: float | None = None, most: float = 0, least: float = 1, batch_ms: int = 1000) -> Limits:
-    return Limits(batch_ms, lambda _: most, lambda _: least, rate)
+def limits(rate: float | None = None, most: float = 0, least: float = 1, batch_ms: int = 1000) -> ReadLimits:
+    return ReadLimits(batch_ms, lambda _: most, lambda _: least, rate)
 
 
-def counts(positions: dict[TopicAndPartition, int], latest: dict[TopicAndPartition, int], how: Limits) -> list[int]:
+def counts(positions: dict[TopicAndPartition, int], latest: dict[TopicAndPartition, int], how: ReadLimits) -> list[int]:
     return [each.count() for each in next_ranges(positions, latest, how)]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any
 
 import pytest
@@ -14,11 +13,12 @@ from headwater.streaming.kafka import KafkaUtils, ProducerRecord
 from headwater.streaming.kafka.output import KafkaOutput
 from headwater.streaming.kafka.params import read_params
 from headwater.streaming.kafka.writing import Encoding
+from headwater.streaming.outputs.batchoutput import OutputBatch
 from headwater.testing import StreamHarness
 from tests.servers.kafka import KafkaBroker
 from tests.streaming.kafka.conftest import Topics, sorted_values
 
-AT = datetime(2026, 1, 2, 3, 4, 5)
+FIRST_MS = 1_767_323_045_000
 
 
 def values(topics: Topics, topic: str, partitions: int = 1) -> list[bytes]:
@@ -84,6 +84,11 @@ def test_record_that_cannot_be_sent_fails_the_batch(
 
 
 # ------------------------------------------------------------------------------------------------ exactly once
+def batch(number: int = 0) -> OutputBatch:
+    """One of batches of a second, when all before it are done."""
+    return OutputBatch("", FIRST_MS + 1000 * number, FIRST_MS + 1000 * number)
+
+
 def output(topics: Topics, topic: str, name: str) -> KafkaOutput:
     return KafkaOutput(read_params(params(topics.broker)), Encoding(topic, None, str), name, None)
 
@@ -91,16 +96,16 @@ def output(topics: Topics, topic: str, name: str) -> KafkaOutput:
 def test_batch_is_written_once_however_often_it_runs(topics: Topics) -> None:
     topic, harness = topics.broker.topic(), topics.harness()
     for _ in range(3):
-        output(topics, topic, "once")(AT, harness.sc.parallelize(range(6), 3))
-    output(topics, topic, "once")(AT.replace(second=6), harness.sc.parallelize([10], 3))
-    output(topics, topic, "once")(AT, harness.sc.parallelize(range(6), 3))
+        output(topics, topic, "once").write(batch(), harness.sc.parallelize(range(6), 3))
+    output(topics, topic, "once").write(batch(1), harness.sc.parallelize([10], 3))
+    output(topics, topic, "once").write(batch(), harness.sc.parallelize(range(6), 3))
     assert values(topics, topic) == sorted(str(each).encode() for each in [*range(6), 10])
 
 
 def test_output_of_another_name_writes_again(topics: Topics) -> None:
     topic, harness = topics.broker.topic(), topics.harness()
     for name in ("name-a", "name-b"):
-        output(topics, topic, name)(AT, harness.sc.parallelize(["a"], 1))
+        output(topics, topic, name).write(batch(), harness.sc.parallelize(["a"], 1))
     assert values(topics, topic) == [b"a", b"a"]
 
 
@@ -108,9 +113,9 @@ def test_only_partitions_that_are_missing_are_written_again(topics: Topics) -> N
     topic, harness = topics.broker.topic(), topics.harness(master="local[2]")
     broken = KafkaOutput(read_params(params(topics.broker)), Encoding(topic, None, fail_on_three), "half", None)
     with pytest.raises(ZeroDivisionError):
-        broken(AT, harness.sc.parallelize(range(4), 4))
+        broken.write(batch(), harness.sc.parallelize(range(4), 4))
     assert set(values(topics, topic)) <= {b"0", b"1", b"2"}
-    output(topics, topic, "half")(AT, harness.sc.parallelize(range(4), 4))
+    output(topics, topic, "half").write(batch(), harness.sc.parallelize(range(4), 4))
     assert values(topics, topic) == [b"0", b"1", b"2", b"3"]
 
 
@@ -122,30 +127,30 @@ def test_readers_see_nothing_of_a_partition_that_failed(topics: Topics) -> None:
     topic, harness = topics.broker.topic(), topics.harness()
     broken = KafkaOutput(read_params(params(topics.broker)), Encoding(topic, None, fail_on_three), "unseen", None)
     with pytest.raises(ZeroDivisionError):
-        broken(AT, harness.sc.parallelize(range(4), 1))
+        broken.write(batch(), harness.sc.parallelize(range(4), 1))
     assert values(topics, topic) == []
 
 
 def test_partitions_may_move_from_worker_to_worker(topics: Topics) -> None:
     topic, harness = topics.broker.topic(), topics.harness()
-    for second in range(8):
+    for number in range(8):
         # Without pins a partition's task runs wherever a core is free: its producer there may be an old one.
-        output(topics, topic, "moving")(AT.replace(second=second), harness.sc.parallelize(range(3), 3))
+        output(topics, topic, "moving").write(batch(number), harness.sc.parallelize(range(3), 3))
     assert values(topics, topic) == sorted(str(each).encode() for each in [*range(3)] * 8)
 
 
 def test_batch_that_is_partitioned_otherwise_than_before_is_refused(topics: Topics) -> None:
     topic, harness = topics.broker.topic(), topics.harness()
-    output(topics, topic, "parts")(AT, harness.sc.parallelize(range(4), 2))
+    output(topics, topic, "parts").write(batch(), harness.sc.parallelize(range(4), 2))
     with pytest.raises(SparkException, match=r"has written the batch of \d+ ms in 2 partitions, now it has 3"):
-        output(topics, topic, "parts")(AT, harness.sc.parallelize(range(4), 3))
+        output(topics, topic, "parts").write(batch(), harness.sc.parallelize(range(4), 3))
 
 
 def test_group_that_is_used_by_something_else_is_refused(topics: Topics) -> None:
     topic, harness = topics.broker.topic(), topics.harness()
     topics.broker.commit("taken-0", topic, 17)
     with pytest.raises(SparkException, match="the consumer group 'taken-0' is used by something else"):
-        output(topics, topic, "taken")(AT, harness.sc.parallelize(["a"], 1))
+        output(topics, topic, "taken").write(batch(), harness.sc.parallelize(["a"], 1))
 
 
 def test_stream_is_copied_exactly_once_over_failures_and_restarts(topics: Topics) -> None:

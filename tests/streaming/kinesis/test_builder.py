@@ -48,7 +48,7 @@ def ssc(context: SparkContext) -> StreamingContext:
 
 def receiver(ssc: StreamingContext) -> Any:
     """The receiver of the last stream that was made."""
-    return ssc._graph.inputs[-1].receiver  # type: ignore[attr-defined]
+    return ssc.graph.inputs[-1].receiver  # type: ignore[attr-defined]
 
 
 def required(ssc: StreamingContext) -> Any:

@@ -21,16 +21,16 @@ from headwater.streaming.kinesis.leases import (
     LATEST,
     SHARD_END,
     TRIM_HORIZON,
-    Checkpoint,
     InitialPosition,
-    Lease,
     Shard,
+    ShardCheckpoint,
+    ShardLease,
     missing_leases,
 )
 
 LEASE_MS = 900
-HORIZON = Checkpoint(TRIM_HORIZON)
-END = Checkpoint(SHARD_END)
+HORIZON = ShardCheckpoint(TRIM_HORIZON)
+END = ShardCheckpoint(SHARD_END)
 
 
 def worker(initial: str = TRIM_HORIZON, name: str = "me") -> Coordinator:
@@ -43,13 +43,13 @@ def without_wakes(actions: list[Any]) -> list[Any]:
 
 def listed(made: Coordinator, *shards: Shard) -> Coordinator:
     """Begun, and knows these shards; a scan is under way."""
-    assert without_wakes(made.handle(core.Begin(), 0)) == [core.ListShards(), core.Scan()]
+    assert without_wakes(made.handle(core.BeginReading(), 0)) == [core.ListShards(), core.ScanLeases()]
     assert without_wakes(made.handle(core.Scanned(()), 0)) == []
-    assert without_wakes(made.handle(core.Listed(shards), 0)) == [core.Scan()]
+    assert without_wakes(made.handle(core.Listed(shards), 0)) == [core.ScanLeases()]
     return made
 
 
-def holding(made: Coordinator, lease: Lease) -> tuple[Coordinator, Lease]:
+def holding(made: Coordinator, lease: ShardLease) -> tuple[Coordinator, ShardLease]:
     """Holds a lease since 0 ms."""
     listed(made, Shard(lease.key))
     takes = [a for a in made.handle(core.Scanned((lease,)), 0) if isinstance(a, core.Write)]
@@ -86,49 +86,58 @@ def test_missing_leases_list_parents_before_children() -> None:
 
 
 def test_checkpoints_are_ordered_as_numbers() -> None:
-    texts = [HORIZON, Checkpoint("9", 5), Checkpoint("10"), Checkpoint("10", 2), Checkpoint("1" + "0" * 60), END]
+    texts = [
+        HORIZON,
+        ShardCheckpoint("9", 5),
+        ShardCheckpoint("10"),
+        ShardCheckpoint("10", 2),
+        ShardCheckpoint("1" + "0" * 60),
+        END,
+    ]
     assert sorted(texts[::-1], key=lambda checkpoint: checkpoint.order) == texts
 
 
 # ------------------------------------------------------------------------------------------------ single events
 def test_a_shard_without_lease_gets_one() -> None:
     made = listed(worker(), Shard("a"))
-    assert without_wakes(made.handle(core.Scanned(()), 1)) == [core.Create(Lease("a", None, 0, HORIZON))]
-    assert without_wakes(made.handle(core.Created("a"), 2)) == [core.Scan()]
+    assert without_wakes(made.handle(core.Scanned(()), 1)) == [core.Create(ShardLease("a", None, 0, HORIZON))]
+    assert without_wakes(made.handle(core.Created("a"), 2)) == [core.ScanLeases()]
 
 
 def test_a_free_lease_is_taken_and_read() -> None:
     made = listed(worker(), Shard("a"))
-    lease = Lease("a", None, 4, Checkpoint("17", 2))
-    after = Lease("a", "me", 5, Checkpoint("17", 2), (), 1, 10)
+    lease = ShardLease("a", None, 4, ShardCheckpoint("17", 2))
+    after = ShardLease("a", "me", 5, ShardCheckpoint("17", 2), (), 1, 10)
     assert without_wakes(made.handle(core.Scanned((lease,)), 10)) == [core.Write(lease, after)]
-    assert without_wakes(made.handle(core.Written("a"), 20)) == [core.Read("a", core.Position(Checkpoint("17", 2), 10))]
+    assert without_wakes(made.handle(core.Written("a"), 20)) == [
+        core.ReadShard("a", core.Position(ShardCheckpoint("17", 2), 10))
+    ]
     assert made.held(20) == {"a"}
     assert made.held(10 + LEASE_MS) == set()
 
 
 def test_anothers_lease_is_taken_only_when_it_stood_still() -> None:
     made = listed(worker(), Shard("a"))
-    lease = Lease("a", "other", 4, HORIZON)
-    moved = Lease("a", "other", 5, HORIZON)
+    lease = ShardLease("a", "other", 4, HORIZON)
+    moved = ShardLease("a", "other", 5, HORIZON)
     assert without_wakes(made.handle(core.Scanned((lease,)), 10)) == []
     assert without_wakes(made.handle(core.Scanned((moved,)), 10 + LEASE_MS)) == []
     assert without_wakes(made.handle(core.Scanned((moved,)), 9 + 2 * LEASE_MS)) == []
     (take,) = without_wakes(made.handle(core.Scanned((moved,)), 10 + 2 * LEASE_MS))
-    assert take == core.Write(moved, Lease("a", "me", 6, HORIZON, (), 1, 10 + 2 * LEASE_MS))
+    assert take == core.Write(moved, ShardLease("a", "me", 6, HORIZON, (), 1, 10 + 2 * LEASE_MS))
 
 
 def test_a_child_waits_for_its_parents_end() -> None:
     made = listed(worker(), A, B)
-    parent, child = Lease("a", "other", 1, HORIZON), Lease("b", None, 0, HORIZON, ("a",))
+    parent, child = ShardLease("a", "other", 1, HORIZON), ShardLease("b", None, 0, HORIZON, ("a",))
     assert without_wakes(made.handle(core.Scanned((parent, child)), 1)) == []
-    ended = Lease("a", None, 2, END)
+    ended = ShardLease("a", None, 2, END)
     (take,) = without_wakes(made.handle(core.Scanned((ended, child)), 2))
     assert take.before == child
 
 
 def test_a_renewal_is_asked_for_in_time_and_extends_the_lease() -> None:
-    made, lease = holding(worker(), Lease("a", None, 0, HORIZON))
+    made, lease = holding(worker(), ShardLease("a", None, 0, HORIZON))
     actions = without_wakes(made.handle(Woken(), LEASE_MS // 3))
     (renewal,) = [action for action in actions if isinstance(action, core.Write)]
     assert (renewal.before, renewal.after.counter) == (lease, lease.counter + 1)
@@ -138,19 +147,19 @@ def test_a_renewal_is_asked_for_in_time_and_extends_the_lease() -> None:
 
 
 def test_a_lease_that_could_not_be_renewed_in_time_is_given_up() -> None:
-    made, _ = holding(worker(), Lease("a", None, 0, HORIZON))
+    made, _ = holding(worker(), ShardLease("a", None, 0, HORIZON))
     assert core.Cease("a") in made.handle(Woken(), LEASE_MS)
 
 
 def test_a_lease_taken_by_another_is_given_up() -> None:
-    made, _ = holding(worker(), Lease("a", None, 0, HORIZON))
+    made, _ = holding(worker(), ShardLease("a", None, 0, HORIZON))
     made.handle(Woken(), 300)
-    assert core.Cease("a") in made.handle(core.Refused("a", Lease("a", "other", 9, HORIZON)), 310)
+    assert core.Cease("a") in made.handle(core.Refused("a", ShardLease("a", "other", 9, HORIZON)), 310)
     assert made.held(310) == set()
 
 
 def test_a_write_whose_answer_was_lost_is_known_again() -> None:
-    made, _ = holding(worker(), Lease("a", None, 0, HORIZON))
+    made, _ = holding(worker(), ShardLease("a", None, 0, HORIZON))
     (write,) = [action for action in made.handle(Woken(), 300) if isinstance(action, core.Write)]
     made.handle(core.Failed(write), 310)
     (again,) = [action for action in made.handle(Woken(), 400) if isinstance(action, core.Write)]
@@ -160,20 +169,20 @@ def test_a_write_whose_answer_was_lost_is_known_again() -> None:
 
 
 def test_a_checkpoint_is_written_once_its_interval_is_over() -> None:
-    made, _ = holding(worker(), Lease("a", None, 0, HORIZON))
-    assert without_wakes(made.handle(core.Stored("a", Checkpoint("9")), 50)) == []
-    assert without_wakes(made.handle(core.Stored("a", Checkpoint("10")), 60)) == []
-    assert without_wakes(made.handle(core.Stored("a", Checkpoint("8")), 70)) == []
+    made, _ = holding(worker(), ShardLease("a", None, 0, HORIZON))
+    assert without_wakes(made.handle(core.Stored("a", ShardCheckpoint("9")), 50)) == []
+    assert without_wakes(made.handle(core.Stored("a", ShardCheckpoint("10")), 60)) == []
+    assert without_wakes(made.handle(core.Stored("a", ShardCheckpoint("8")), 70)) == []
     (write,) = without_wakes(made.handle(Woken(), 100))
-    assert (write.after.checkpoint, write.after.switches) == (Checkpoint("10"), 0)
+    assert (write.after.checkpoint, write.after.switches) == (ShardCheckpoint("10"), 0)
     made.handle(core.Written("a"), 110)
-    assert without_wakes(made.handle(core.Stored("a", Checkpoint("11")), 199)) == []
+    assert without_wakes(made.handle(core.Stored("a", ShardCheckpoint("11")), 199)) == []
     (write,) = without_wakes(made.handle(Woken(), 200))
-    assert write.after.checkpoint == Checkpoint("11")
+    assert write.after.checkpoint == ShardCheckpoint("11")
 
 
 def test_a_shards_end_is_written_at_once_and_its_lease_given_back() -> None:
-    made, _ = holding(worker(), Lease("a", None, 0, HORIZON))
+    made, _ = holding(worker(), ShardLease("a", None, 0, HORIZON))
     (write,) = without_wakes(made.handle(core.Stored("a", END), 10))
     assert (write.after.checkpoint, write.after.owner) == (END, None)
     actions = without_wakes(made.handle(core.Written("a"), 20))
@@ -181,35 +190,35 @@ def test_a_shards_end_is_written_at_once_and_its_lease_given_back() -> None:
 
 
 def test_who_leaves_writes_the_last_checkpoints_and_gives_back() -> None:
-    made, _ = holding(worker(), Lease("a", None, 0, HORIZON))
-    made.handle(core.Stored("a", Checkpoint("7")), 10)
+    made, _ = holding(worker(), ShardLease("a", None, 0, HORIZON))
+    made.handle(core.Stored("a", ShardCheckpoint("7")), 10)
     (write,) = without_wakes(made.handle(core.Leave(), 20))
-    assert (write.after.checkpoint, write.after.owner) == (Checkpoint("7"), None)
+    assert (write.after.checkpoint, write.after.owner) == (ShardCheckpoint("7"), None)
     assert without_wakes(made.handle(core.Written("a"), 30)) == [core.Cease("a"), core.Left()]
 
 
 def test_latest_is_remembered_for_who_takes_the_lease_before_a_checkpoint() -> None:
     made = listed(worker(LATEST), Shard("a"))
-    made.handle(core.Scanned((Lease("a", None, 3, Checkpoint(LATEST), (), 1, 77),)), 1000)
+    made.handle(core.Scanned((ShardLease("a", None, 3, ShardCheckpoint(LATEST), (), 1, 77),)), 1000)
     actions = without_wakes(made.handle(core.Written("a"), 1001))
-    assert actions == [core.Read("a", core.Position(Checkpoint(AT_TIMESTAMP), 77))]
+    assert actions == [core.ReadShard("a", core.Position(ShardCheckpoint(AT_TIMESTAMP), 77))]
 
 
 def test_leases_of_a_busy_worker_are_stolen_until_loads_differ_by_one() -> None:
     keys = [str(number) for number in range(7)]
     made = listed(worker(), *map(Shard, keys))
-    table = tuple(Lease(key, "other", 1, HORIZON) for key in keys)
+    table = tuple(ShardLease(key, "other", 1, HORIZON) for key in keys)
     takes = [action for action in made.handle(core.Scanned(table), 1) if isinstance(action, core.Write)]
     assert len(takes) == 3
     for take in takes:
         made.handle(core.Written(take.before.key), 2)
-    table = tuple(Lease(key, "me" if key in made.held(2) else "other", 2, HORIZON) for key in keys)
+    table = tuple(ShardLease(key, "me" if key in made.held(2) else "other", 2, HORIZON) for key in keys)
     assert not [action for action in made.handle(core.Scanned(table), 3) if isinstance(action, core.Write)]
 
 
 def test_an_ended_lease_is_deleted_once_its_shard_is_gone() -> None:
     made = listed(worker(), Shard("b", ("a",)))
-    table = (Lease("a", None, 3, END), Lease("b", "other", 1, HORIZON, ("a",)))
+    table = (ShardLease("a", None, 3, END), ShardLease("b", "other", 1, HORIZON, ("a",)))
     assert without_wakes(made.handle(core.Scanned(table), 1)) == [core.Delete(table[0])]
 
 
@@ -222,7 +231,7 @@ class Simulation:
         self.random = random.Random(seed)
         self.trouble = 0.0
         self.now = 0
-        self.table: dict[str, Lease] = {}
+        self.table: dict[str, ShardLease] = {}
         self.shards = tuple(Shard(str(number)) for number in range(shards))
         self.workers: dict[str, Coordinator] = {}
         self.reading: dict[str, set[str]] = {}
@@ -243,7 +252,7 @@ class Simulation:
             seed=self.random.randrange(1000),
         )
         self.reading[name] = set()
-        self._tell(name, core.Begin(), self.random.randrange(LEASE_MS))
+        self._tell(name, core.BeginReading(), self.random.randrange(LEASE_MS))
         return name
 
     def kill(self) -> None:
@@ -279,7 +288,7 @@ class Simulation:
             match action:
                 case Wake(at_ms):
                     self._tell(name, Woken(), max(0, at_ms - self.now))
-                case core.Read(key, _):
+                case core.ReadShard(key, _):
                     assert key not in self.reading[name]
                     self.reading[name].add(key)
                 case core.Cease(key):
@@ -303,7 +312,7 @@ class Simulation:
         match action:
             case core.ListShards():
                 return core.Listed(self.shards)
-            case core.Scan():
+            case core.ScanLeases():
                 return core.Scanned(tuple(self.table.values()))
             case core.Create(lease):
                 self.table.setdefault(lease.key, lease)

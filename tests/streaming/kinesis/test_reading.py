@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from headwater.streaming.kinesis.coordinator import Position
-from headwater.streaming.kinesis.leases import AT_TIMESTAMP, LATEST, SHARD_END, TRIM_HORIZON, Checkpoint
+from headwater.streaming.kinesis.leases import AT_TIMESTAMP, LATEST, SHARD_END, TRIM_HORIZON, ShardCheckpoint
 from headwater.streaming.kinesis.reading import (
     PAUSE_MS_MAX,
     Fetched,
@@ -23,7 +23,7 @@ from tests.servers.kinesis import KinesisServer, KinesisStream, kinesis_server  
 from tests.streaming.kinesis.aggregation import aggregated
 
 PATIENCE_SECONDS = 30.0
-HORIZON = Position(Checkpoint(TRIM_HORIZON))
+HORIZON = Position(ShardCheckpoint(TRIM_HORIZON))
 
 
 class Reading:
@@ -113,7 +113,7 @@ def test_reader_of_the_latest_does_not_skip_records_when_its_first_iterator_has_
     stream.put(["since it began"])
     failing(client, "GetRecords", "ExpiredIteratorException", 1)
     asked = calls(client, "GetShardIterator")
-    with Reading(stream, client, Position(Checkpoint(LATEST), at_ms=1000)) as reading:
+    with Reading(stream, client, Position(ShardCheckpoint(LATEST), at_ms=1000)) as reading:
         assert reading.texts(1) == ["since it began"]
     assert [call["ShardIteratorType"] for call in asked] == ["LATEST", "AT_TIMESTAMP"]
 
@@ -150,9 +150,9 @@ def test_reader_begins_within_an_aggregated_record(stream: KinesisStream, client
     data = aggregated([("k", None, b"one"), ("k", None, b"two"), ("k", None, b"three")])
     put = client.put_record(StreamName=stream.name, Data=data, PartitionKey="k")["SequenceNumber"]
     stream.put(["four"])
-    with Reading(stream, client, Position(Checkpoint(put, 1))) as reading:
+    with Reading(stream, client, Position(ShardCheckpoint(put, 1))) as reading:
         assert reading.texts(2) == ["three", "four"]
-    with Reading(stream, client, Position(Checkpoint(put, 2))) as reading:
+    with Reading(stream, client, Position(ShardCheckpoint(put, 2))) as reading:
         assert reading.texts(1) == ["four"]
 
 
@@ -160,7 +160,7 @@ def test_checkpoint_of_an_aggregated_record_is_its_last_part(stream: KinesisStre
     data = aggregated([("k", None, b"one"), ("k", None, b"two")])
     put = client.put_record(StreamName=stream.name, Data=data, PartitionKey="k")["SequenceNumber"]
     with Reading(stream, client, HORIZON) as reading:
-        assert reading.next().checkpoint == Checkpoint(put, 1)
+        assert reading.next().checkpoint == ShardCheckpoint(put, 1)
 
 
 def test_end_of_a_shard_comes_after_its_records(stream: KinesisStream, client: Any) -> None:
@@ -168,16 +168,16 @@ def test_end_of_a_shard_comes_after_its_records(stream: KinesisStream, client: A
     stream.split(stream.shards()[0])
     with Reading(stream, client, HORIZON) as reading:
         assert [record.data for record in reading.next().records] == [b"one"]
-        assert reading.next() == Fetched("shardId-000000000000", [], Checkpoint(SHARD_END))
+        assert reading.next() == Fetched("shardId-000000000000", [], ShardCheckpoint(SHARD_END))
 
 
 @pytest.mark.parametrize(
     ("position", "arguments"),
     [
         (HORIZON, {"ShardIteratorType": "TRIM_HORIZON"}),
-        (Position(Checkpoint(LATEST), 5), {"ShardIteratorType": "LATEST"}),
-        (Position(Checkpoint(AT_TIMESTAMP), 1500), {"ShardIteratorType": "AT_TIMESTAMP", "Timestamp": 1.5}),
-        (Position(Checkpoint("7", 3)), {"ShardIteratorType": "AT_SEQUENCE_NUMBER", "StartingSequenceNumber": "7"}),
+        (Position(ShardCheckpoint(LATEST), 5), {"ShardIteratorType": "LATEST"}),
+        (Position(ShardCheckpoint(AT_TIMESTAMP), 1500), {"ShardIteratorType": "AT_TIMESTAMP", "Timestamp": 1.5}),
+        (Position(ShardCheckpoint("7", 3)), {"ShardIteratorType": "AT_SEQUENCE_NUMBER", "StartingSequenceNumber": "7"}),
     ],
 )
 def test_position_is_an_iterator(position: Position, arguments: dict[str, Any]) -> None:

@@ -9,11 +9,11 @@ from dataclasses import replace
 import pytest
 
 from headwater.errors import SparkException
-from headwater.streaming.kinesis.leases import Checkpoint, Lease
+from headwater.streaming.kinesis.leases import ShardCheckpoint, ShardLease
 from headwater.streaming.kinesis.table import LeaseTable
 from tests.servers.kinesis import KinesisServer, kinesis_server  # noqa: F401
 
-LEASE = Lease("shard-1", None, 0, Checkpoint("TRIM_HORIZON"), ("p1", "p2"))
+LEASE = ShardLease("shard-1", None, 0, ShardCheckpoint("TRIM_HORIZON"), ("p1", "p2"))
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def table(kinesis_server: KinesisServer) -> LeaseTable:  # noqa: F811
 
 def test_lease_comes_back_as_it_was_written(table: LeaseTable) -> None:
     table.create(LEASE)
-    taken = replace(LEASE, owner="me", counter=1, checkpoint=Checkpoint("1" * 56, 3), switches=2, started_ms=99)
+    taken = replace(LEASE, owner="me", counter=1, checkpoint=ShardCheckpoint("1" * 56, 3), switches=2, started_ms=99)
     assert table.write(LEASE, taken)
     assert table.scan() == (taken,)
     given_back = replace(taken, owner=None, counter=2)
@@ -42,7 +42,7 @@ def test_creating_a_lease_again_changes_nothing(table: LeaseTable) -> None:
 
 
 @pytest.mark.parametrize("stale", [replace(LEASE, counter=3), replace(LEASE, owner="other")])
-def test_write_on_what_has_changed_is_refused(table: LeaseTable, stale: Lease) -> None:
+def test_write_on_what_has_changed_is_refused(table: LeaseTable, stale: ShardLease) -> None:
     table.create(LEASE)
     assert not table.write(stale, replace(stale, owner="me", counter=stale.counter + 1))
     assert table.scan() == (LEASE,)
@@ -63,7 +63,7 @@ def test_fields_of_other_programs_stay(kinesis_server: KinesisServer) -> None:  
     item = {"leaseKey": "s", "checkpoint": "5", "throughput": "x"}
     client.put_item(TableName=name, Item={k: {"S": v} for k, v in item.items()} | {"leaseCounter": {"N": "4"}})
     (lease,) = table.scan()
-    assert lease == Lease("s", None, 4, Checkpoint("5"))
+    assert lease == ShardLease("s", None, 4, ShardCheckpoint("5"))
     assert table.write(lease, replace(lease, owner="me", counter=5))
     assert client.get_item(TableName=name, Key={"leaseKey": {"S": "s"}})["Item"]["throughput"] == {"S": "x"}
 

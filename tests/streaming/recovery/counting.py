@@ -99,7 +99,7 @@ def setup(root: str, options: dict[str, Any], receiver: Receiver | None = None) 
 def crash_at(point: str, number: int) -> None:
     """Have the process die when it comes to a point for the `number`th time."""
     from headwater.streaming.recovery import checkpoint, journal, safekeeping
-    from headwater.streaming.runtime.running import Running
+    from headwater.streaming.running import Running
 
     calls = count(1)
 

@@ -45,7 +45,7 @@ class Driver:
 
     def start(self, after_ms: int = -500) -> Driver:
         """Start at this time after `START_MS`."""
-        clock = self.ssc._clock
+        clock = self.ssc.clock
         assert isinstance(clock, ManualClock)
         clock.advance(START_MS + after_ms - clock.now_ms())
         self.ssc.start()
@@ -60,7 +60,7 @@ class Driver:
 
     def tick(self, batches: int = 1) -> list[int]:
         """Let so many more batches pass."""
-        clock = self.ssc._clock
+        clock = self.ssc.clock
         assert isinstance(clock, ManualClock)
         heard = []
         for _ in range(batches):
@@ -71,7 +71,7 @@ class Driver:
     def until(self, second: int) -> None:
         """Let batches pass until the one of this second has completed; those that run again come before it."""
         self.tick()
-        clock = self.ssc._clock
+        clock = self.ssc.clock
         while START_MS + 1000 * second > clock.now_ms():
             self.tick()
         while self._latest < second:
@@ -79,7 +79,7 @@ class Driver:
 
     def leap(self, seconds: int) -> None:
         """Set the clock forward."""
-        clock = self.ssc._clock
+        clock = self.ssc.clock
         assert isinstance(clock, ManualClock)
         clock.advance(1000 * seconds)
 

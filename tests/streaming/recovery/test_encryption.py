@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import pytest
 
 from headwater import SparkConf, SparkContext
-from headwater.cipher import WrongKeyException
+from headwater.base.cipher import WrongKeyException
 from headwater.errors import IllegalArgumentException, SparkException
 from headwater.streaming import StreamingContext
 

@@ -120,7 +120,7 @@ def test_version_of_a_state_in_a_read_only_directory_is_in_the_next_one(tmp_path
 
 
 STATE_LARGER_THAN_THE_DISK = """
-from headwater.engine.spilledmap import SpilledMap
+from headwater.engine.states.spilledmap import SpilledMap
 from headwater.errors import SparkException
 directory = sys.argv[1]
 mount(directory, "4m")

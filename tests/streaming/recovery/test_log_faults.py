@@ -16,7 +16,7 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from headwater.cipher import Cipher
+from headwater.base.cipher import Cipher
 from headwater.errors import SparkException
 from headwater.streaming.recovery.log import LogSettings, LogWriter, clean, read_log, read_record
 from tests.streaming.recovery.disks import MOUNT, bound_by_permissions, child, mounting

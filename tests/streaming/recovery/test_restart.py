@@ -226,7 +226,7 @@ def test_no_batch_is_run_twice_when_the_clock_is_a_little_behind(
     with caplog.at_level(logging.WARNING):
         driver.start(-2500)
     assert "The clock is 4.5 s behind" in caplog.text
-    driver.ssc._clock.advance(5500)  # type: ignore[attr-defined]
+    driver.ssc.clock.advance(5500)  # type: ignore[attr-defined]
     assert driver.heard(1) == [3]
 
 
@@ -258,7 +258,7 @@ def test_file_that_was_put_off_is_taken_after_a_restart_however_old_it_is(
     drive: Callable[..., Driver], lines: Callable[..., None], inbox: Path, results: Results
 ) -> None:
     driver = drive(lines).start()
-    driver.ssc._graph.limit({0: 1.0})
+    driver.ssc.graph.limit({0: 1.0})
     for name in "abcd":
         put(inbox, name, name, -100)
     driver.tick(2)
@@ -382,9 +382,9 @@ def test_upgrade_is_refused_when_a_stream_is_gone_unless_it_may_be_dropped(
     text = "the checkpoint knows streams that the program doesn't have: counts. .* headwater.streaming.recovery.drop"
     with pytest.raises(SparkException, match=text):
         driver.start(2300)
-    sc._conf.set("headwater.streaming.recovery.dropUnknown", "true")
+    sc.conf.set("headwater.streaming.recovery.dropUnknown", "true")
     drive(counting(uid="totals"), upgrade=True).start(2300).tick(2)
-    sc._conf.set("headwater.streaming.recovery.dropUnknown", "false")
+    sc.conf.set("headwater.streaming.recovery.dropUnknown", "false")
     drive(counting(uid="totals"), upgrade=True).start(4300).tick()  # it was dropped for good
 
 
@@ -516,7 +516,7 @@ def test_restart_is_refused_when_the_log_is_damaged_unless_that_is_to_be_skipped
     segment.write_bytes(whole)
     with pytest.raises(SparkException, match=r"log-.*, offset \d+: .* set headwater.streaming.log.corruption to skip"):
         Driver(tmp_path / "copy", crashed)
-    sc._conf.set("headwater.streaming.log.corruption", "skip")
+    sc.conf.set("headwater.streaming.log.corruption", "skip")
     with caplog.at_level(logging.WARNING):
         driver = Driver(tmp_path / "copy", crashed).start(2700)
     driver.tick()
@@ -527,14 +527,14 @@ def test_restart_is_refused_when_the_log_is_damaged_unless_that_is_to_be_skipped
 def test_settings_come_from_the_checkpoint(
     drive: Callable[..., Driver], lines: Callable[..., None], sc: SparkContext
 ) -> None:
-    sc._conf.set("spark.default.parallelism", "3")
+    sc.conf.set("spark.default.parallelism", "3")
     drive(lines).start().tick()
     drive(lines).stop()
     sc.stop()
     driver = drive(lines)
     made = driver.ssc.sparkContext
     assert made is not sc
-    assert (made.appName, made.master, made._conf.get("spark.default.parallelism")) == ("restart", "local[2]", "3")
+    assert (made.appName, made.master, made.conf.get("spark.default.parallelism")) == ("restart", "local[2]", "3")
     driver.start(1500)
     driver.ssc.stop()
 

@@ -106,8 +106,8 @@ def test_restarted_driver_tries_a_file_again_and_its_windows_lack_it(
 def test_upgraded_driver_reads_by_identity_what_came_while_none_ran(
     sc: SparkContext, tmp_path: Path, results: Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sc._conf._pairs, "headwater.streaming.fileStream.selection", "identity")
-    monkeypatch.setitem(sc._conf._pairs, "headwater.streaming.fileStream.stabilityDuration", "0s")
+    monkeypatch.setitem(sc.conf._pairs, "headwater.streaming.fileStream.selection", "identity")
+    monkeypatch.setitem(sc.conf._pairs, "headwater.streaming.fileStream.stabilityDuration", "0s")
 
     def define(ssc: StreamingContext) -> None:
         ssc.textFileStream(str(tmp_path / "in")).foreachRDD(results.of("lines"))

@@ -208,7 +208,7 @@ def test_records_that_cannot_be_pickled_stay_and_the_batch_fails(harness, tap, p
     harness.run(1)
     with pytest.raises(Exception, match="pickle"):
         harness.ssc.awaitTermination(0)
-    (node,) = harness.ssc._graph.inputs
+    (node,) = harness.ssc.graph.inputs
     assert (out, node.puller.waiting) == ([], 1)
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from headwater import textfiles
 from headwater.filesystem import FileStatus
+from headwater.formats import textfiles
 from headwater.streaming.sources.unreadable import Outcome, Unreadable
 from tests.streaming.conftest import Harness
 
@@ -147,7 +147,7 @@ def test_file_of_several_splits_that_vanishes_while_it_is_read_is_said_to_be_the
 def test_file_is_tried_with_growing_pauses_until_it_is_given_up(
     harness: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, selection: str
 ) -> None:
-    conf = harness.ssc.sparkContext._conf._pairs
+    conf = harness.ssc.sparkContext.conf._pairs
     monkeypatch.setitem(conf, "headwater.streaming.fileStream.selection", selection)
     monkeypatch.setitem(conf, "headwater.streaming.fileStream.retryTimeout", "8s")
     harness.collected(harness.ssc.textFileStream(str(tmp_path)))

@@ -1,5 +1,0 @@
-"""Hadoop's input and output formats: those that Python programs meet, without Hadoop.
-
-`settings` knows what a job is told, `inputs` and `outputs` the formats by their class names, and `reading` is what a
-`SparkContext` has of it. The files themselves are `headwater.textfiles`' and `headwater.sequencefile`'s.
-"""
