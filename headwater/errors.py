@@ -103,7 +103,7 @@ def see(anchor: str) -> str:
 def sql_needed(name: str) -> UnsupportedOperationException:
     """The exception for what only an engine for SQL can do, which this version doesn't have.
 
-    Arguments:
+    Args:
         name: what was called, as the program writes it.
     """
     return UnsupportedOperationException(

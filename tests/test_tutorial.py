@@ -18,12 +18,12 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.engine.processes import alive, await_true, descendants
+from tests.engine.processes import alive, descendants
+from tests.waiting import PATIENCE_SECONDS, wait_for
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
 PAGE = (ROOT / "docs/tutorial.md").read_text()
-PATIENCE_SECONDS = 60.0
 GOLD_CENTS = 10_000
 VERSIONS = ("tutorial.py", "tutorial_upgraded.py")
 
@@ -80,7 +80,7 @@ class Shop:
             return [Row(*row) for row in database.execute("SELECT * FROM orders")] if tables else []
 
     def await_rows(self) -> None:
-        await_true(lambda: len(self.rows()) >= len(self.ordered), f"{len(self.ordered)} orders are in the database")
+        wait_for(lambda: len(self.rows()) >= len(self.ordered), f"{len(self.ordered)} orders are in the database")
 
     @contextmanager
     def supervised(self) -> Iterator[subprocess.Popen[bytes]]:
@@ -108,8 +108,8 @@ class Shop:
         pid, starts = self.starts()[-1], len(self.starts())
         processes = descendants(pid)
         os.kill(pid, signal.SIGKILL)
-        await_true(lambda: len(self.starts()) > starts, "the program is started again")
-        await_true(lambda: not alive(processes), "nothing is left of the killed program")
+        wait_for(lambda: len(self.starts()) > starts, "the program is started again")
+        wait_for(lambda: not alive(processes), "nothing is left of the killed program")
 
 
 @pytest.mark.timeout(240)

@@ -28,12 +28,11 @@ from headwater.engine.lineage import Action, ShuffleWrite, Slice
 from headwater.engine.stages import Program
 from headwater.storagelevel import StorageLevel
 from tests.engine.processes import (
-    PATIENCE_SECONDS,
-    await_true,
     descendants,
     executors,
     scratch_directories,
 )
+from tests.waiting import PATIENCE_SECONDS, wait_for
 
 PONG = ("heard", "ping")
 MASTERS = {"in process": "local", "workers": "local[2]", "cluster": "local-cluster[2,1,512]"}
@@ -109,6 +108,7 @@ class Bed:
         (task_id,) = self.submit(function, **more)
         reply = self.reply(task_id)
         assert reply.failure is None, reply.failure
+        assert isinstance(reply.value, bytes)
         return loads(reply.value)
 
     def failure(self, function: Any, **more: Any) -> Any:
@@ -131,7 +131,7 @@ class Bed:
             posted = [event for event in self.events if isinstance(event, ReceiverPosted)]
             return any((event.receiver_id, event.payload) == (receiver_id, PONG) for event in posted)
 
-        await_true(heard, "the receiver hears us")
+        wait_for(heard, "the receiver hears us")
 
     def payloads(self) -> list[Any]:
         return [event.payload for event in self.events if isinstance(event, ReceiverPosted)]

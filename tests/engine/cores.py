@@ -1,7 +1,7 @@
 """The scheduler's core alone, in words, and lineages for it that can't be computed.
 
 A task is named `stage.partition`, with `#attempt` from the second attempt on. Shuffle stages are numbered before the
-stage that reads them. What only reports progress (StageChanged and its like) is left out but for the tests on it.
+stage that reads them. What only reports progress (StageChanged and its like) is left out except in the tests on it.
 """
 
 from __future__ import annotations
@@ -218,7 +218,7 @@ class Core:
         return self.failed(task, "killed", "its job is over")
 
     def fetch_failed(self, task: str, *, shuffle: int, map_partition: int) -> list[str]:
-        """A reduce task didn't find the map output that it was told of."""
+        """A reduce task didn't find a map output where it should be."""
         (segments,) = [s for s in self.specs[task].inputs.values() if isinstance(s, list)]
         (segment,) = [s for s in segments if (s.shuffle_id, s.map_partition) == (shuffle, map_partition)]
         return self.failed(task, "fetch", "map output is gone", segment=segment)

@@ -141,7 +141,7 @@ def test_wake_up_in_the_past_comes_at_once() -> None:
 
 
 @pytest.mark.parametrize("where", ["core", "performer"])
-def test_crash_is_told_and_ends_the_loop(where: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_crash_is_reported_and_ends_the_loop(where: str, caplog: pytest.LogCaptureFixture) -> None:
     bug = ValueError("a bug")
 
     def perform(action: Any) -> None:
@@ -195,7 +195,7 @@ def on_another_thread(work: Callable[[], None]) -> threading.Thread:
     return thread
 
 
-def test_poster_handles_its_event_itself_when_nobody_else_is_at_it() -> None:
+def test_poster_handles_its_event_itself_when_no_other_thread_is_at_it() -> None:
     threads: list[str] = []
     stage = Stage({"a": [1]}, lambda _action: threads.append(threading.current_thread().name), by_poster=True)
     on_another_thread(lambda: stage.loop.post("a")).join(PATIENCE_SECONDS)

@@ -220,7 +220,7 @@ def test_shuffle_without_files_is_forgotten_without_a_word_to_the_executors() ->
     assert core.handle(ForgetShuffle(0)) == []
 
 
-def test_shuffle_that_nobody_knows_is_forgotten_without_harm() -> None:
+def test_unknown_shuffle_is_forgotten_without_harm() -> None:
     assert Core("a").handle(ForgetShuffle(17)) == []
 
 

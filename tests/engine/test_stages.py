@@ -184,7 +184,7 @@ def test_lineage_whose_ways_double_at_each_step_is_planned() -> None:
 
 
 class CutMeanwhile(Dataset):
-    """A mapped dataset that another thread cuts after it was looked at so many times."""
+    """A mapped dataset that another thread cuts after it was looked at that many times."""
 
     looks = 1 << 30
 

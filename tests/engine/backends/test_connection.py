@@ -17,8 +17,8 @@ from headwater.engine.backends.connection import ANNOUNCED_BYTES, Announced, Ans
 from headwater.engine.events import Heartbeat, TaskEnded, TaskReply
 from headwater.engine.executor import Executor
 from headwater.engine.wire import Channel
-from tests.engine.processes import PATIENCE_SECONDS
 from tests.engine.told import Told
+from tests.waiting import PATIENCE_SECONDS
 
 
 class Slow(Told):

@@ -18,9 +18,7 @@ from tests.engine.beds import (
     spin,
     with_workers,
 )
-from tests.engine.processes import (
-    await_true,
-)
+from tests.waiting import wait_for
 
 
 def test_each_task_ends_once_though_there_are_more_than_cores(bed: Bed) -> None:
@@ -83,7 +81,7 @@ def test_task_of_a_large_result_ends(bed: Bed) -> None:
 
 def test_killed_task_ends_as_killed_and_the_next_one_runs(bed: Bed, tmp_path: Path) -> None:
     (task_id,) = bed.submit(spin(tmp_path / "runs"))
-    await_true((tmp_path / "runs").exists, "the task runs")
+    wait_for((tmp_path / "runs").exists, "the task runs")
     bed.handle().kill(task_id, "its job is over")
     assert bed.reply(task_id).failure.kind is FailureKind.KILLED
     assert bed.result(lambda records: 7) == 7
