@@ -127,7 +127,7 @@ def test_question_without_an_answer_is_answered_with_none_when_the_connection_en
 def test_large_reply_is_announced_and_nothing_else() -> None:
     ours, theirs = socket.socketpair()
     driver, executor = Channel(ours), Channel(theirs)
-    events = [
+    events: list[Heartbeat | TaskEnded] = [
         Heartbeat(),
         TaskEnded("0", TaskReply(1, None, b"small", b"", (), {})),
         TaskEnded("0", TaskReply(2, None, bytes(ANNOUNCED_BYTES), b"", (), {})),

@@ -60,7 +60,7 @@ def test_worker_that_dies_takes_no_other_task_with_it(bed: Bed, tmp_path: Path) 
     before = bed.submit(lambda records: 7, tasks=3)
     (doomed,) = bed.submit(die)
     after = bed.submit(lambda records: 7, tasks=3)
-    assert bed.reply(doomed).failure.kind is FailureKind.LOST
+    assert bed.failed(doomed).kind is FailureKind.LOST
     assert [loads(bed.reply(task_id).value) for task_id in (*before, *after)] == [7] * 6
 
 
@@ -84,7 +84,7 @@ def test_workers_die_with_their_warden_and_are_replaced(bed: Bed, tmp_path: Path
     wait_for(lambda: len(wardens()) == bed.executors, "the workers have names of their own")
     for pid in wardens():
         os.kill(pid, signal.SIGKILL)
-    failure = bed.reply(task_id).failure
+    failure = bed.failed(task_id)
     assert failure.kind is FailureKind.LOST
     assert "warden" in failure.text
     for handle in bed.backend.executors().values():
