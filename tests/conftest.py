@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -20,6 +20,9 @@ from tests.servers import LEFT_OUT
 collect_ignore = ["programs"]  # programs for PySpark, which test_programs.py runs
 
 MASTERS = ["local", "local[2]", "local-cluster[2,1,512]"]
+
+# Context, key, value.
+SetConf = Callable[[SparkContext, str, str], None]
 
 # What is dear to start -> the group of tests that share it. A group runs in one worker process of pytest-xdist.
 SHARED = {
@@ -84,6 +87,12 @@ def sc(master: str, _contexts: dict[str, SparkContext]) -> Iterator[SparkContext
     context.checkpoint_directory = None  # of the test before
     with context.job_properties_restored():
         yield context
+
+
+@pytest.fixture
+def set_conf(monkeypatch: pytest.MonkeyPatch) -> SetConf:
+    """Sets a key of a context that runs, which a program can't, until the test ends."""
+    return lambda sc, key, value: monkeypatch.setitem(sc.conf._pairs, key, value)
 
 
 @pytest.fixture

@@ -21,18 +21,13 @@ from headwater.engine.events import (
     ExecutorLeft,
     ReceiverPosted,
     TaskEnded,
-    TaskFailure,
     TaskReply,
     TaskSpec,
 )
 from headwater.engine.lineage import Action, ShuffleWrite, Slice
 from headwater.engine.stages import Program
 from headwater.storagelevel import StorageLevel
-from tests.engine.processes import (
-    descendants,
-    executors,
-    scratch_directories,
-)
+from tests.engine.processes import descendants, executors, scratch_directories
 from tests.waiting import PATIENCE_SECONDS, wait_for
 
 PONG = ("heard", "ping")
@@ -112,15 +107,9 @@ class Bed:
         assert isinstance(reply.value, bytes)
         return loads(reply.value)
 
-    def failure(self, function: Any, **more: Any) -> TaskFailure:
+    def failure(self, function: Any, **more: Any) -> Any:
         (task_id,) = self.submit(function, **more)
-        return self.failed(task_id)
-
-    def failed(self, task_id: int) -> TaskFailure:
-        """How a task has failed."""
-        failure = self.reply(task_id).failure
-        assert failure is not None
-        return failure
+        return self.reply(task_id).failure
 
     # receivers
     def receive(self, factory: Callable[[Any], Any], receiver_id: int = 0) -> None:

@@ -122,7 +122,12 @@ def test_everything_on_disk_can_be_read_when_it_is_not_encrypted(
     with start(**SMALL) as sc:
         seen = write_everything(sc, tmp_path)
     assert {kind for kind, path in seen.items() if readable(path)} == {
-        "cached", "shuffled", "sorted", "grouped", "broadcast", "checkpointed"
+        "cached",
+        "shuffled",
+        "sorted",
+        "grouped",
+        "broadcast",
+        "checkpointed",
     }
 
 

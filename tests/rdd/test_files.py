@@ -12,6 +12,7 @@ import pytest
 from headwater import SparkContext
 from headwater.errors import SparkException
 from headwater.filesystem import FileAlreadyExistsException, InvalidInputException
+from tests.conftest import SetConf
 
 
 def test_text_lines_come_once_whatever_the_partitions(sc: SparkContext, tmp_path: pathlib.Path) -> None:
@@ -104,7 +105,7 @@ def test_pickle_files_keep_types(sc: SparkContext, tmp_path: pathlib.Path) -> No
 
 @pytest.mark.parametrize("setting", ["spark.files.ignoreMissingFiles", "spark.files.ignoreCorruptFiles"])
 def test_files_that_cannot_be_read_are_skipped_only_if_that_is_set(
-    sc: SparkContext, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, setting: str
+    sc: SparkContext, tmp_path: pathlib.Path, set_conf: SetConf, setting: str
 ) -> None:
     (tmp_path / "a").write_text("a\n")
     (tmp_path / "b").write_text("b\n")
@@ -121,5 +122,5 @@ def test_files_that_cannot_be_read_are_skipped_only_if_that_is_set(
     with pytest.raises(SparkException, match="Input path does not exist" if missing else "can't be decompressed"):
         read()
     (tmp_path / "b").write_text("b\n")
-    monkeypatch.setitem(sc.conf._pairs, setting, "true")
+    set_conf(sc, setting, "true")
     assert read() == (["a"] if missing else ["a", "b", "c"])

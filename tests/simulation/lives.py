@@ -119,9 +119,7 @@ def live(life: Life) -> None:
     install(counter)
     root = Path(life.root)
     receiver = Reliable(f"{root}/acknowledged") if life.options["source"] == "receiver" else None
-    ssc = StreamingContext.getOrCreate(
-        f"{root}/checkpoints", lambda: counting.setup(life.root, life.options, receiver)
-    )
+    ssc = StreamingContext.getOrCreate(f"{root}/checkpoints", lambda: counting.setup(life.root, life.options, receiver))
     completed = Completed()
     ssc.addStreamingListener(completed)
     clock: Any = ssc.clock

@@ -10,6 +10,7 @@ import pytest
 
 from headwater import SparkContext, filesystem
 from headwater.testing import StreamHarness
+from tests.conftest import SetConf
 from tests.servers.proxy import FaultyProxy
 from tests.servers.stores import Store
 from tests.stores.conftest import HTTP_STORES, conf_of, stop_active_context
@@ -42,10 +43,10 @@ class Watching(StreamHarness):
 
 
 @pytest.fixture(params=["modificationTime", "identity"])
-def rule(request: pytest.FixtureRequest, sc: SparkContext, monkeypatch: pytest.MonkeyPatch) -> str:
+def rule(request: pytest.FixtureRequest, sc: SparkContext, set_conf: SetConf) -> str:
     """Both rules of selection, for streams that the test makes."""
-    monkeypatch.setitem(sc.conf._pairs, "headwater.streaming.fileStream.selection", request.param)
-    monkeypatch.setitem(sc.conf._pairs, "headwater.streaming.fileStream.stabilityDuration", "1s")
+    set_conf(sc, "headwater.streaming.fileStream.selection", request.param)
+    set_conf(sc, "headwater.streaming.fileStream.stabilityDuration", "1s")
     return str(request.param)
 
 

@@ -14,16 +14,16 @@ import pytest
 from headwater import SparkContext
 from headwater.errors import SparkException
 from headwater.streaming import AsyncReceiver, Receiver, StreamingContext, StreamingListener
+from tests.conftest import SetConf
 from tests.streaming.conftest import PATIENCE_SECONDS, Harness
 
 
 @pytest.fixture
-def ssc(sc: SparkContext) -> Iterator[StreamingContext]:
-    sc.conf._pairs["spark.streaming.receiverRestartDelay"] = "10ms"
+def ssc(sc: SparkContext, set_conf: SetConf) -> Iterator[StreamingContext]:
+    set_conf(sc, "spark.streaming.receiverRestartDelay", "10ms")
     ssc = StreamingContext(sc, 0.1)
     yield ssc
     ssc.stop(stopSparkContext=False)
-    del sc.conf._pairs["spark.streaming.receiverRestartDelay"]
 
 
 class ExitsOnce(Receiver):

@@ -204,8 +204,7 @@ def test_start_says_what_it_waits_for_and_gives_up_after_the_time_that_is_set(
     topics: Topics, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("headwater.streaming.kafka.brokers.ANSWER_SECONDS_MAX", 2.0)
-    harness = topics.harness()
-    monkeypatch.setitem(harness.ssc.sparkContext.conf._pairs, "headwater.streaming.kafka.startTimeout", "1s")
+    harness = topics.harness(headwater_streaming_kafka_startTimeout="1s")
     with socket.socket() as nobody:  # bound, and not listening
         nobody.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{nobody.getsockname()[1]}"
@@ -223,8 +222,7 @@ def test_wrong_password_is_an_error_at_the_start_that_does_not_show_it(
     kafka: KafkaBroker, topics: Topics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("headwater.streaming.kafka.brokers.ANSWER_SECONDS_MAX", 2.0)
-    harness = topics.harness()
-    monkeypatch.setitem(harness.ssc.sparkContext.conf._pairs, "headwater.streaming.kafka.startTimeout", "1s")
+    harness = topics.harness(headwater_streaming_kafka_startTimeout="1s")
     params = {
         "bootstrap.servers": kafka.secure_bootstrap,
         "security.protocol": "SASL_SSL",

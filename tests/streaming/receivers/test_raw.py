@@ -99,8 +99,8 @@ class Errors(StreamingListener):
         self.stopped.put(receiverStopped.receiverInfo())
 
 
-def test_frame_is_a_partition_and_an_invalid_one_restarts_the_receiver(sc, monkeypatch, patience) -> None:
-    monkeypatch.setitem(sc.conf._pairs, "spark.streaming.receiverRestartDelay", "0")
+def test_frame_is_a_partition_and_an_invalid_one_restarts_the_receiver(sc, set_conf, patience) -> None:
+    set_conf(sc, "spark.streaming.receiverRestartDelay", "0")
     records, partitions, errors = queue.SimpleQueue(), [], Errors()
 
     def serve():

@@ -15,6 +15,7 @@ import pytest
 from headwater import SparkConf, SparkContext
 from headwater.errors import IllegalArgumentException, IllegalStateException, SparkException
 from headwater.streaming import StreamingContext
+from tests.conftest import SetConf
 from tests.streaming.recovery.driving import START_MS, Driver, Results, put
 
 SETTINGS = {
@@ -155,7 +156,10 @@ def test_windows_and_states_agree_when_the_clock_of_a_running_driver_leaps_and_a
     assert results.read("inverse") == results.read("plain")
     assert [seconds for seconds, _ in results.read("plain")] == [1, 3, 3603, 3605, 3607, 3609]
     assert [records for seconds, records in results.read("plain") if seconds > 3] == [
-        [["a", 1]], [["a", 1], ["b", 1]], [["a", 1], ["b", 1]], [["b", 1]]
+        [["a", 1]],
+        [["a", 1], ["b", 1]],
+        [["a", 1], ["b", 1]],
+        [["b", 1]],
     ]
     # Batches that did not take place evolve no state: from 0 s to 3 s, and from 3603 s on.
     assert [records[0] for _, records in results.read("state") if records] == [["a", n] for n in range(1, 12)]
@@ -375,16 +379,16 @@ def test_upgrade_takes_new_functions_and_streams_and_the_data_of_the_checkpoint(
 
 
 def test_upgrade_is_refused_when_a_stream_is_gone_unless_it_may_be_dropped(
-    drive: Callable[..., Driver], counting: Any, sc: SparkContext
+    drive: Callable[..., Driver], counting: Any, sc: SparkContext, set_conf: SetConf
 ) -> None:
     drive(counting()).start().tick(2)
     driver = drive(counting(uid="totals"), upgrade=True)
     text = "the checkpoint knows streams that the program doesn't have: counts. .* headwater.streaming.recovery.drop"
     with pytest.raises(SparkException, match=text):
         driver.start(2300)
-    sc.conf.set("headwater.streaming.recovery.dropUnknown", "true")
+    set_conf(sc, "headwater.streaming.recovery.dropUnknown", "true")
     drive(counting(uid="totals"), upgrade=True).start(2300).tick(2)
-    sc.conf.set("headwater.streaming.recovery.dropUnknown", "false")
+    set_conf(sc, "headwater.streaming.recovery.dropUnknown", "false")
     drive(counting(uid="totals"), upgrade=True).start(4300).tick()  # it was dropped for good
 
 
@@ -508,7 +512,11 @@ def test_batch_is_run_again_when_the_end_of_the_log_is_torn(
 
 
 def test_restart_is_refused_when_the_log_is_damaged_unless_that_is_to_be_skipped(
-    crashed: Callable[[StreamingContext], None], tmp_path: Path, sc: SparkContext, caplog: pytest.LogCaptureFixture
+    crashed: Callable[[StreamingContext], None],
+    tmp_path: Path,
+    sc: SparkContext,
+    set_conf: SetConf,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     segment = segment_of(tmp_path)
     whole = bytearray(segment.read_bytes())
@@ -516,7 +524,7 @@ def test_restart_is_refused_when_the_log_is_damaged_unless_that_is_to_be_skipped
     segment.write_bytes(whole)
     with pytest.raises(SparkException, match=r"log-.*, offset \d+: .* set headwater.streaming.log.corruption to skip"):
         Driver(tmp_path / "copy", crashed)
-    sc.conf.set("headwater.streaming.log.corruption", "skip")
+    set_conf(sc, "headwater.streaming.log.corruption", "skip")
     with caplog.at_level(logging.WARNING):
         driver = Driver(tmp_path / "copy", crashed).start(2700)
     driver.tick()
@@ -525,16 +533,16 @@ def test_restart_is_refused_when_the_log_is_damaged_unless_that_is_to_be_skipped
 
 
 def test_settings_come_from_the_checkpoint(
-    drive: Callable[..., Driver], lines: Callable[..., None], sc: SparkContext
+    drive: Callable[..., Driver], lines: Callable[..., None], sc: SparkContext, set_conf: SetConf
 ) -> None:
-    sc.conf.set("spark.default.parallelism", "3")
+    set_conf(sc, "spark.default.parallelism", "3")
     drive(lines).start().tick()
     drive(lines).stop()
     sc.stop()
     driver = drive(lines)
     made = driver.ssc.sparkContext
     assert made is not sc
-    assert (made.appName, made.master, made.conf.get("spark.default.parallelism")) == ("restart", "local[2]", "3")
+    assert (made.appName, made.master, made.getConf().get("spark.default.parallelism")) == ("restart", "local[2]", "3")
     driver.start(1500)
     driver.ssc.stop()
 

@@ -11,6 +11,7 @@ import pytest
 
 from headwater import SparkConf, SparkContext
 from headwater.streaming import StreamingContext
+from tests.conftest import SetConf
 from tests.streaming.recovery.driving import START_MS, Driver, Results, put
 from tests.streaming.recovery.killing import Program
 from tests.waiting import wait_for
@@ -101,10 +102,10 @@ def test_restarted_driver_tries_a_file_again_and_its_windows_lack_it(
 
 
 def test_upgraded_driver_reads_by_identity_what_came_while_none_ran(
-    sc: SparkContext, tmp_path: Path, results: Results, monkeypatch: pytest.MonkeyPatch
+    sc: SparkContext, tmp_path: Path, results: Results, set_conf: SetConf
 ) -> None:
-    monkeypatch.setitem(sc.conf._pairs, "headwater.streaming.fileStream.selection", "identity")
-    monkeypatch.setitem(sc.conf._pairs, "headwater.streaming.fileStream.stabilityDuration", "0s")
+    set_conf(sc, "headwater.streaming.fileStream.selection", "identity")
+    set_conf(sc, "headwater.streaming.fileStream.stabilityDuration", "0s")
 
     def define(ssc: StreamingContext) -> None:
         ssc.textFileStream(str(tmp_path / "in")).foreachRDD(results.of("lines"))

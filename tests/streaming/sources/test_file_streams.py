@@ -36,9 +36,9 @@ def metadata(info):
 
 
 @pytest.fixture
-def by_identity(sc, monkeypatch):
+def by_identity(sc, set_conf):
     """Selection by identity, for streams that the test makes."""
-    monkeypatch.setitem(sc.conf._pairs, "headwater.streaming.fileStream.selection", "identity")
+    set_conf(sc, "headwater.streaming.fileStream.selection", "identity")
 
 
 # ------------------------------------------------------------------------------------------------ records
@@ -181,7 +181,7 @@ def test_taken_files_are_known_by_batch_time_as_long_as_batches_are_remembered(h
     harness.ssc.start()
     path = put(tmp_path, "a", "one\n", BATCH_MS[1])
     harness.run(2)
-    node = stream._node
+    node = stream.node
     assert [node.brought(time_ms).metadata()["files"] for time_ms in BATCH_MS[:2]] == [[], [path]]
     harness.run(65)
     assert [node.brought(time_ms) for time_ms in BATCH_MS[:5]] == [None] * 5
@@ -212,9 +212,9 @@ def test_files_that_come_too_old_or_from_the_future_are_named_once_with_a_remedy
 
 
 @pytest.mark.parametrize("selection", ["modificationTime", "identity"])
-def test_files_that_were_there_before_are_counted_once(harness, tmp_path, caplog, monkeypatch, selection) -> None:
+def test_files_that_were_there_before_are_counted_once(harness, tmp_path, caplog, set_conf, selection) -> None:
     caplog.set_level("INFO")
-    monkeypatch.setitem(harness.ssc.sparkContext.conf._pairs, "headwater.streaming.fileStream.selection", selection)
+    set_conf(harness.sc, "headwater.streaming.fileStream.selection", selection)
     for name in ("a", "b"):
         put(tmp_path, name, "old\n", FIRST_MS - 5000)
     harness.collected(harness.ssc.textFileStream(str(tmp_path)))

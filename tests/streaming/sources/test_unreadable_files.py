@@ -15,6 +15,7 @@ import pytest
 from headwater.filesystem import FileStatus
 from headwater.formats import textfiles
 from headwater.streaming.sources.unreadable import Outcome, Unreadable
+from tests.conftest import SetConf
 from tests.streaming.conftest import Harness
 
 # The harness's clock begins half a second before the first batch.
@@ -145,11 +146,10 @@ def test_file_of_several_splits_that_vanishes_while_it_is_read_is_said_to_be_the
 
 @pytest.mark.parametrize("selection", ["modificationTime", "identity"])
 def test_file_is_tried_with_growing_pauses_until_it_is_given_up(
-    harness: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, selection: str
+    harness: Harness, tmp_path: Path, set_conf: SetConf, caplog: pytest.LogCaptureFixture, selection: str
 ) -> None:
-    conf = harness.ssc.sparkContext.conf._pairs
-    monkeypatch.setitem(conf, "headwater.streaming.fileStream.selection", selection)
-    monkeypatch.setitem(conf, "headwater.streaming.fileStream.retryTimeout", "8s")
+    set_conf(harness.sc, "headwater.streaming.fileStream.selection", selection)
+    set_conf(harness.sc, "headwater.streaming.fileStream.retryTimeout", "8s")
     harness.collected(harness.ssc.textFileStream(str(tmp_path)))
     harness.ssc.start()
     bad = put(tmp_path, "a.gz", b"no gzip", FIRST_MS - 100 if selection == "modificationTime" else 1000)
