@@ -31,6 +31,7 @@ from headwater.errors import (
     IllegalStateException,
     SerializationError,
     UnsupportedOperationException,
+    see,
     sql_needed,
 )
 from headwater.rdd import functions
@@ -152,7 +153,7 @@ class BaseRDD(Dataset, Generic[T]):
         raise SerializationError(
             "It appears that you are attempting to broadcast an RDD or reference an RDD from an action or"
             f" transformation. {self!r} exists in the driver only: a function that runs in tasks can't use it. Collect"
-            " what the function needs and broadcast that, or join the two RDDs."
+            " what the function needs and broadcast that, or join the two RDDs." + see("cant-be-pickled")
         )
 
     # -------------------------------------------------------------------------------------------- persistence

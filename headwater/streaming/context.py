@@ -12,7 +12,7 @@ from headwater.clock import Clock, ManualClock, SystemClock
 from headwater.conf import SparkConf as SparkConf
 from headwater.context import SparkContext as SparkContext
 from headwater.engine.successors import Successors
-from headwater.errors import IllegalArgumentException, IllegalStateException, SparkException
+from headwater.errors import IllegalArgumentException, IllegalStateException, SparkException, see
 from headwater.filesystem import qualify
 from headwater.rdd import RDD as RDD
 from headwater.rdd.checks import check_function
@@ -43,6 +43,7 @@ T = TypeVar("T")
 
 _ADDING_REFUSED = {
     state: f"Adding new inputs, transformations, and output operations after {what} a context is not supported"
+    + see("added-after-the-start")
     for state, what in ((StreamingContextState.ACTIVE, "starting"), (StreamingContextState.STOPPED, "stopping"))
 }
 
@@ -526,6 +527,7 @@ class StreamingContext(InputStreams):
                 "Adding new inputs, transformations, and output operations to a context that goes on from a checkpoint "
                 "is not supported: it has those of the checkpoint. Define all of them in the function that is passed "
                 "to getOrCreate; if that has changed, getOrCreate(path, setup, upgrade=True) takes the new ones."
+                + see("added-after-the-start")
             )
 
     def add_input(self, make: Callable[[int], InputNode]) -> InputNode:

@@ -23,7 +23,7 @@ from headwater.base.callables import call_site
 from headwater.base.callsite import place
 from headwater.base.lives import Table
 from headwater.base.threads import WatchedThread
-from headwater.errors import IllegalStateException
+from headwater.errors import IllegalStateException, see
 from headwater.streaming import unstarted
 from headwater.streaming.graph.graph import Graph
 from headwater.streaming.termination import Course, Termination
@@ -134,6 +134,7 @@ class Lifecycle:
                 raise IllegalStateException(
                     "Only one StreamingContext may be started in this process. Currently running StreamingContext was "
                     f"started at {Lifecycle.active._started_at}. Stop it first, or use StreamingContext.getActive()."
+                    + see("only-one-context")
                 )
             try:
                 self._threads = begin()

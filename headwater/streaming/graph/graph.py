@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from headwater.errors import IllegalArgumentException, SparkException
+from headwater.errors import IllegalArgumentException, SparkException, see
 from headwater.storagelevel import StorageLevel
 from headwater.streaming.durations import next_multiple_ms
 from headwater.streaming.graph.inputs import InputNode, ReceivingNode
@@ -114,13 +114,14 @@ class Graph:
             raise IllegalArgumentException(
                 "requirement failed: No output operations registered, so nothing to execute. "
                 "Call foreachRDD, pprint or another output operation on a stream before start()."
+                + see("nothing-to-execute")
             )
         for output in self.outputs:
             if output.sink.must_checkpoint and kept_in is None:
                 raise IllegalArgumentException(
                     "requirement failed: The checkpoint directory has not been set. Please set it by "
                     f"StreamingContext.checkpoint(): the output {output.name} can write each batch once only if a "
-                    "restart runs the same batches again."
+                    "restart runs the same batches again." + see("state-without-a-checkpoint-directory")
                 )
         for node in self._reachable():
             node.validate(rdd_directory)
@@ -355,7 +356,7 @@ class Graph:
                 raise SparkException(
                     f"the checkpoint knows streams that the program doesn't have: {', '.join(strange)}. What they hold "
                     "would be dropped. Name streams by uid() so that they can be matched, or, to drop them, set "
-                    "headwater.streaming.recovery.dropUnknown=true."
+                    "headwater.streaming.recovery.dropUnknown=true." + see("streams-do-not-match")
                 )
             for node in self._nodes:
                 node.skipped = (*ledger.skipped, (max((ledger.generated_ms, *missed)), tick_ms))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from headwater import filesystem
 from headwater.base.callsite import working_for
-from headwater.errors import IllegalArgumentException, SparkException
+from headwater.errors import IllegalArgumentException, SparkException, see
 from headwater.storagelevel import StorageLevel
 from headwater.streaming.recovery.keeping import Keeping
 
@@ -108,6 +108,7 @@ class Node:
             raise IllegalArgumentException(
                 "requirement failed: The checkpoint directory has not been set. Please set it by "
                 f"StreamingContext.checkpoint(): the {self.describe()} is to be checkpointed."
+                + see("state-without-a-checkpoint-directory")
             )
         if interval_ms % slide_ms:
             wrong = "lower than" if interval_ms < slide_ms else "not a multiple of"

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from headwater.engine.events import StoredVersion
 from headwater.engine.lineage import Dataset, Records
 from headwater.engine.states import Entries, Evolution, Evolve, Reach, StateDescription, StoredState, View
-from headwater.errors import IllegalArgumentException, SparkException
+from headwater.errors import IllegalArgumentException, SparkException, see
 from headwater.rdd.partitioner import Partitioner
 from headwater.streaming.durations import next_multiple_ms
 from headwater.streaming.graph.node import Node
@@ -106,6 +106,7 @@ class Versioned(Node):
             raise IllegalArgumentException(
                 "requirement failed: The checkpoint directory has not been set. Please set it by "
                 f"StreamingContext.checkpoint(): the {self.describe()} keeps its state there."
+                + see("state-without-a-checkpoint-directory")
             )
 
     @property

@@ -11,7 +11,7 @@ from zlib import crc32
 from headwater.base.pickling import load_records
 from headwater.engine.blocks import decode
 from headwater.engine.lineage import Records, StoredBlocks, TaskView
-from headwater.errors import BlockLost
+from headwater.errors import BlockLost, see
 from headwater.streaming.graph.inputs import ReceivingNode
 from headwater.streaming.listener import StreamInputInfo
 from headwater.streaming.receivers.messages import BlockStored
@@ -31,6 +31,7 @@ _WHY_LOST = (
     ": received data is removed when its batch is over and no stream needs it any more. Does a thread, a later batch or"
     " a notebook use the RDD of an earlier batch? ssc.remember(seconds), called before start(), keeps batches longer."
     " Otherwise the executor that held it has died: spark.streaming.receiver.writeAheadLog.enable=true keeps a copy."
+    + see("a-block-is-lost")
 )
 
 
