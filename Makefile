@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 BENCH  ?= bench_overhead.py --batch 0.02
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint typecheck soak bench clean
+.PHONY: help demo test lint typecheck soak bench pictures clean
 
 help:  ## show the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ soak: $(VENV)/.installed-dev  ## ten minutes of killed drivers under load: print
 
 bench: $(VENV)/.installed-dev  ## one benchmark: make bench BENCH='bench_text.py --seconds 20'
 	cd bench && ../$(BIN)/python $(BENCH) --package headwater
+
+pictures: $(VENV)/.installed-dev  ## draw the documentation's pictures of lives anew from the code's tables
+	$(BIN)/python -m tests.drawing
 
 clean:  ## remove the venv, caches, build output
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage

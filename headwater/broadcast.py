@@ -13,13 +13,10 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
-from typing import IO, TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import IO, Any, Generic, Protocol, TypeVar
 
 from headwater.base import pickling
 from headwater.errors import SparkException
-
-if TYPE_CHECKING:
-    from headwater.engine.application import Application
 
 __all__ = ["Broadcast"]
 
@@ -28,6 +25,28 @@ T = TypeVar("T")
 _ids = count()
 # The driver's broadcasts by id. Weak: the last reference gone, the executors' copies are removed.
 _registry: weakref.WeakValueDictionary[int, Broadcast[Any]] = weakref.WeakValueDictionary()
+
+
+class BroadcastStore(Protocol):
+    """Where the driver keeps the pickled values for the executors: a running application. Any thread."""
+
+    def put_broadcast(self, broadcast_id: int, data: bytes) -> None:
+        """Keep a value; each executor gets it with the first task that uses it."""
+
+    def remove_broadcast(self, broadcast_id: int) -> None:
+        """Remove a value everywhere; it may be put again. Called by finalizers, too, which must not wait."""
+
+
+class HasStore(Protocol):
+    """A SparkContext, as far as its broadcasts know it."""
+
+    @property
+    def application(self) -> BroadcastStore:
+        """The store.
+
+        Raises:
+            IllegalStateException: the context was stopped.
+        """
 
 
 class Captured(set[int]):
@@ -40,8 +59,8 @@ class Captured(set[int]):
     def put_again(self, broadcast_id: int) -> None:
         """Have the engine keep a value that was unpersisted after the program was pickled."""
         for broadcast in self.broadcasts:
-            if broadcast._id == broadcast_id and not broadcast._stored and not broadcast._destroyed:
-                broadcast._store()
+            if broadcast._id == broadcast_id and not broadcast._is_stored and not broadcast._destroyed:
+                broadcast._put()
 
 
 class _Pickling(threading.local):
@@ -51,33 +70,24 @@ class _Pickling(threading.local):
 _pickling = _Pickling()
 
 
-class BroadcastMaker(Protocol):
-    """What a `SparkContext` is to a broadcast."""
-
-    @property
-    def application(self) -> Application:
-        """Keeps the bytes; an error once it has stopped."""
-        ...
-
-
 class Broadcast(Generic[T]):
     """A read-only value that tasks use by `.value`, made by `SparkContext.broadcast`.
 
     Don't change the value after it was broadcast: who reads it when is not defined.
     """
 
-    def __init__(self, sc: BroadcastMaker | None = None, value: T | None = None) -> None:
+    def __init__(self, sc: HasStore | None = None, value: T | None = None) -> None:
         self._id = next(_ids)
         self._destroyed = False
-        self._application: Application | None = None
+        self._store: BroadcastStore | None = None  # in the driver
         if sc is None:
             raise SparkException("a Broadcast is made by SparkContext.broadcast(value)")
-        self._application = sc.application
+        self._store = sc.application
         self._value: T = value  # type: ignore[assignment]
-        self._stored = False  # whether the engine has the bytes; it hasn't after unpersist
-        self._store()
+        self._is_stored = False  # whether the engine has the bytes; it hasn't after unpersist
+        self._put()
         _registry[self._id] = self
-        weakref.finalize(self, _remove, weakref.ref(self._application), self._id).atexit = False
+        weakref.finalize(self, _remove, weakref.ref(self._store), self._id).atexit = False
 
     @property
     def id(self) -> int:
@@ -91,7 +101,7 @@ class Broadcast(Generic[T]):
         Raises:
             SparkException: the variable was destroyed, or this process has no way to read it.
         """
-        if self._application is not None:
+        if self._store is not None:
             self._check_alive()
             return self._value
         return _read(self._id)  # type: ignore[no-any-return]
@@ -99,21 +109,21 @@ class Broadcast(Generic[T]):
     def unpersist(self, blocking: bool = False) -> None:
         """Remove the executors' copies. The value is sent again when it is next used.
 
-        Arguments:
+        Args:
             blocking: accepted for PySpark's sake: removal is never waited for.
         """
-        application = self._driver_side("unpersist")
+        store = self._driver_side("unpersist")
         self._check_alive()
-        self._stored = False
-        application.remove_broadcast(self._id)
+        self._is_stored = False
+        store.remove_broadcast(self._id)
 
     def destroy(self, blocking: bool = False) -> None:
-        """Remove the value for good, from the driver as well. Whoever uses it afterwards gets an error."""
-        application = self._driver_side("destroy")
+        """Remove the value for good, from the driver as well. What uses it afterwards fails."""
+        store = self._driver_side("destroy")
         self._check_alive()
-        self._destroyed, self._stored = True, False
+        self._destroyed, self._is_stored = True, False
         del self._value
-        application.remove_broadcast(self._id)
+        store.remove_broadcast(self._id)
 
     def dump(self, value: T, f: IO[bytes]) -> None:
         """Pickle a value into a binary file, and close it.
@@ -133,15 +143,15 @@ class Broadcast(Generic[T]):
         with open(path, "rb") as file:
             return self.load(file)
 
-    def _store(self) -> None:
-        assert self._application is not None
-        self._application.put_broadcast(self._id, pickling.dumps(self._value))
-        self._stored = True
+    def _put(self) -> None:
+        assert self._store is not None
+        self._store.put_broadcast(self._id, pickling.dumps(self._value))
+        self._is_stored = True
 
-    def _driver_side(self, operation: str) -> Application:
-        if self._application is None:
+    def _driver_side(self, operation: str) -> BroadcastStore:
+        if self._store is None:
             raise SparkException(f"Broadcast({self._id}).{operation} can only be called in the driver, not in a task")
-        return self._application
+        return self._store
 
     def _check_alive(self) -> None:
         if self._destroyed:
@@ -150,9 +160,9 @@ class Broadcast(Generic[T]):
     def __reduce__(self) -> tuple[Any, ...]:
         self._check_alive()
         captured = _pickling.captured
-        if captured is not None and self._application is not None:
-            if not self._stored:
-                self._store()
+        if captured is not None and self._store is not None:
+            if not self._is_stored:
+                self._put()
             captured.add(self._id)
             captured.broadcasts.append(self)
         return _restore, (self._id,)
@@ -161,10 +171,10 @@ class Broadcast(Generic[T]):
         return f"Broadcast({self._id})"
 
 
-def _remove(application: weakref.ref[Application], broadcast_id: int) -> None:
-    running = application()
-    if running is not None:
-        running.remove_broadcast(broadcast_id)
+def _remove(store: weakref.ref[BroadcastStore], broadcast_id: int) -> None:
+    living = store()
+    if living is not None:
+        living.remove_broadcast(broadcast_id)
 
 
 def _restore(broadcast_id: int) -> Broadcast[Any]:
@@ -172,7 +182,7 @@ def _restore(broadcast_id: int) -> Broadcast[Any]:
     if known is not None:
         return known
     broadcast: Broadcast[Any] = Broadcast.__new__(Broadcast)
-    broadcast._id, broadcast._destroyed, broadcast._application = broadcast_id, False, None
+    broadcast._id, broadcast._destroyed, broadcast._store = broadcast_id, False, None
     return broadcast
 
 

@@ -45,7 +45,8 @@ from headwater.ui import progress
 from headwater.version import __version__
 
 if TYPE_CHECKING:
-    from headwater.engine.application import Application, JobHandle
+    from headwater.engine.application import Application
+    from headwater.engine.jobhandle import JobHandle
     from headwater.engine.lineage import Dataset
     from headwater.ui.progress import ConsoleProgress
 
@@ -124,6 +125,7 @@ class SparkContext(WithJobProperties, WithHadoopInput):
 
     def _start(self, profiler_class: type[Profiler]) -> None:
         from headwater.engine.application import Application
+        from headwater.engine.backends.masters import make_backend, parse_master
 
         logs.show()
         if level := self._conf.read("spark.log.level"):
@@ -145,7 +147,13 @@ class SparkContext(WithJobProperties, WithHadoopInput):
         if self._conf.read("spark.python.profile"):
             self.profiler_collector = ProfilerCollector(profiler_class, self._conf.get("spark.python.profile.dump"))
         filesystem.configure(dict(self._conf.getAll()))
-        self._running = Application(self._conf.clone(), self.master, app_id, merge_accumulators=accumulators.merge)
+        self._running = Application(
+            self._conf.clone(),
+            parse_master(self.master),
+            app_id,
+            make_backend=make_backend,
+            merge_accumulators=accumulators.merge,
+        )
         self._progress = progress.show_if_wanted(self._conf, self._running.status)
         self._files_path = os.path.join(self._running.directory, "files")
         os.mkdir(self._files_path)

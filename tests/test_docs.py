@@ -23,7 +23,7 @@ import headwater.streaming
 import headwater.testing
 from headwater.deploy import cli
 from headwater.deploy.textserver import TextServer
-from headwater.engine.masters import parse_master
+from headwater.engine.backends.masters import parse_master
 from headwater.errors import IllegalArgumentException
 from headwater.settings.setting import Standing
 from headwater.settings.table import SETTINGS

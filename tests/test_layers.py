@@ -65,7 +65,7 @@ ROOMS = {
     "headwater: shared variables and files": [
         "accumulators", "broadcast", "files", "profiler", "serializers", "taskcontext",
     ],
-    "headwater: the ground": ["clock", "conf", "resultiterable", "statcounter", "storagelevel"],
+    "headwater: the ground": ["clock", "conf", "exhaustive", "resultiterable", "statcounter", "storagelevel"],
     "headwater: errors": ["errors", "version"],
 }
 

@@ -143,7 +143,7 @@ def test_a_destroyed_broadcast_says_so_wherever_it_is_used(sc: SparkContext) -> 
 
 def test_a_broadcast_that_nobody_holds_is_removed(sc: SparkContext) -> None:
     value = sc.broadcast(bytes(100))
-    path = sc.application._broadcast_path(value.id)
+    path = os.path.join(sc.application.directory, f"broadcast_{value.id}")
     assert os.path.exists(path)
     del value
     gc.collect()

@@ -1,7 +1,7 @@
 """Blocks: immutable bytes with an id, kept as files by the executor that owns them.
 
 Received data, cached partitions, shuffle outputs and broadcasts are all blocks. A block's first byte is its codec. A
-block is written under a temporary name and renamed, so that whoever finds it finds all of it; it outlives the worker
+block is written under a temporary name and renamed, so that who finds it finds all of it; it outlives the worker
 that wrote it. Memory means a memory file system where there is one; disk means `spark.local.dir`. What memory takes no
 more goes to disk, if it may.
 """
@@ -20,10 +20,11 @@ from typing import Any, NamedTuple
 
 from headwater.base.cipher import Cipher, KeySource, SealedReader
 from headwater.base.pickling import dump_records, load_records
+from headwater.engine.blockids import family
 from headwater.engine.scratch import free_bytes
 from headwater.errors import SparkException
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _RECORDS, _TEXT, _COMPRESSED = b"P", b"T", b"Z"
 # Smaller blocks gain nothing from compression.
@@ -52,7 +53,7 @@ def text_block(pieces: Sequence[bytes]) -> list[bytes]:
 def decode(block: bytes, load: Callable[[bytes | memoryview], list[Any]] = load_records) -> Iterable[Any]:
     """A block's records; `load` unpickles those that aren't text.
 
-    Text that isn't UTF-8 is decoded with U+FFFD; whoever stored it has counted such lines.
+    Text that isn't UTF-8 is decoded with U+FFFD; who stored it has counted such lines.
     """
     codec = block[:1]
     if codec == _RECORDS:
@@ -115,12 +116,10 @@ class Places:
             os.makedirs(path, mode=0o700, exist_ok=True)
 
     def takes(self, size: int) -> bool:
-        """Whether memory has room for so many bytes. Asks the file system, which has other users, and costs 2 us."""
+        """Whether memory has room for that many bytes. Asks the file system, which has other users, and costs 2 us."""
         return not self.reserve or free_bytes(self.memory) >= self.reserve + size
 
-    def place(
-        self, block_id: str, pieces: Sequence[bytes | memoryview], *, use_memory: bool, use_disk: bool
-    ) -> Placed:
+    def place(self, block_id: str, pieces: Sequence[bytes | memoryview], *, use_memory: bool, use_disk: bool) -> Placed:
         """Write a block to memory, or to disk if memory may not be used or takes no more.
 
         Raises:
@@ -249,7 +248,7 @@ class BlockStore:
         self._lock = threading.RLock()
         self._held: dict[str, _Held] = {}
         self._leaving: OrderedDict[str, None] = OrderedDict()  # those that may leave memory, used longest ago first
-        self._families: defaultdict[str, set[str]] = defaultdict(set)  # the ids of those held, by `_family`
+        self._families: defaultdict[str, set[str]] = defaultdict(set)  # the ids of those held, by `blockids.family`
         self._memory_used = 0  # the sum of the sizes of what is held in memory
         self._warned = False  # that the memory file system is nearly full
         places.make()
@@ -269,6 +268,10 @@ class BlockStore:
         dropped = self.added(block_id, *placed, use_disk=use_disk, evictable=evictable)
         return Put(placed.in_memory, dropped)
 
+    def takes(self, size: int) -> bool:
+        """Whether memory has room for that many bytes; see `Places.takes`."""
+        return self._places.takes(size)
+
     def added(self, block_id: str, size: int, in_memory: bool, *, use_disk: bool, evictable: bool) -> list[str]:
         """A worker wrote this block; returns the ids of the blocks that were dropped to make room."""
         with self._lock:
@@ -280,7 +283,7 @@ class BlockStore:
                 else:
                     in_memory = before.in_memory  # it was moved after the worker had found it there
             self._held[block_id] = _Held(size, in_memory, use_disk, evictable)
-            self._families[_family(block_id)].add(block_id)
+            self._families[family(block_id)].add(block_id)
             if in_memory and (use_disk or evictable):
                 self._leaving[block_id] = None
             if in_memory:
@@ -310,7 +313,7 @@ class BlockStore:
         scarce = not self._places.takes(self._places.reserve)
         if scarce and not self._warned:
             self._warned = True
-            log.warning(
+            logger.warning(
                 "the memory file system of %s is nearly full: blocks go to disk, or are dropped and computed again if "
                 "they are kept in memory only. Make it larger (docker run --shm-size), or see what else is there",
                 self._places.memory,
@@ -324,7 +327,7 @@ class BlockStore:
             try:
                 self._places.write(block_id, [data], in_memory=False)
             except (OSError, SparkException) as error:
-                log.warning("block %s can't leave memory for the disk: %s", block_id, error)
+                logger.warning("block %s can't leave memory for the disk: %s", block_id, error)
                 return False
             os.unlink(os.path.join(self._places.memory, block_id))
         held.in_memory = False
@@ -357,8 +360,8 @@ class BlockStore:
     def remove_prefix(self, prefix: str) -> None:
         """Remove every block of a dataset or shuffle whose id starts so; `prefix` names at least these."""
         with self._lock:
-            family = self._families.get(_family(prefix), ())
-            self.remove([block_id for block_id in family if block_id.startswith(prefix)])
+            candidates = self._families.get(family(prefix), ())
+            self.remove([block_id for block_id in candidates if block_id.startswith(prefix)])
 
     def _forget(self, block_id: str) -> None:
         held = self._held.pop(block_id, None)
@@ -367,10 +370,10 @@ class BlockStore:
         if held.in_memory:
             self._memory_used -= held.size
         self._leaving.pop(block_id, None)
-        family = self._families[_family(block_id)]
-        family.discard(block_id)
-        if not family:
-            del self._families[_family(block_id)]
+        relatives = self._families[family(block_id)]
+        relatives.discard(block_id)
+        if not relatives:
+            del self._families[family(block_id)]
 
     def sizes(self, prefix: str = "") -> tuple[int, int]:
         """(bytes in memory, bytes on disk) of the blocks whose id starts so."""
@@ -386,12 +389,6 @@ class BlockStore:
             assert sum(map(len, self._families.values())) == len(self._held)
             may_leave = {i for i, held in self._held.items() if held.may_move_to_disk or held.evictable}
             assert self._leaving.keys() == {i for i in may_leave if self._held[i].in_memory}
-
-
-def _family(block_id: str) -> str:
-    """What a block is a part of: `rdd_3_` of rdd_3_17, `shuffle_2_` of shuffle_2_0_5_0."""
-    kind, _, rest = block_id.partition("_")
-    return f"{kind}_{rest.partition('_')[0]}_"
 
 
 def _unlink(path: str) -> None:

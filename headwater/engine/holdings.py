@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
+from headwater.engine import blockids
 from headwater.engine.events import MapOutput, Segment
 from headwater.engine.lineage import BlockRef
 from headwater.engine.stages import Recipe, Stage
@@ -82,7 +83,8 @@ class CachedPartitions:
 
     def ref(self, dataset_id: int, partition: int) -> BlockRef:
         """Where the block of a stored partition is."""
-        return BlockRef(f"rdd_{dataset_id}_{partition}", tuple(sorted(self.holders(dataset_id, partition))))
+        locations = tuple(sorted(self.holders(dataset_id, partition)))
+        return BlockRef(blockids.cached(dataset_id, partition=partition), locations)
 
     def refs(self, dataset_id: int) -> dict[int, BlockRef]:
         """The stored partitions of a dataset."""

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from headwater.engine.events import FailureKind, TaskFailure, TaskReply, TaskSpec
 from headwater.engine.task import TaskKilled
 
+Run = Callable[[TaskSpec, bytes | None], TaskReply]  # with the program, if it comes along
+
 # Turns of a loop in each of which the interpreter looks for an exception that was thrown into the thread.
 _LOOKS = 100
 
@@ -21,13 +23,13 @@ class Interrupt:
         self._thrown = False
         self._thread_id = 0
 
-    def guard(self, spec: TaskSpec, run: Callable[[], TaskReply]) -> TaskReply:
+    def guard(self, run: Run, spec: TaskSpec, program: bytes | None) -> TaskReply:
         """Run a task on this thread, where `throw` can reach it."""
         try:
             try:
                 with self._lock:
                     self._task_id, self._thread_id, self._thrown = spec.task_id, threading.get_ident(), False
-                reply = run()
+                reply = run(spec, program)
             finally:
                 thrown = self._end()
             # What was thrown and hasn't come yet comes at the interpreter's next look; taking it back by

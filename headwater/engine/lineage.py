@@ -11,12 +11,10 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, chain
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
+from headwater.base.cipher import Cipher
 from headwater.storagelevel import StorageLevel
-
-if TYPE_CHECKING:
-    from headwater.engine.task import Task
 
 Records = Iterable[Any]
 Thunk = Callable[[], Records]
@@ -40,6 +38,40 @@ class Caching(NamedTuple):
     replication: int
 
 
+class TaskView(Protocol):
+    """What an operator may ask of the task that computes it: one attempt, on its thread, until its reply."""
+
+    @property
+    def task_id(self) -> int:
+        """Its number, which no other attempt of the application has."""
+
+    @property
+    def cipher(self) -> Cipher | None:
+        """Of what is written to disk and to the directory for checkpoints, if that is encrypted."""
+
+    @property
+    def states(self) -> Any:
+        """The live states of its worker, a `states.LiveStates`: only the operators there look into it."""
+
+    def read_block(self, ref: BlockRef) -> Records:
+        """The records of a stored block.
+
+        Raises:
+            BlockLost: nobody has it.
+        """
+
+    def read_shuffle(self, segments: Sequence[Any], aggregator: Aggregator | None) -> Records:
+        """The pairs of a reduce partition, merged if there is an aggregator; `segments` came as the leaf's payload."""
+
+    def report_version(self, *, state_id: int, version: int, partition: int, segments: tuple[str, ...]) -> None:
+        """Tell the driver, with the reply, that a version of a state's partition was stored.
+
+        Args:
+            state_id, version, partition: which.
+            segments: the names of those that it stands on, oldest first; the last one is new.
+        """
+
+
 class Operator:
     """One step of a lineage. Immutable; pickled into programs."""
 
@@ -52,7 +84,7 @@ class Operator:
         """(parent's position, parent's partition) of all that `partition` is computed from."""
         return ((0, partition),)
 
-    def compute(self, task: Task, partition: int, parents: Sequence[Thunk]) -> Records:
+    def compute(self, task: TaskView, partition: int, parents: Sequence[Thunk]) -> Records:
         """The records of `partition`; `parents` follow the order of `inputs(partition)`."""
         raise NotImplementedError
 
@@ -67,7 +99,7 @@ class Leaf(Operator):
     def inputs(self, partition: int) -> Sequence[tuple[int, int]]:
         return ()
 
-    def read(self, task: Task, payload: Any) -> Records:
+    def read(self, task: TaskView, payload: Any) -> Records:
         """The records that a partition's payload stands for."""
         raise NotImplementedError
 
@@ -91,7 +123,7 @@ class PerPartition(Operator):
 
     function: Callable[[int, Any], Records]
 
-    def compute(self, task: Task, partition: int, parents: Sequence[Thunk]) -> Records:
+    def compute(self, task: TaskView, partition: int, parents: Sequence[Thunk]) -> Records:
         return self.function(partition, iter(parents[0]()))
 
 
@@ -109,7 +141,7 @@ class Union(Operator):
         parent = bisect_right(self._ends, partition)
         return ((parent, partition - self._ends[parent] + self.counts[parent]),)
 
-    def compute(self, task: Task, partition: int, parents: Sequence[Thunk]) -> Records:
+    def compute(self, task: TaskView, partition: int, parents: Sequence[Thunk]) -> Records:
         return parents[0]()
 
 
@@ -122,7 +154,7 @@ class Coalesce(Operator):
     def inputs(self, partition: int) -> Sequence[tuple[int, int]]:
         return [(0, p) for p in self.groups[partition]]
 
-    def compute(self, task: Task, partition: int, parents: Sequence[Thunk]) -> Records:
+    def compute(self, task: TaskView, partition: int, parents: Sequence[Thunk]) -> Records:
         return chain.from_iterable(parent() for parent in parents)
 
 
@@ -135,7 +167,7 @@ class Cartesian(Operator):
     def inputs(self, partition: int) -> Sequence[tuple[int, int]]:
         return ((0, partition // self.right), (1, partition % self.right))
 
-    def compute(self, task: Task, partition: int, parents: Sequence[Thunk]) -> Records:
+    def compute(self, task: TaskView, partition: int, parents: Sequence[Thunk]) -> Records:
         left, right = parents[0](), list(parents[1]())
         return ((a, b) for a in left for b in right)
 
@@ -150,7 +182,7 @@ class Together(Operator):
     def inputs(self, partition: int) -> Sequence[tuple[int, int]]:
         return [(parent, partition) for parent in range(self.width)]
 
-    def compute(self, task: Task, partition: int, parents: Sequence[Thunk]) -> Records:
+    def compute(self, task: TaskView, partition: int, parents: Sequence[Thunk]) -> Records:
         return self.function(partition, [iter(parent()) for parent in parents])
 
 
@@ -158,7 +190,7 @@ class Together(Operator):
 class Slice(Leaf):
     """Records handed over by the driver; the payload is `serializers.dump_records(records)`."""
 
-    def read(self, task: Task, payload: bytes) -> Records:
+    def read(self, task: TaskView, payload: bytes) -> Records:
         from headwater.base.pickling import load_records
 
         return load_records(payload)
@@ -172,7 +204,7 @@ class StoredBlocks(Leaf):
 
     has_locations = True
 
-    def read(self, task: Task, payload: Any) -> Records:
+    def read(self, task: TaskView, payload: Any) -> Records:
         return task.read_block(payload)
 
 
@@ -196,7 +228,7 @@ class ShuffleRead(Leaf):
 
     aggregator: Aggregator | None
 
-    def read(self, task: Task, payload: Any) -> Records:
+    def read(self, task: TaskView, payload: Any) -> Records:
         return task.read_shuffle(payload, self.aggregator)
 
 

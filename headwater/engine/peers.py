@@ -1,21 +1,39 @@
 """The block server: how other executors of the application read this one's blocks, and leave copies here.
 
-A connection proves the application's secret before its first request is read. Requests: ("get", block id, offset,
-length) is answered with the bytes or None, ("put", block id, in memory, bytes) with True.
+A connection proves the application's secret before its first request is read. Each request has one answer.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from typing import Any
+from typing import NamedTuple
 
 from headwater.engine import wire
 from headwater.engine.blocks import BlockStore
 from headwater.engine.handshakes import PeerListener
 from headwater.errors import SparkException
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
+
+
+class ReadBlock(NamedTuple):
+    """Answered with the block's bytes, or a range of them; None if it isn't here."""
+
+    block_id: str
+    offset: int = 0
+    length: int = -1
+
+
+class KeepCopy(NamedTuple):
+    """Answered with whether the block was stored."""
+
+    block_id: str
+    in_memory: bool
+    data: bytes
+
+
+Request = ReadBlock | KeepCopy
 
 
 class BlockServer:
@@ -36,7 +54,7 @@ class BlockServer:
                 channel.close()
         try:
             while True:
-                channel.send(self._answer(*channel.receive()))
+                channel.send(self._answer(channel.receive()))
         except (EOFError, OSError):
             return  # the peer closed, or we do
         finally:
@@ -44,16 +62,17 @@ class BlockServer:
                 self._channels.discard(channel)
             channel.close()
 
-    def _answer(self, request: str, block_id: str, *arguments: Any) -> Any:
-        if request == "get":
-            return self._store.get(block_id, *arguments)
-        in_memory, data = arguments
-        try:
-            self._store.put(block_id, [data], use_memory=in_memory, use_disk=True, evictable=True)
-        except SparkException as error:
-            log.warning("could not keep a copy of block %s: %s", block_id, error)
-            return None
-        return True
+    def _answer(self, request: Request) -> bytes | bool | None:
+        match request:
+            case ReadBlock(block_id, offset, length):
+                return self._store.get(block_id, offset, length)
+            case KeepCopy(block_id, in_memory, data):
+                try:
+                    self._store.put(block_id, [data], use_memory=in_memory, use_disk=True, evictable=True)
+                except SparkException as error:
+                    logger.warning("could not keep a copy of block %s: %s", block_id, error)
+                    return False
+                return True
 
     def close(self) -> None:
         """Stop listening and close all connections."""

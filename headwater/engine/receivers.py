@@ -9,20 +9,19 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from headwater.base.pickling import loads
 from headwater.base.threads import WatchedThread
+from headwater.engine.blocks import BlockStore
 from headwater.engine.events import ReceiverPosted
 from headwater.engine.failures import description
 from headwater.engine.lineage import BlockRef
+from headwater.engine.settings import ExecutorSettings
 from headwater.errors import IllegalStateException, SparkException
 from headwater.storagelevel import StorageLevel
 
-if TYPE_CHECKING:
-    from headwater.engine.executor import Executor
-
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _STOP: Any = object()
 
@@ -35,6 +34,19 @@ class Handle(Protocol):
 
     def stop(self) -> None:
         """End; called once, may block for a short while."""
+
+
+class HostingExecutor(Protocol):
+    """What receivers use of their executor."""
+
+    settings: ExecutorSettings
+    store: BlockStore
+
+    def post(self, event: Any, /) -> None:
+        """Tell the driver; arrives in order."""
+
+    def replicate(self, block_id: str, pieces: list[bytes], copies: int) -> tuple[str, ...]:
+        """Put copies of a block on other executors; returns the ids of those that took one."""
 
 
 class ReceiverHost:
@@ -54,9 +66,7 @@ class ReceiverHost:
         """Whether the executor is about to end."""
         return self._receivers.closing
 
-    def put_block(
-        self, block_id: str, data: bytes | Sequence[bytes], *, records: int, level: StorageLevel
-    ) -> BlockRef:
+    def put_block(self, block_id: str, data: bytes | Sequence[bytes], *, records: int, level: StorageLevel) -> BlockRef:
         """Store an encoded block and its copies; waits while the executor's limits of received blocks are reached.
 
         Raises:
@@ -74,7 +84,7 @@ class ReceiverHost:
 class Receivers:
     """The receivers of an executor and the books of what they have stored. Any thread; one lock."""
 
-    def __init__(self, executor: Executor) -> None:
+    def __init__(self, executor: HostingExecutor) -> None:
         self.executor = executor
         self._room = threading.Condition()  # guards all below
         self._handles: dict[int, Handle] = {}
@@ -159,7 +169,7 @@ class Receivers:
         return self._closing
 
     def stop(self) -> None:
-        """Stop all; whoever waits for room is told off. Idempotent."""
+        """Stop all; who waits for room is told off. Idempotent."""
         with self._room:
             self._closing = True
             handles = list(self._handles.values())
@@ -169,7 +179,7 @@ class Receivers:
             try:
                 handle.stop()
             except BaseException:
-                log.exception("a receiver failed to stop")
+                logger.exception("a receiver failed to stop")
 
     def put(self, block_id: str, pieces: list[bytes], records: int, level: StorageLevel) -> BlockRef:
         """See `ReceiverHost.put_block`."""
@@ -196,7 +206,7 @@ class Receivers:
         settings = self.executor.settings
         with self._room:
             while not self._closing:
-                takes = self.executor.places.takes(size)
+                takes = self.executor.store.takes(size)
                 in_memory = (level.useMemory and takes) and (
                     not self._memory_bytes or self._memory_bytes + size <= settings.received_memory
                 )

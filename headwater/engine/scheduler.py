@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import count
 
+from headwater.base.exhaustive import assert_never
+from headwater.engine import blockids
 from headwater.engine.events import (
     AddAccumulators,
     BlocksDropped,
@@ -56,7 +58,6 @@ from headwater.engine.holdings import CachedPartitions, Inputs, MapOutputs
 from headwater.engine.lineage import BlockRef
 from headwater.engine.runs import Executors, StageRun
 from headwater.engine.stages import Job, Stage
-from headwater.exhaustive import assert_never
 
 # A worker's death is seldom the program's fault, so it is retried even where an exception is not (local mode).
 DEATHS_MAX = 4
@@ -144,10 +145,10 @@ class Scheduler:
                 self._executor_left(event.executor_id, event.reason)
             case BlocksDropped():
                 for block_id in event.block_ids:
-                    self._cached.drop(*_cached_key(block_id), event.executor_id)
+                    self._cached.drop(*blockids.partition_of(block_id), event.executor_id)
             case ForgetDataset():
                 self._cached.forget(event.dataset_id)
-                self._actions.append(RemoveBlocks(f"rdd_{event.dataset_id}_"))
+                self._actions.append(RemoveBlocks(blockids.cached_prefix(event.dataset_id)))
             case ForgetShuffle():
                 self._forget_shuffle(event.shuffle_id)
             case Woken():  # for these, or for the dispatch below
@@ -307,7 +308,8 @@ class Scheduler:
         run.running.discard(reply.task_id)
         self._executors.give_back(executor_id)
         for stored in reply.stored:
-            self._cached.add(*_cached_key(stored.block_id), [e for e in stored.locations if e in self._executors])
+            holders = [e for e in stored.locations if e in self._executors]
+            self._cached.add(*blockids.partition_of(stored.block_id), holders)
         if reply.failure is None:
             self._succeeded(attempt, reply)
         else:
@@ -363,7 +365,7 @@ class Scheduler:
             case FailureKind.FETCH:
                 self._fetch_failed(run, failure)
             case FailureKind.CACHE:
-                self._cached.lose(*_cached_key(failure.block_id))
+                self._cached.lose(*blockids.partition_of(failure.block_id))
             case FailureKind.LOST:
                 run.deaths[partition] += 1
                 if run.deaths[partition] >= max(DEATHS_MAX, self._limits.task_failures):
@@ -463,7 +465,7 @@ class Scheduler:
         self._counted.difference_update((stage.id, p) for p in range(stage.recipes[-1].partitions))
         self._waiting.pop(shuffle_id, None)
         if self._outputs.forget(shuffle_id):
-            self._actions.append(RemoveBlocks(f"shuffle_{shuffle_id}_"))
+            self._actions.append(RemoveBlocks(blockids.shuffle_prefix(shuffle_id)))
 
     # -------------------------------------------------------------------------------------------- dispatch
     def _dispatch(self) -> None:
@@ -600,8 +602,3 @@ def _chosen(job: Job, event: CancelJobs) -> bool:
     if event.job_id is not None:
         return job.id == event.job_id
     return event.group is None or job.group == event.group
-
-
-def _cached_key(block_id: str) -> tuple[int, int]:
-    _, dataset_id, partition = block_id.split("_")
-    return int(dataset_id), int(partition)

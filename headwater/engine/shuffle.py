@@ -25,15 +25,15 @@ class BlockWriter(Protocol):
 class ShuffleWriter:
     """Collects a map task's output: inline up to a limit, then each further addition as a block of its own.
 
-    Such a block's id is the task's with a number behind it; nothing is ever appended to a block.
+    Such a block's id is the task's prefix and a number; nothing is ever appended to a block.
     """
 
-    def __init__(self, block_id: str, partitions: int, target: BlockWriter) -> None:
-        self._block_id = block_id
+    def __init__(self, prefix: str, partitions: int, target: BlockWriter) -> None:
+        self._prefix = prefix
         self._target = target
         self._parts: list[list[Segment]] = [[] for _ in range(partitions)]
         self._inline_bytes = 0
-        self._blocks = 0
+        self._blocks: list[tuple[str, int]] = []  # id, bytes
         self._on_disk: list[str] = []  # those blocks that memory didn't take
 
     def add(self, buckets: list[list[Any]]) -> None:
@@ -46,11 +46,11 @@ class ShuffleWriter:
                 if piece:
                     part.append(Segment(piece))
         else:
-            self._flush(pieces)
+            self._flush(pieces, size)
 
-    def _flush(self, pieces: list[bytes]) -> None:
-        block_id = f"{self._block_id}_{self._blocks}"
-        self._blocks += 1
+    def _flush(self, pieces: list[bytes], size: int) -> None:
+        block_id = f"{self._prefix}{len(self._blocks)}"
+        self._blocks.append((block_id, size))
         if not self._target.write(block_id, pieces, use_memory=True, use_disk=True).in_memory:
             self._on_disk.append(block_id)
         offset = 0
@@ -61,13 +61,4 @@ class ShuffleWriter:
 
     def finish(self) -> MapOutput:
         """What was written, for the reply."""
-        sizes = [0] * self._blocks
-        for part in self._parts:
-            for segment in part:
-                if segment.data is None:
-                    sizes[int(segment.block_id.rpartition("_")[2])] += segment.length
-        return MapOutput(
-            tuple(map(tuple, self._parts)),
-            tuple((f"{self._block_id}_{i}", size) for i, size in enumerate(sizes)),
-            tuple(self._on_disk),
-        )
+        return MapOutput(tuple(map(tuple, self._parts)), tuple(self._blocks), tuple(self._on_disk))

@@ -13,7 +13,7 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import chain
 from typing import Any, Protocol
@@ -26,7 +26,7 @@ from headwater.base.pickling import dump_records, dumps, load_records
 from headwater.base.tasklocal import let_threads_inherit
 from headwater.base.threads import WatchedThread
 from headwater.base.tracebacks import folded_text
-from headwater.engine import forks, fusion
+from headwater.engine import blockids, forks, fusion
 from headwater.engine.blocks import NoSpace, Placed, decode, encode_records
 from headwater.engine.events import (
     FailureKind,
@@ -125,14 +125,18 @@ class TaskKilled(BaseException):
     """Thrown into a task that runs in the driver's process, to end it."""
 
 
+def spill_directory(scratch: str, task_id: int) -> str:
+    """Where a task's spill files are, while it runs."""
+    return os.path.join(scratch, f"spill-{task_id}")
+
+
 class Task:
-    """One attempt. Lives on one thread, from `run` to its reply."""
+    """One attempt. Lives on one thread, from `run` to its reply. Operators see it as `lineage.TaskView`."""
 
     def __init__(self, spec: TaskSpec, program: Program, surroundings: Surroundings) -> None:
         self.spec = spec
         self.budget = MemoryBudget(surroundings.memory_limit)
-        spill = os.path.join(surroundings.scratch, f"spill-{spec.task_id}")
-        self.spill = SpillDirectory(spill, key=surroundings.key)
+        self.spill = SpillDirectory(spill_directory(surroundings.scratch, spec.task_id), key=surroundings.key)
         self.metrics: Counter[str] = Counter()
         self._nodes = program.nodes
         self._ending = program.ending
@@ -142,8 +146,11 @@ class Task:
         self._versions: list[StoredVersion] = []
 
     @property
+    def task_id(self) -> int:
+        return self.spec.task_id
+
+    @property
     def cipher(self) -> Cipher | None:
-        """Of what is written to disk and to the directory for checkpoints, if that is encrypted."""
         return cipher_of(self._surroundings.key)
 
     # -------------------------------------------------------------------------------------------- a task's life
@@ -229,14 +236,12 @@ class Task:
         return operator.compute(self, partition, thunks)
 
     def read_block(self, ref: BlockRef) -> Records:
-        """The records of a stored block; raises `BlockLost` if nobody has it."""
         data = self._surroundings.read(ref.block_id, ref.locations)
         if data is None:
             raise BlockLost(f"could not compute partition {self.spec.partition}: block {ref.block_id} not found")
         return decode(data)
 
-    def read_shuffle(self, segments: list[Segment], aggregator: Aggregator | None) -> Records:
-        """The pairs of a reduce partition, merged if there is an aggregator."""
+    def read_shuffle(self, segments: Sequence[Segment], aggregator: Aggregator | None) -> Records:
         pairs: Iterator[Any] = chain.from_iterable(map(self._segment, segments))
         if aggregator is None:
             return pairs
@@ -264,7 +269,7 @@ class Task:
     # -------------------------------------------------------------------------------------------- keeping
     def _kept(self, node: int, partition: int) -> Records:
         caching = self.spec.caching[node]
-        block_id = f"rdd_{caching.dataset_id}_{partition}"
+        block_id = blockids.cached(caching.dataset_id, partition=partition)
         ref = self.spec.cached.get((node, partition))
         data = self._surroundings.read(block_id, ref.locations if ref else ())
         if data is not None:
@@ -298,9 +303,8 @@ class Task:
         where = (self._surroundings.executor_id, *copies)
         self._stored.append(StoredBlock(block_id, placed.size, where, placed.in_memory, caching.use_disk))
 
-    def report_version(self, stored: StoredVersion) -> None:
-        """Tell the driver, with the reply, that a version of a state was stored."""
-        self._versions.append(stored)
+    def report_version(self, *, state_id: int, version: int, partition: int, segments: tuple[str, ...]) -> None:
+        self._versions.append(StoredVersion(state_id, version, partition, segments))
 
     # -------------------------------------------------------------------------------------------- writing
     def _write_shuffle(self, write: ShuffleWrite, node: int, partition: int) -> MapOutput:
@@ -310,9 +314,9 @@ class Task:
         else:
             steps, base = self._chain(node)
             source = self._base(base, partition) if steps else self._unchained(node, partition)
-        name = f"shuffle_{self.spec.shuffle_id}_{partition}_{self.spec.task_id}"
+        prefix = blockids.map_output_prefix(self.spec.shuffle_id, partition=partition, task_id=self.spec.task_id)
         index = indexer(write.partition_func, write.partitions)
-        writer = ShuffleWriter(name, write.partitions, self._surroundings)
+        writer = ShuffleWriter(prefix, write.partitions, self._surroundings)
         aggregator, full = write.aggregator, self.budget.full
         if aggregator is not None and aggregator.map_side:
             create, merge_value = aggregator.create, aggregator.merge_value
@@ -453,5 +457,3 @@ def reply_bytes(reply: TaskReply) -> bytes:
         return pickle.dumps(reply, 5)
     except Exception as error:
         return pickle.dumps(TaskReply(reply.task_id, failure_of(error), None, b"", (), {}), 5)
-
-

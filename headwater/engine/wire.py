@@ -18,7 +18,7 @@ from typing import Any
 _LENGTH = struct.Struct("<Q")
 _NONCE_BYTES = 32
 _RECEIVE_BYTES = 1 << 18
-# A handshake takes so long at most, in all: a peer that sends a byte now and then has no more time than a silent one.
+# A handshake takes this long at most, in all: a peer that sends a byte now and then has no more time than a silent one.
 HANDSHAKE_SECONDS = 10.0
 
 

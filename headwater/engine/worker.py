@@ -5,36 +5,24 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections.abc import Mapping
+from functools import partial
+from itertools import islice
 from typing import Any, NamedTuple
 
 from headwater import broadcast, filesystem
 from headwater.base import logs
-from headwater.base.cipher import KeySource
-from headwater.engine import wire
-from headwater.engine.blocks import Placed, Places
+from headwater.engine import blockids, wire
+from headwater.engine.backend import Address
+from headwater.engine.blocks import Placed
+from headwater.engine.events import TaskReply, TaskSpec
 from headwater.engine.forks import flush_output
+from headwater.engine.interrupt import Interrupt, Run
+from headwater.engine.peers import KeepCopy, ReadBlock, Request
+from headwater.engine.settings import WorkerSettings
 from headwater.engine.states import LiveStates
 from headwater.engine.task import TaskRunner, reply_bytes
 from headwater.files import SparkFiles
-
-
-class WorkerSettings(NamedTuple):
-    """What a worker must know from the start."""
-
-    executor_id: str
-    secret: bytes
-    places: Places
-    scratch: str
-    memory_limit: int
-    inline_limit: int
-    result_limit: int
-    compress: bool
-    state_limit: int  # bytes of live state in a worker's heap
-    files: str  # the directory of SparkFiles
-    sys_path: tuple[str, ...]
-    environment: dict[str, str]
-    filesystems: dict[str, str]  # their settings
-    key: KeySource | None = None  # of what is written to disk; None: that isn't encrypted
 
 
 class ExecutorSurroundings:
@@ -54,10 +42,10 @@ class ExecutorSurroundings:
         self.states = LiveStates(settings.state_limit, settings.scratch, settings.key)
         self._places = settings.places
         self._secret = settings.secret
-        self._peers: dict[str, tuple[str, int]] = {}
+        self._peers: Mapping[str, Address] = {}
         self._channels: dict[str, wire.Channel] = {}
 
-    def set_peers(self, peers: dict[str, tuple[str, int]]) -> None:
+    def set_peers(self, peers: Mapping[str, Address]) -> None:
         """The block servers of the other executors; the connections to those that are gone are closed."""
         self._peers = peers
         for gone in [executor_id for executor_id in self._channels if executor_id not in peers]:
@@ -69,7 +57,7 @@ class ExecutorSurroundings:
             return data
         for executor_id in locations:
             if executor_id != self.executor_id:
-                answer: bytes | None = self._ask(executor_id, ("get", block_id, offset, length))
+                answer: bytes | None = self._ask(executor_id, ReadBlock(block_id, offset, length))
                 if answer is not None:
                     return answer
         return None
@@ -81,17 +69,13 @@ class ExecutorSurroundings:
         return self._places.in_memory(block_id)
 
     def replicate(self, block_id: str, pieces: list[bytes], copies: int, *, in_memory: bool) -> tuple[str, ...]:
-        taken: list[str] = []
-        for executor_id in self._peers:
-            if len(taken) == copies:
-                break
-            if executor_id != self.executor_id and self._ask(
-                executor_id, ("put", block_id, in_memory, b"".join(pieces))
-            ):
-                taken.append(executor_id)
-        return tuple(taken)
+        others = [executor_id for executor_id in self._peers if executor_id != self.executor_id]
+        if not others:
+            return ()
+        copy = KeepCopy(block_id, in_memory, b"".join(pieces))
+        return tuple(islice((executor_id for executor_id in others if self._ask(executor_id, copy)), copies))
 
-    def _ask(self, executor_id: str, request: tuple[Any, ...]) -> Any:
+    def _ask(self, executor_id: str, request: Request) -> Any:
         """A peer's answer; None if it can't be reached, which its death will explain."""
         if executor_id not in self._peers:
             return None
@@ -109,7 +93,7 @@ class ExecutorSurroundings:
 
     def read_broadcast(self, broadcast_id: int) -> bytes:
         """The pickled value of a broadcast, which the executor has before any task that uses it."""
-        data = self._places.read(f"broadcast_{broadcast_id}")
+        data = self._places.read(blockids.broadcast(broadcast_id))
         if data is None:
             raise LookupError(f"Attempted to use Broadcast({broadcast_id}) after it was destroyed")
         return data
@@ -119,36 +103,86 @@ class ExecutorSurroundings:
             channel.close()
 
 
-def apply_paths(root: str, importable: tuple[str, ...]) -> None:
-    """Make the application's files known to this process: SparkFiles' root, and what can be imported."""
-    SparkFiles._set_root(root)
-    sys.path[:0] = [path for path in importable if path not in sys.path]
+# ------------------------------------------------------------------------------------------------ messages
+class RunTask(NamedTuple):
+    """Run a task, and answer with its reply; `program` comes along when this worker doesn't have it yet."""
+
+    spec: TaskSpec
+    program: bytes | None
+
+
+class SetPeers(NamedTuple):
+    """The block servers of all executors, by id."""
+
+    peers: Mapping[str, Address]
+
+
+class AddPaths(NamedTuple):
+    """Import from these, too."""
+
+    paths: tuple[str, ...]
+
+
+class ForgetBroadcast(NamedTuple):
+    """Drop the value."""
+
+    broadcast_id: int
+
+
+class ForgetState(NamedTuple):
+    """Drop the state's partitions."""
+
+    state_id: int
+
+
+Message = RunTask | SetPeers | AddPaths | ForgetBroadcast | ForgetState
+
+
+# ------------------------------------------------------------------------------------------------ the worker
+class Worker:
+    """Does what it's told, message by message, on one thread. `broadcast` reads by the one that was made last.
+
+    Args:
+        settings: what it must know from the start.
+        interrupt: by which a task of it can be killed, if it's a thread of the driver.
+    """
+
+    def __init__(self, settings: WorkerSettings, interrupt: Interrupt | None = None) -> None:
+        self._surroundings = ExecutorSurroundings(settings)
+        run = TaskRunner(self._surroundings).run
+        self._run: Run = run if interrupt is None else partial(interrupt.guard, run)
+        broadcast.set_reader(self._surroundings.read_broadcast)
+        SparkFiles._set_root(settings.files)
+
+    def apply(self, message: Message) -> TaskReply | None:
+        """Do what a message says; returns a task's reply, and None for all others."""
+        match message:
+            case RunTask(spec, program):
+                return self._run(spec, program)
+            case SetPeers(peers):
+                self._surroundings.set_peers(peers)
+                return None
+            case AddPaths(paths):
+                sys.path[:0] = [path for path in paths if path not in sys.path]
+                return None
+            case ForgetBroadcast(broadcast_id):
+                broadcast.forget(broadcast_id)
+                return None
+            case ForgetState(state_id):
+                self._surroundings.states.forget(state_id)
+                return None
 
 
 def serve(channel: wire.Channel, settings: WorkerSettings) -> None:
-    """A worker process's life: tasks in, replies out, until the executor closes the channel."""
+    """A worker process's life: messages in, replies out, until the executor closes the channel."""
     sys.path[:] = [*settings.sys_path, *(path for path in sys.path if path not in settings.sys_path)]
     os.environ.update(settings.environment)
     filesystem.configure(settings.filesystems)
     logs.show(f"worker of executor {settings.executor_id}")
-    surroundings = ExecutorSurroundings(settings)
-    broadcast.set_reader(surroundings.read_broadcast)
-    apply_paths(settings.files, ())
-    runner = TaskRunner(surroundings)
+    worker = Worker(settings)
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the executor is gone: so are we
         while True:
-            kind, *arguments = channel.receive()
-            if kind == "task":
-                spec, program = arguments
-                channel.send_bytes(reply_bytes(runner.run(spec, program)))
+            reply = worker.apply(channel.receive())
+            if reply is not None:
+                channel.send_bytes(reply_bytes(reply))
                 flush_output()
-            elif kind == "peers":
-                surroundings.set_peers(arguments[0])
-            elif kind == "paths":
-                apply_paths(settings.files, arguments[0])
-            elif kind == "forget":
-                broadcast.forget(arguments[0])
-            elif kind == "forget state":
-                surroundings.states.forget(arguments[0])
-            else:
-                raise AssertionError(f"not a worker's message: {kind}")

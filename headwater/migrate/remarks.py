@@ -179,7 +179,7 @@ class _Reader:
             return
         for argument in given:
             if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
-                from headwater.engine.masters import parse_master
+                from headwater.engine.backends.masters import parse_master
 
                 try:
                     parse_master(argument.value)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 from headwater.base.cipher import CHUNK_BYTES, Cipher, SealedFile
 from headwater.base.pickling import dump_records
 from headwater.engine import task
-from headwater.engine.lineage import Dataset, Leaf, Records, StoredBlocks
+from headwater.engine.lineage import Dataset, Leaf, Records, StoredBlocks, TaskView
 from headwater.errors import SparkException
 from headwater.filesystem import create_private, open_raw, qualify, resolve_private
 from headwater.rdd import functions
@@ -27,7 +27,6 @@ from headwater.taskcontext import TaskContext
 
 if TYPE_CHECKING:
     from headwater.engine.application import Application
-    from headwater.engine.task import Task
     from headwater.rdd.core import BaseRDD
 
 _MAGIC = b"HWC\x01"  # the last byte is the format's version
@@ -138,7 +137,7 @@ def _context(part: str) -> str:
 class Parts(Leaf):
     """The partitions of a checkpoint; a payload is a file's path. Nobody but the application that wrote it reads it."""
 
-    def read(self, task: Task, payload: str) -> Records:
+    def read(self, task: TaskView, payload: str) -> Records:
         return _read_part(payload, task.cipher)
 
 

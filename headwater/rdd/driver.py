@@ -14,7 +14,8 @@ from headwater.conf import SparkConf
 
 if TYPE_CHECKING:
     from headwater.broadcast import Broadcast
-    from headwater.engine.application import Application, JobHandle
+    from headwater.engine.application import Application
+    from headwater.engine.jobhandle import JobHandle
     from headwater.engine.lineage import Dataset
     from headwater.rdd import RDD
 

@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from headwater import filesystem
 from headwater.base.pickling import dump_records
-from headwater.engine.lineage import Leaf, Records, Slice
+from headwater.engine.lineage import Leaf, Records, Slice, TaskView
 from headwater.errors import SparkException
 from headwater.formats import textfiles
 from headwater.formats.picklefile import read_pickle_file
 from headwater.rdd import RDD
 
 if TYPE_CHECKING:
-    from headwater.engine.task import Task
     from headwater.rdd.driver import Driver
 
 logger = logging.getLogger("headwater.rdd.sources")
@@ -34,7 +33,7 @@ class Reading(Leaf):
 
     reader: Callable[[Any], Records]
 
-    def read(self, task: Task, payload: Any) -> Records:
+    def read(self, task: TaskView, payload: Any) -> Records:
         if isinstance(payload, Unlisted):
             return chain.from_iterable(map(self.reader, payload.list_splits()))
         return self.reader(payload)

@@ -1,6 +1,6 @@
 """StreamingContext: where a streaming program begins, is started and stopped.
 
-Its life is the table `TRANSITIONS`; one context of a process is active at a time. `stop` works from any thread, also
+Its life is the table `LIFE`; one context of a process is active at a time. `stop` works from any thread, also
 from an output operation, a transform function or a listener, where it goes on in the background.
 """
 
@@ -10,14 +10,15 @@ import atexit
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from enum import Enum
 from functools import partial
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 from headwater.base import logs
 from headwater.base.callables import call_site
 from headwater.base.callsite import place
+from headwater.base.lives import Table
 from headwater.base.threads import WatchedThread
 from headwater.clock import Clock, ManualClock, SystemClock
 from headwater.conf import SparkConf as SparkConf
@@ -60,12 +61,16 @@ class StreamingContextState(Enum):
     STOPPED = "stopped"
 
 
-TRANSITIONS: Mapping[tuple[StreamingContextState, str], StreamingContextState] = {
-    (StreamingContextState.INITIALIZED, "start"): StreamingContextState.ACTIVE,
-    (StreamingContextState.INITIALIZED, "fail"): StreamingContextState.STOPPED,  # start() refused the program
-    (StreamingContextState.INITIALIZED, "stop"): StreamingContextState.STOPPED,
-    (StreamingContextState.ACTIVE, "stop"): StreamingContextState.STOPPED,
-}
+LIFE: Table[StreamingContextState, Literal["start", "fail", "stop"]] = Table(
+    "the StreamingContext",
+    StreamingContextState.INITIALIZED,
+    {
+        (StreamingContextState.INITIALIZED, "start"): StreamingContextState.ACTIVE,
+        (StreamingContextState.INITIALIZED, "fail"): StreamingContextState.STOPPED,  # start() refused the program
+        (StreamingContextState.INITIALIZED, "stop"): StreamingContextState.STOPPED,
+        (StreamingContextState.ACTIVE, "stop"): StreamingContextState.STOPPED,
+    },
+)
 
 _ADDING_REFUSED = {
     state: f"Adding new inputs, transformations, and output operations after {what} a context is not supported"
@@ -115,7 +120,7 @@ class StreamingContext(InputStreams):
         if conf.read("spark.streaming.checkpoint.directory"):
             self.checkpoint(conf.read("spark.streaming.checkpoint.directory"))
         self._clock = clock
-        self._state = StreamingContextState.INITIALIZED
+        self._life = LIFE.begin()
         self._graph = Graph(self.batch_ms)
         self._bus = StreamingListenerBus()
         self._waiter = Waiter()
@@ -449,9 +454,12 @@ class StreamingContext(InputStreams):
         if self._running is not None:
             self._running.hurry()
 
-    def _move(self, step: str) -> None:
-        """Take a step of the table; one that isn't there is our bug, and changes nothing."""
-        self._state = TRANSITIONS[self._state, step]
+    @property
+    def _state(self) -> StreamingContextState:
+        return self._life.state
+
+    def _move(self, step: Literal["start", "fail", "stop"]) -> None:
+        self._life.move(step)
         self._unstarted.detach()
 
     # -------------------------------------------------------------------------------------------- settings

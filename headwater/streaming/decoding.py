@@ -10,3 +10,18 @@ def utf8_decoder(s: bytes | None) -> str | None:
     ('café', None)
     """
     return None if s is None else s.decode("utf-8")
+
+
+def count_undecodable(data: bytes) -> int:
+    """How many of these lines are not UTF-8; a pass in C over lines that are."""
+    if data.isascii() or _is_utf8(data):
+        return 0
+    return sum(not _is_utf8(line) for line in data.split(b"\n"))
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -281,6 +281,19 @@ class OutputOperationCompleted(_OutputEvent):
     __slots__ = ()
 
 
+StreamingEvent = (
+    StreamingStarted
+    | ReceiverStarted
+    | ReceiverError
+    | ReceiverStopped
+    | BatchSubmitted
+    | BatchStarted
+    | BatchCompleted
+    | OutputOperationStarted
+    | OutputOperationCompleted
+)
+
+
 class StreamingListener:
     """What users extend to be told of a streaming application's life.
 
@@ -409,7 +422,7 @@ class StreamingListenerBus:
         """Another thread delivers what is queued."""
         self.start()
 
-    def post(self, event: Any) -> None:
+    def post(self, event: StreamingEvent) -> None:
         """Queue an event. Any thread; never waits."""
         if self._events.qsize() >= QUEUED_EVENTS_MAX:
             with self._lock:

@@ -26,13 +26,13 @@ from headwater.streaming.graph.graph import Graph
 from headwater.streaming.listener import BatchCompleted, StreamingListenerBus
 from headwater.streaming.receivers import messages, tracker
 from headwater.streaming.receivers.messages import ReceiverSettings
-from headwater.streaming.receivers.received import ReceiverInput, lost_blocks
+from headwater.streaming.receivers.received import ReceiverInput
 from headwater.streaming.receivers.supervisor import run_receiver
 from headwater.streaming.recovery.keeping import Keeping
 from headwater.streaming.recovery.ledger import Ledger
 from headwater.streaming.runtime import batches
 from headwater.streaming.runtime.backpressure import RateController, initial_rate
-from headwater.streaming.runtime.holds import Hold, Holds
+from headwater.streaming.runtime.holds import Holds
 from headwater.streaming.runtime.jobqueue import failure_policy
 from headwater.streaming.runtime.jobs import JobProperties, JobThreads
 from headwater.streaming.waiter import Waiter
@@ -48,12 +48,10 @@ RECEIVER_STOP_SECONDS = 10.0
 JOB_STOP_SECONDS = 2.0
 # A graceful stop waits this long for batches that were generated.
 FINISH_SECONDS_MAX = 3600.0
-# Of so many failed batches, the latest, what they need is kept for a restart.
-FAILED_HELD_MAX = 100
-# A restart waits so long for a clock that has been set back.
+# A restart waits this long for a clock that has been set back.
 CLOCK_BEHIND_MS_MAX = 600_000
-# The machine's clock is being set all the time: what is said of.
-CLOCK_SAID_MS_MIN = 1000
+# Clock steps below this are routine (NTP), and not logged.
+CLOCK_STEP_LOGGED_MS_MIN = 1000
 # Batches that a line of the log names one by one.
 TIMES_LISTED_MAX = 100
 
@@ -127,7 +125,6 @@ class Running:
         self._receivers_ended = threading.Event()
         self._own_threads: set[int] = set()  # of both loops, each entered by its own thread
         self._ahead_ms = 0  # of the machine's clock, as far as that was said; the batch loop's thread's
-        self._last_executor: dict[int, str] = {}  # where a receiver was lost: not there again, if it can be helped
         policy = failure_policy(conf)
         self.generator = batches.BatchGenerator(
             graph.batch_ms,
@@ -158,7 +155,7 @@ class Running:
             batches.Announce: self._announce,
             batches.Log: self._log,
             batches.Submit: self._submit,
-            batches.Allocate: self._allocate,
+            batches.Allocate: self._receiver_loop.post,
             batches.Allocated: self._batch_loop.post,
             batches.Generate: self._generate,
             batches.Report: lambda action: self._waiter.report(action.error),
@@ -190,10 +187,10 @@ class Running:
             self._graph.match(ledger, refuses=refuses)
             drop_unknown: bool = conf.read("headwater.streaming.recovery.dropUnknown")
             states = self._graph.restore(ledger, missed, first_ms, drop_unknown=drop_unknown)
-            self._allocated_before = frozenset(ledger.pending)
-            waiting = {stream_id: self._waiting(ledger, node) for stream_id, node in self._inputs.items()}
-            used = {stream_id: _block_ids(ledger, node.uid) for stream_id, node in self._inputs.items()}
-            self.tracker.restored(waiting, used)
+            self.tracker.begun_before(ledger.pending)
+            for stream_id, node in self._inputs.items():
+                waiting = node.stored_again(ledger.waiting.get(node.uid, ()), "that no batch had")
+                self.tracker.restored(stream_id, waiting, used=[block.id for block in ledger.blocks(node.uid)])
             self._keeping.started(
                 [node.uid for node in self._graph.inputs],
                 states,
@@ -317,7 +314,7 @@ class Running:
     def _look_at_the_clock(self) -> None:
         """Say that the machine's clock was set back, once each time."""
         ahead_ms = self._clock.ahead_ms()
-        if ahead_ms > self._ahead_ms + CLOCK_SAID_MS_MIN:
+        if ahead_ms > self._ahead_ms + CLOCK_STEP_LOGGED_MS_MIN:
             logger.warning(
                 "The machine's clock was set back: batches go on at their pace, and are %g s ahead of it until it has "
                 "caught up. Files that are taken by their modification time may seem too old meanwhile; with "
@@ -342,45 +339,22 @@ class Running:
         self._keeping.batch_done(action.time_ms)
         self._graph.completed(action.time_ms)
 
-    def _allocate(self, action: batches.Allocate) -> None:
-        """Received blocks for a batch; one that a driver of before has begun has its own."""
-        if action.time_ms in self._allocated_before:
-            self._batch_loop.post(batches.Allocated(action.time_ms, {}))
-        else:
-            self._receiver_loop.post(action)
-
     def _record(self, action: tracker.Record) -> None:
         stored = action.stored
 
         def recorded(error: BaseException | None) -> None:
             self._receiver_loop.post(tracker.Recorded(stored, _text(error)))
 
-        self._keeping.block_stored(self._inputs[stored.stream_id].uid, tracker.block_data(stored), recorded)
-
-    def _waiting(self, ledger: Ledger, node: ReceiverInput) -> list[messages.BlockStored]:
-        """Blocks that a driver of before has received, as far as they are in a log."""
-        waiting, logs = ledger.waiting.get(node.uid, ()), self._keeping.received_data
-        blocks = [tracker.block_of(node.stream_id, data, logs) for data in waiting]
-        logged = [stored for stored in blocks if stored.log is not None]
-        if len(logged) < len(blocks):
-            logger.warning("%s: %s", node.describe(), lost_blocks(len(blocks) - len(logged), "that no batch had"))
-        return logged
+        self._keeping.block_stored(self._inputs[stored.stream_id].uid, stored.kept, recorded)
 
     def _forget(self, action: batches.Forget) -> None:
         self._remove_blocks(self._graph.forget(action.until_ms, unpersist=self._unpersist))
-        # A restart runs failed batches again, the latest of them.
-        failed = sorted(self.generator.failed())
-        held, given_up = failed[-FAILED_HELD_MAX:], failed[:-FAILED_HELD_MAX]
-        running = Hold(f"batch {action.until_ms + self._graph.batch_ms} ms, which isn't done", action.until_ms)
-        before = (Hold(f"batch {time_ms} ms, which failed", time_ms - self._graph.batch_ms) for time_ms in held)
-        holds = Holds((running, *before))
-        given_up_ms = min(max(given_up, default=-1), holds.until_ms)
-        self._keeping.when_durable(functools.partial(self._release, holds, given_up_ms))
+        self._keeping.when_durable(functools.partial(self._release, action))
 
-    def _release(self, holds: Holds, given_up_ms: int) -> None:
-        released = self._graph.release(holds)
+    def _release(self, action: batches.Forget) -> None:
+        released = self._graph.release(Holds(action.holds))
         logger.debug("A restart needs %s", released.holds)
-        self._keeping.forget(released.inputs, released.versions, given_up_ms)
+        self._keeping.forget(released.inputs, released.versions, action.given_up_ms)
 
     def _remove_blocks(self, block_ids: list[str]) -> None:
         if block_ids:
@@ -411,7 +385,7 @@ class Running:
                 pickling.dumps(functools.partial(run_receiver, node.receiver, settings, secrets=secrets)),
                 functools.partial(self._heard, action.stream_id, action.epoch),
                 preferred_host=preferred_host,
-                avoid=self._last_executor.get(action.stream_id),
+                avoid=action.avoid or None,
             )
         except BaseException as error:  # of the receiver's own methods
             logger.error("Receiver for stream %d could not be launched", action.stream_id, exc_info=error)
@@ -423,8 +397,8 @@ class Running:
     def _heard(self, stream_id: int, epoch: int, payload: Any) -> None:
         """What a receiver posts, on a thread of the engine."""
         if isinstance(payload, ReceiverLost):
-            self._last_executor[stream_id] = payload.executor_id
-            payload = messages.Lost(stream_id, epoch, f"executor {payload.executor_id} was lost: {payload.reason}")
+            reason = f"executor {payload.executor_id} was lost: {payload.reason}"
+            payload = messages.Lost(stream_id, epoch, reason, payload.executor_id)
         elif isinstance(payload, Exception):
             payload = messages.Lost(stream_id, epoch, f"it could not be made: {type(payload).__name__}: {payload}")
         self._receiver_loop.post(payload)
@@ -479,11 +453,6 @@ def missed_batches(ledger: Ledger, first_ms: int, conf: SparkConf) -> list[int]:
     for name, times in (("during down time", down), ("pending processing", pending), ("to reschedule", pending + down)):
         logger.info("Batches %s (%d batches): %s", name, len(times), _listed(times))
     return pending + down
-
-
-def _block_ids(ledger: Ledger, uid: str) -> list[str]:
-    """Ids of the blocks that a stream's batches are made of."""
-    return [block[0] for blocks in ledger.inputs.get(uid, {}).values() for block in blocks]
 
 
 def _text(error: BaseException | None) -> str:

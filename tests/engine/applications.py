@@ -19,7 +19,9 @@ from headwater.base.pickling import dump_records
 from headwater.broadcast import Broadcast
 from headwater.clock import Clock
 from headwater.conf import SparkConf
-from headwater.engine.application import Application, JobHandle
+from headwater.engine.application import Application
+from headwater.engine.backends.masters import make_backend, parse_master
+from headwater.engine.jobhandle import JobHandle
 from headwater.engine.lineage import Aggregator, Dataset, PerRecord, Shuffle, ShuffleRead, ShuffleWrite, Slice
 from headwater.storagelevel import StorageLevel
 from tests.engine.processes import PATIENCE_SECONDS, alive, await_true, descendants, executors, scratch_directories
@@ -34,7 +36,14 @@ class App:
         conf = SparkConf(loadDefaults=False).setAppName("tests").set("spark.local.dir", str(local_dir))
         for key, value in settings.items():
             conf.set(key.replace("_", "."), value)
-        self.application = Application(conf, master, "app-1", merge_accumulators=accumulators.merge, clock=clock)
+        self.application = Application(
+            conf,
+            parse_master(master),
+            "app-1",
+            make_backend=make_backend,
+            merge_accumulators=accumulators.merge,
+            clock=clock,
+        )
 
     def source(self, *partitions: list[Any]) -> Dataset:
         payloads = [dump_records(records) for records in partitions]

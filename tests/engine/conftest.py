@@ -1,4 +1,4 @@
-"""An application on each of the masters."""
+"""An application on each of the masters; surroundings for tasks without one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.engine.applications import MASTERS, App, running
+from tests.engine.tasks import Surroundings
 
 
 @pytest.fixture(params=MASTERS)
@@ -19,3 +20,8 @@ def master(request: pytest.FixtureRequest) -> str:
 def app(master: str, tmp_path: Path) -> Iterator[App]:
     with running(master, tmp_path / "scratch") as app:
         yield app
+
+
+@pytest.fixture
+def around(tmp_path: Path) -> Surroundings:
+    return Surroundings(tmp_path)

@@ -74,7 +74,7 @@ def workers(pid: int | None = None) -> list[int]:
 
 def executors(pid: int | None = None) -> list[int]:
     """The executor processes of `local-cluster` below one."""
-    return sorted(p for p in descendants(pid) if "headwater.engine.backends.cluster" in name_of(p))
+    return sorted(p for p in descendants(pid) if "headwater.engine.backends.executorprocess" in name_of(p))
 
 
 def scratch_directories(pids: Iterable[int]) -> set[str]:

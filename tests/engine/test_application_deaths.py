@@ -206,12 +206,13 @@ DRIVER = """
 import os, sys, time
 from headwater.conf import SparkConf
 from headwater.engine.application import Application
+from headwater.engine.backends.masters import make_backend, parse_master
 from headwater.engine.lineage import Dataset, Slice
 from headwater.base.pickling import dump_records
 
 master, local_dir = sys.argv[1:]
 conf = SparkConf(loadDefaults=False).set("spark.local.dir", local_dir)
-app = Application(conf, master, "app-1", merge_accumulators=print)
+app = Application(conf, parse_master(master), "app-1", make_backend=make_backend, merge_accumulators=print)
 
 def source():
     return Dataset(app.new_dataset_id(), Slice(), (), 2, payloads=[dump_records([1])] * 2)

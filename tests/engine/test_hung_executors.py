@@ -185,12 +185,14 @@ DRIVER = """
 import sys
 from headwater.conf import SparkConf
 from headwater.engine.application import Application
+from headwater.engine.backends.masters import make_backend, parse_master
 from headwater.engine.lineage import Dataset, Slice
 from headwater.base.pickling import dump_records
 
 conf = SparkConf(loadDefaults=False).set("spark.local.dir", sys.argv[1])
 conf.set("spark.executor.heartbeatInterval", "100ms").set("spark.network.timeout", sys.argv[2])
-app = Application(conf, "local-cluster[2,1,512]", "app-1", merge_accumulators=print)
+master = parse_master("local-cluster[2,1,512]")
+app = Application(conf, master, "app-1", make_backend=make_backend, merge_accumulators=print)
 
 def count():
     dataset = Dataset(app.new_dataset_id(), Slice(), (), 4, payloads=[dump_records([1])] * 4)

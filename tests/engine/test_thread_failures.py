@@ -32,7 +32,7 @@ def threads_before() -> list[threading.Thread]:
 @pytest.mark.parametrize(
     ("master", "threads"),
     [
-        ("local", {"executor-driver-io", "scheduler", "worker-0"}),
+        ("local", {"scheduler", "worker-0"}),
         ("local[2]", {"executor-driver-io", "scheduler"}),
         (
             "local-cluster[2,1,512]",

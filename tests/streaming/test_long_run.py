@@ -94,7 +94,7 @@ class Run:
         assert running is not None
         running.generator.check()
         running.tracker.check()
-        self.sc.application._on_loop(self.sc.application._scheduler.check)
+        self.sc.application._ask(self.sc.application._scheduler.check)
 
 
 @pytest.fixture

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from headwater.engine.backends.protocol import ExecutorHandle, Post
+from headwater.engine.backend import ExecutorHandle, Post
 from headwater.engine.events import ExecutorJoined
-from headwater.engine.executor import Executor, ExecutorSettings
+from headwater.engine.executor import Executor
+from headwater.engine.settings import ExecutorSettings
 
 
 class LocalBackend:
@@ -19,7 +20,7 @@ class LocalBackend:
         settings = self._settings
         self._executor = Executor(settings, post)
         self._executor.start()
-        self._handles = {settings.executor_id: NearExecutor(self._executor)}
+        self._handles = {settings.executor_id: self._executor}
         post(ExecutorJoined(settings.executor_id, settings.host, settings.cores))
 
     def executors(self) -> dict[str, ExecutorHandle]:
@@ -31,23 +32,3 @@ class LocalBackend:
     def stop(self) -> None:
         if self._executor is not None:
             self._executor.stop()
-
-
-class NearExecutor:
-    """The handle of an executor in this process."""
-
-    def __init__(self, executor: Executor) -> None:
-        self.submit = executor.submit
-        self.kill = executor.kill
-        self.put_block = executor.put_block
-        self.get_block = executor.get_block
-        self.remove_blocks = executor.remove_blocks
-        self.forget_broadcast = executor.forget_broadcast
-        self.forget_state = executor.forget_state
-        self.remove_prefix = executor.remove_prefix
-        self.add_file = executor.add_file
-        self.start_receiver = executor.receivers.start
-        self.send_to_receiver = executor.receivers.send
-        self.stop_receiver = executor.receivers.stop_one
-
-

@@ -9,16 +9,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from headwater.engine.events import StoredVersion
-from headwater.engine.lineage import Leaf, Operator, Records, Thunk
+from headwater.engine.lineage import Leaf, Operator, Records, TaskView, Thunk
 from headwater.engine.states.live import StateDescription
 from headwater.engine.states.partition import StatePartition
 from headwater.engine.states.view import Evolution, View
-
-if TYPE_CHECKING:
-    from headwater.engine.task import Task
 
 logger = logging.getLogger("headwater.engine.states")
 
@@ -43,7 +39,7 @@ class Evolve(Operator):
     def inputs(self, partition: int) -> Sequence[tuple[int, int]]:
         return [(parent, partition) for parent in range(self.width + (self.previous is not None))]
 
-    def compute(self, task: Task, partition: int, parents: Sequence[Thunk]) -> Records:
+    def compute(self, task: TaskView, partition: int, parents: Sequence[Thunk]) -> Records:
         live, state_id = task.states, self.state.state_id
         data = parents
         if self.previous is None:
@@ -71,15 +67,17 @@ class Evolve(Operator):
                 self._store(task, partition, found)
         return records
 
-    def _store(self, task: Task, partition: int, held: StatePartition) -> None:
-        name = f"{self.state.epoch}/p{partition:05d}-{self.version}-{task.spec.task_id}"
+    def _store(self, task: TaskView, partition: int, held: StatePartition) -> None:
+        name = f"{self.state.epoch}/p{partition:05d}-{self.version}-{task.task_id}"
         try:
             segments = held.store(self.state.directory, name, task.states.cipher)
         except OSError as error:
             # Nothing is lost: the version can be made again from the last one that was stored.
             logger.error("%s: state %d could not be stored: %s", name, self.state.state_id, error)
             return
-        task.report_version(StoredVersion(self.state.state_id, self.version, partition, segments))
+        task.report_version(
+            state_id=self.state.state_id, version=self.version, partition=partition, segments=segments
+        )
         task.states.relieve()
 
 
@@ -92,7 +90,7 @@ class Reach(Operator):
     state_id: int
     version: int
 
-    def compute(self, task: Task, partition: int, parents: Sequence[Thunk]) -> Records:
+    def compute(self, task: TaskView, partition: int, parents: Sequence[Thunk]) -> Records:
         if task.states.find(self.state_id, partition, self.version) is None:
             parents[0]()
         return ()
@@ -107,7 +105,7 @@ class StoredState(Leaf):
     state: StateDescription
     version: int
 
-    def read(self, task: Task, payload: tuple[int, tuple[str, ...]]) -> Records:
+    def read(self, task: TaskView, payload: tuple[int, tuple[str, ...]]) -> Records:
         partition, names = payload
         if task.states.find(self.state.state_id, partition, self.version) is None:
             task.states.restore(self.state, partition, self.version, names)
@@ -128,7 +126,7 @@ class Entries(Operator):
     def inputs(self, partition: int) -> Sequence[tuple[int, int]]:
         return [(parent, partition) for parent in range(self.width)]
 
-    def compute(self, task: Task, partition: int, parents: Sequence[Thunk]) -> Records:
+    def compute(self, task: TaskView, partition: int, parents: Sequence[Thunk]) -> Records:
         for parent in (None, *parents):
             if parent is not None:
                 parent()

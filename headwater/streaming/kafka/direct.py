@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from headwater.engine.application import is_on
+from headwater.engine.members import is_on
 from headwater.errors import IllegalArgumentException, SparkException
 from headwater.streaming.dstream import DStream
 from headwater.streaming.graph.inputs import InputNode

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from headwater.engine.lineage import Leaf, Records
+from headwater.engine.lineage import Leaf, Records, TaskView
 from headwater.errors import IllegalStateException, SparkException
 from headwater.rdd import RDD
 from headwater.streaming.kafka.brokers import READING, native
@@ -25,7 +25,6 @@ from headwater.streaming.kafka.params import KafkaParams
 from headwater.streaming.kafka.records import Build
 
 if TYPE_CHECKING:
-    from headwater.engine.task import Task
     from headwater.rdd.driver import Driver
 
 logger = logging.getLogger("headwater.streaming.kafka")
@@ -66,7 +65,7 @@ class KafkaRead(Leaf):
     settings: FetchSettings
     has_locations: ClassVar[bool] = True
 
-    def read(self, task: Task, payload: KafkaSplit) -> Records:
+    def read(self, task: TaskView, payload: KafkaSplit) -> Records:
         return read_range(self.params, self.build, self.settings, payload.range)
 
 

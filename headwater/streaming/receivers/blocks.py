@@ -1,7 +1,7 @@
 """The block generator: a receiver's records become a block each interval, in the executor.
 
 - One thread cuts and stores. While it waits for the store, records gather in one buffer, and once that is full
-  whoever adds waits: so memory holds one block being stored and one buffer, and the wait reaches the source.
+  threads that add wait: so memory holds one block being stored and one buffer, and the wait reaches the source.
 - Block ids are `input-<stream>-<ms>`, ascending and unique; an interval without records makes no block.
 - A buffer holds either Python records or raw text, never both.
 """
@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
-from typing import Any
+from typing import Any, Literal
 
+from headwater.base.lives import Table
 from headwater.base.threads import WatchedThread
 from headwater.clock import Clock
+from headwater.engine import blockids
 from headwater.engine.blocks import encode_records, text_block
 from headwater.errors import SparkException
 
-# A buffer that is so large becomes a block before its interval is over, so that memory stays bounded.
+# A buffer of this size becomes a block before its interval is over, so that memory stays bounded.
 TEXT_BYTES_MAX = 8 << 20
 RECORDS_MAX = 100_000
 # Blocks end this much before the multiples of the interval, so that they are known when a batch takes its blocks.
@@ -28,7 +30,7 @@ LEAD_MS_MAX = 5
 
 
 class GeneratorState(Enum):
-    """The life of a block generator."""
+    """Where in its life a block generator is."""
 
     INITIALIZED = "initialized"
     ACTIVE = "active"
@@ -36,12 +38,16 @@ class GeneratorState(Enum):
     STOPPED = "stopped"
 
 
-TRANSITIONS: Mapping[tuple[GeneratorState, str], GeneratorState] = {
-    (GeneratorState.INITIALIZED, "start"): GeneratorState.ACTIVE,
-    (GeneratorState.INITIALIZED, "stop"): GeneratorState.STOPPED,
-    (GeneratorState.ACTIVE, "stop"): GeneratorState.STOPPED_ADDING,
-    (GeneratorState.STOPPED_ADDING, "drained"): GeneratorState.STOPPED,
-}
+LIFE: Table[GeneratorState, Literal["start", "stop", "drained"]] = Table(
+    "the block generator",
+    GeneratorState.INITIALIZED,
+    {
+        (GeneratorState.INITIALIZED, "start"): GeneratorState.ACTIVE,
+        (GeneratorState.INITIALIZED, "stop"): GeneratorState.STOPPED,
+        (GeneratorState.ACTIVE, "stop"): GeneratorState.STOPPED_ADDING,
+        (GeneratorState.STOPPED_ADDING, "drained"): GeneratorState.STOPPED,
+    },
+)
 
 _WAKE: Any = object()
 
@@ -53,12 +59,13 @@ class BlockGenerator:
         stream_id: of the input stream.
         interval_ms: how often a block is cut, at least 1.
         after_ms: block ids begin above this.
-        store: is given (block id, data, records) of each block, and returns once it is stored; called under a lock
-            of its own, one block at a time. What it raises goes to `on_error`, and to whoever adds in bulk.
+        store: is given (block id, data, records, undecodable lines) of each block, and returns once it is stored;
+            called under a lock of its own, one block at a time. What it raises goes to `on_error`, or is raised to the
+            caller who adds in bulk.
         clock: says when.
         on_error: is told that a cut block could not be stored, on the generator's thread.
         on_refused: is told of records of a block that can't be pickled, and why the first of them can't: they are left
-            out of it. On the generator's thread, or that of whoever adds in bulk.
+            out of it. On the generator's thread, or that of the caller who adds in bulk.
     """
 
     def __init__(
@@ -80,8 +87,8 @@ class BlockGenerator:
         self._clock = clock
         self._on_error = on_error
         self._on_refused = on_refused
-        self._state = GeneratorState.INITIALIZED
-        self._lock = threading.Lock()  # guards the state and the buffer
+        self._life = LIFE.begin(f"of stream {stream_id}")
+        self._lock = threading.Lock()  # guards its life and the buffer
         self._room = threading.Condition(self._lock)  # signalled when the buffer was cut, adding ends, or a bulk store
         self._bulk_stores = 0  # under way
         self._storing = threading.Lock()  # held while a block gets its id and is stored: reports are in order of ids
@@ -96,12 +103,12 @@ class BlockGenerator:
     @property
     def state(self) -> GeneratorState:
         """Where in its life it is."""
-        return self._state
+        return self._life.state
 
     def start(self) -> None:
         """Begin to cut blocks."""
         with self._lock:
-            self._move("start")
+            self._life.move("start")
         self._thread.start()
 
     def add(self, record: Any) -> None:
@@ -155,13 +162,13 @@ class BlockGenerator:
             self._store_block(block, records, 0, self._clock.now_ms())
 
     def stop(self) -> None:
-        """Take nothing more, store what was added, and end; waits for that, and for whoever adds in bulk.
+        """Take nothing more, store what was added, and end; waits for that, and for what is being added in bulk.
 
         Later calls do nothing.
         """
         with self._lock:
-            if self._state in (GeneratorState.INITIALIZED, GeneratorState.ACTIVE):
-                self._move("stop")
+            if self._life.may("stop"):
+                self._life.move("stop")
             self._room.notify_all()
         self._signals.put(_WAKE)
         while self._thread.is_alive() and threading.current_thread() is not self._thread:
@@ -193,14 +200,14 @@ class BlockGenerator:
         self._thread.start()
 
     def _run(self) -> None:
-        while self._state is GeneratorState.ACTIVE:
+        while self.state is GeneratorState.ACTIVE:
             now = self._clock.now_ms()
             tick = ((now + self._lead_ms) // self._interval_ms + 1) * self._interval_ms
             self._clock.get(self._signals, tick - self._lead_ms)
             self._cut(tick - self._interval_ms)
         self._cut(self._clock.now_ms())
         with self._lock:
-            self._move("drained")
+            self._life.move("drained")
 
     def _cut(self, id_ms: int) -> None:
         """Store what has gathered; the buffer is free again before the store is waited for."""
@@ -234,7 +241,7 @@ class BlockGenerator:
     def _store_block(self, data: bytes | list[bytes], records: int, undecodable: int, id_ms: int) -> None:
         with self._storing:
             self._last_id_ms = max(self._last_id_ms + 1, id_ms)
-            self._store(f"input-{self._stream_id}-{self._last_id_ms}", data, records, undecodable)
+            self._store(blockids.received(self._stream_id, time_ms=self._last_id_ms), data, records, undecodable)
 
     # -------------------------------------------------------------------------------------------- under the lock
     def _wait_for_room(self) -> None:
@@ -243,15 +250,11 @@ class BlockGenerator:
         self._require_active()
 
     def _require_active(self) -> None:
-        if self._state is not GeneratorState.ACTIVE:
+        if self.state is not GeneratorState.ACTIVE:
             raise SparkException(
                 "Cannot add data as BlockGenerator has not been started or has been stopped "
-                f"(stream {self._stream_id}, {self._state.value})"
+                f"(stream {self._stream_id}, {self.state.value})"
             )
-
-    def _move(self, step: str) -> None:
-        """Take a step of the table; one that isn't there is our bug, and changes nothing."""
-        self._state = TRANSITIONS[self._state, step]
 
 
 def _sifted(records: list[Any]) -> tuple[list[Any], list[Any]]:

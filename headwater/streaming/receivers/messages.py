@@ -8,6 +8,8 @@ from typing import Any, NamedTuple, Protocol
 from headwater.base.cipher import KeySource
 from headwater.engine.lineage import BlockRef
 from headwater.storagelevel import StorageLevel
+from headwater.streaming.recovery.ledger import Block
+from headwater.streaming.recovery.segment import LogPosition
 
 # What a receiver says that has stopped because it was halted.
 STOPPED_BY_DRIVER = "Stopped by driver"
@@ -43,15 +45,16 @@ class Errored(NamedTuple):
 
 
 class Lost(NamedTuple):
-    """The receiver ended without a word: its launch failed, or its executor died."""
+    """The receiver ended without a word: its launch failed, or its executor, `executor_id`, died."""
 
     stream_id: int
     epoch: int
     reason: str
+    executor_id: str = ""
 
 
 class BlockStored(NamedTuple):
-    """A block is stored as its level promises; whoever stored it waits for `Taken`.
+    """A block is stored as its level promises; the thread that stored it waits for `Taken`.
 
     `undecodable`: its text lines that aren't UTF-8. `log`: where the receivers' log has it.
     """
@@ -59,12 +62,28 @@ class BlockStored(NamedTuple):
     stream_id: int
     block: BlockRef
     undecodable: int = 0
-    log: tuple[str, int, int] | None = None
+    log: LogPosition | None = None
+
+    @property
+    def locations(self) -> tuple[str, ...]:
+        """The executors that hold it."""
+        return self.block.locations
+
+    @property
+    def kept(self) -> Block:
+        """What the ledger keeps of it."""
+        return Block(self.block.block_id, self.block.records, self.undecodable, self.log)
+
+    @classmethod
+    def again(cls, stream_id: int, kept: Block, logs: str | None) -> BlockStored:
+        """The block after a restart: no executor holds it, only the log, which is below the directory `logs` now."""
+        log = None if kept.position is None else kept.position.below(logs or "")
+        return cls(stream_id, BlockRef(kept.id, (), kept.records), kept.undecodable, log)
 
 
 # ------------------------------------------------------------------------------------------------ to the executors
 class ReceiverSettings(NamedTuple):
-    """What a supervisor must know; travels with the receiver. Rates in records a second, None without a limit.
+    """What a supervisor must know; travels with the receiver. Rates are records per second, None without a limit.
 
     `rate`: where back-pressure has got to, or begins; never above `rate_max`.
     """
@@ -88,7 +107,7 @@ class Taken(NamedTuple):
 
 
 class Limit(NamedTuple):
-    """To a receiver: take so many records a second at most; None: as many as there are."""
+    """To a receiver: take at most this many records per second; None: as many as there are."""
 
     per_second: float | None
 

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from headwater.base.pickling import load_records
 from headwater.engine.blocks import decode
-from headwater.engine.lineage import BlockRef, Records, StoredBlocks
+from headwater.engine.lineage import Records, StoredBlocks, TaskView
 from headwater.errors import BlockLost
 from headwater.streaming.graph.inputs import ReceivingNode
 from headwater.streaming.listener import StreamInputInfo
+from headwater.streaming.receivers.messages import BlockStored
 from headwater.streaming.receivers.receiver import Receiver
-from headwater.streaming.receivers.tracker import Batch, block_of
+from headwater.streaming.receivers.tracker import Batch
+from headwater.streaming.recovery.ledger import Block
 
 if TYPE_CHECKING:
     from headwater.context import SparkContext
     from headwater.engine.successors import Successors
-    from headwater.engine.task import Task
     from headwater.rdd import RDD
     from headwater.streaming.recovery.matching import Source
 
@@ -28,23 +29,14 @@ logger = logging.getLogger("headwater.streaming.receivers.received")
 
 _WHY_LOST = (
     ": received data is removed when its batch is over and no stream needs it any more. Does a thread, a later batch or"
-    " a notebook use the RDD of an earlier batch? ssc.remember(seconds), called before start(), keeps batches so long."
+    " a notebook use the RDD of an earlier batch? ssc.remember(seconds), called before start(), keeps batches longer."
     " Otherwise the executor that held it has died: spark.streaming.receiver.writeAheadLog.enable=true keeps a copy."
 )
 
 
-class Received(NamedTuple):
-    """A received block: where its copies are, and where the receivers' log has it."""
-
-    block_id: str
-    locations: tuple[str, ...]
-    records: int
-    log: tuple[str, int, int] | None
-
-
 @dataclass(frozen=True, eq=False)
 class ReceivedBlocks(StoredBlocks):
-    """Received blocks, from the executors' stores or else from the log; a payload is a `Received`.
+    """Received blocks, from the executors' stores or else from the log; a payload is a `BlockStored`.
 
     Args:
         successors: of the classes of records in the log, if an earlier driver may have written it.
@@ -52,16 +44,16 @@ class ReceivedBlocks(StoredBlocks):
 
     successors: Successors | None
 
-    def read(self, task: Task, payload: Received) -> Records:
+    def read(self, task: TaskView, payload: BlockStored) -> Records:
         try:
-            return task.read_block(BlockRef(*payload[:3]))
+            return task.read_block(payload.block)
         except BlockLost as lost:
             if payload.log is None:
                 raise BlockLost(f"{lost}{_WHY_LOST}") from None
-        from headwater.streaming.recovery.log import LogPosition, read_record
+        from headwater.streaming.recovery.log import read_record
 
         load = load_records if self.successors is None else self.successors.load
-        return decode(read_record(LogPosition(*payload.log), task.cipher), load)
+        return decode(read_record(payload.log, task.cipher), load)
 
 
 class ReceiverInput(ReceivingNode):
@@ -101,8 +93,7 @@ class ReceiverInput(ReceivingNode):
         from headwater.rdd import RDD
 
         successors = None if self.keeping is None else self.keeping.successors
-        blocks = [Received(*stored.block, stored.log) for stored in batch.blocks]
-        return RDD(self._sc, ReceivedBlocks(successors), [], len(blocks), payloads=blocks)
+        return RDD(self._sc, ReceivedBlocks(successors), [], len(batch.blocks), payloads=batch.blocks)
 
     def source(self) -> Source:
         kind = type(self.receiver)
@@ -112,16 +103,18 @@ class ReceiverInput(ReceivingNode):
         self, first_ms: int, after_ms: int, memory: Mapping[str, Any], batches: Mapping[int, Any]
     ) -> None:
         for time_ms, data in batches.items():
-            self._restore_batch(time_ms, data)
+            blocks = [Block.of(each) for each in data]
+            which = f"of the {len(blocks)} of batch {time_ms} ms"
+            self._batches[time_ms] = Batch(self.stored_again(blocks, which))
 
-    def _restore_batch(self, time_ms: int, data: Any) -> None:
+    def stored_again(self, kept: Iterable[Block], which: str) -> tuple[BlockStored, ...]:
+        """Blocks that a previous driver has received, as far as they are in a log; `which` names them in a warning."""
         logs = None if self.keeping is None else self.keeping.received_data
-        blocks = [block_of(self.stream_id, block, logs) for block in data]
-        logged = tuple(stored for stored in blocks if stored.log is not None)
-        if len(logged) < len(blocks):
-            of_batch = f"of the {len(blocks)} of batch {time_ms} ms"
-            logger.warning("%s: %s", self.describe(), lost_blocks(len(blocks) - len(logged), of_batch))
-        self._batches[time_ms] = Batch(logged)
+        stored = [BlockStored.again(self.stream_id, block, logs) for block in kept]
+        logged = tuple(each for each in stored if each.log is not None)
+        if len(logged) < len(stored):
+            logger.warning("%s: %s", self.describe(), lost_blocks(len(stored) - len(logged), which))
+        return logged
 
     def brought(self, time_ms: int) -> StreamInputInfo | None:
         batch = self._batches.get(time_ms)

@@ -12,8 +12,8 @@ from headwater.storagelevel import StorageLevel
 from headwater.streaming.receivers.messages import ReceiverSettings
 
 
-class Life(Enum):
-    """A receiver's life in its executor."""
+class ReceiverState(Enum):
+    """Where in its life a receiver is, as its executor sees it."""
 
     CREATED = "created"
     STARTED = "started"
@@ -27,7 +27,7 @@ class Supervising(Protocol):
     settings: ReceiverSettings
 
     @property
-    def life(self) -> Life:
+    def state(self) -> ReceiverState:
         """Where in its life the receiver is."""
 
     @property
@@ -139,11 +139,11 @@ class Receiver:
 
     def isStarted(self) -> bool:
         """Whether it is to receive: true from before `onStart` until it stops or restarts."""
-        return self._supervisor.life is Life.STARTED
+        return self._supervisor.state is ReceiverState.STARTED
 
     def isStopped(self) -> bool:
         """Whether its threads should end: it has stopped, or waits for its restart."""
-        return self._supervisor.life in (Life.RESTARTING, Life.STOPPED)
+        return self._supervisor.state in (ReceiverState.RESTARTING, ReceiverState.STOPPED)
 
     def streamId(self) -> int:
         """The id of the input stream."""

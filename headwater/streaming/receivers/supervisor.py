@@ -9,18 +9,21 @@ import logging
 import queue
 import reprlib
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 from typing import Any, NamedTuple
 
 from headwater.base.cipher import cipher_of
+from headwater.base.exhaustive import assert_never
+from headwater.base.lives import Table
 from headwater.clock import Clock, SystemClock
 from headwater.conf import SparkConf
 from headwater.engine.events import Wake, Woken
 from headwater.engine.failures import description, error_text, shortened
 from headwater.engine.loop import Loop
 from headwater.errors import SparkException
+from headwater.streaming.decoding import count_undecodable
 from headwater.streaming.receivers.blocks import RECORDS_MAX, BlockGenerator
 from headwater.streaming.receivers.messages import (
     STOPPED_BY_DRIVER,
@@ -35,16 +38,16 @@ from headwater.streaming.receivers.messages import (
     Taken,
 )
 from headwater.streaming.receivers.ratelimiter import RateLimiter
-from headwater.streaming.receivers.receiver import Life, Receiver
+from headwater.streaming.receivers.receiver import Receiver, ReceiverState
 from headwater.streaming.recovery.log import LogSettings, LogWriter
 
 logger = logging.getLogger("headwater.streaming.receivers.supervisor")
 
 # Of a record, or a part of one, that an error shows.
 SHOWN_CHARACTERS_MAX = 100
-# How often somebody who waits for the driver looks whether it can still answer.
+# How often a thread that waits for the driver looks whether it can still answer.
 LOOK_SECONDS = 0.2
-# A receiver that fails again without having stored anything waits twice as long each time, up to so many delays.
+# A receiver that fails again without having stored anything waits twice as long each time, up to this many delays.
 RESTART_DELAYS_MAX = 8
 
 
@@ -72,6 +75,13 @@ class Stop(NamedTuple):
     error: str
 
 
+class GiveUp(NamedTuple):
+    """Event, the last one: the supervisor itself has failed."""
+
+
+SupervisorEvent = Begin | Restart | Stop | GiveUp
+
+
 class CallStart(NamedTuple):
     """Action: tell the driver, then call onStart."""
 
@@ -92,14 +102,23 @@ class TellStopped(NamedTuple):
     restarts: bool
 
 
-TRANSITIONS: Mapping[tuple[Life, type], Life] = {
-    (Life.CREATED, Begin): Life.STARTED,
-    (Life.CREATED, Stop): Life.STOPPED,
-    (Life.STARTED, Restart): Life.RESTARTING,
-    (Life.STARTED, Stop): Life.STOPPED,
-    (Life.RESTARTING, Woken): Life.STARTED,
-    (Life.RESTARTING, Stop): Life.STOPPED,
-}
+SupervisorAction = CallStart | CallStop | CloseBlocks | TellStopped
+
+LIFE: Table[ReceiverState, type[SupervisorEvent | Woken]] = Table(
+    "the receiver",
+    ReceiverState.CREATED,
+    {
+        (ReceiverState.CREATED, Begin): ReceiverState.STARTED,
+        (ReceiverState.CREATED, Stop): ReceiverState.STOPPED,
+        (ReceiverState.CREATED, GiveUp): ReceiverState.STOPPED,
+        (ReceiverState.STARTED, Restart): ReceiverState.RESTARTING,
+        (ReceiverState.STARTED, Stop): ReceiverState.STOPPED,
+        (ReceiverState.STARTED, GiveUp): ReceiverState.STOPPED,
+        (ReceiverState.RESTARTING, Woken): ReceiverState.STARTED,
+        (ReceiverState.RESTARTING, Stop): ReceiverState.STOPPED,
+        (ReceiverState.RESTARTING, GiveUp): ReceiverState.STOPPED,
+    },
+)
 
 
 class SupervisorCore:
@@ -110,19 +129,25 @@ class SupervisorCore:
     """
 
     def __init__(self, restart_ms: int) -> None:
-        self.life = Life.CREATED  # read by other threads, written by the loop's
+        self._life = LIFE.begin()
         self._restart_ms = restart_ms
         self._pause_ms = restart_ms  # before the next restart; grows with each after which nothing is stored
         self._start_ms = -1  # when a restarting receiver starts
 
-    def handle(self, event: Any, now_ms: int) -> list[Any]:
+    @property
+    def state(self) -> ReceiverState:
+        """Where in its life the receiver is; any thread may ask."""
+        return self._life.state
+
+    def handle(self, event: SupervisorEvent | Woken, now_ms: int) -> list[SupervisorAction | Wake]:
         """Take an event; returns the actions, in order."""
-        before, after = self.life, TRANSITIONS.get((self.life, type(event)))
-        if after is None or (isinstance(event, Woken) and now_ms < self._start_ms):
+        if not self._life.may(type(event)) or (isinstance(event, Woken) and now_ms < self._start_ms):
             return []
-        self.life = after
-        calls: list[Any] = [CallStop()] if before is Life.STARTED else []
+        calls: list[SupervisorAction | Wake] = [CallStop()] if self.state is ReceiverState.STARTED else []
+        self._life.move(type(event))
         match event:
+            case Begin() | Woken():
+                return [CallStart()]
             case Restart():
                 delay_ms = self._delay_ms(event)
                 self._start_ms = now_ms + delay_ms
@@ -130,7 +155,9 @@ class SupervisorCore:
                 return [*calls, TellStopped(message, event.error, True), Wake(self._start_ms)]
             case Stop():
                 return [*calls, CloseBlocks(), TellStopped(event.message, event.error, False)]
-        return [CallStart()]
+            case GiveUp():
+                return []  # nobody would perform it
+        assert_never(event, "an event of a supervisor")
 
     def _delay_ms(self, event: Restart) -> int:
         if event.has_stored:
@@ -158,7 +185,7 @@ class Supervisor:
         self._has_stored = False  # since the receiver's last start
         self._ended = threading.Event()
         self._log = None if settings.log_directory is None else _open_log(settings.log_directory, host)
-        self._taken: dict[str, queue.SimpleQueue[Taken]] = {}  # by block: where whoever stored it waits
+        self._taken: dict[str, queue.SimpleQueue[Taken]] = {}  # by block: where the thread that stored it waits
         self._limiter = RateLimiter(self._capped(settings.rate), clock)
         self._blocks = BlockGenerator(
             settings.stream_id,
@@ -170,7 +197,7 @@ class Supervisor:
             on_refused=self._records_refused,
         )
         name = f"receiver-supervisor-{settings.stream_id}"
-        self._loop = Loop(name, self.core, self._perform, clock, self._crashed)
+        self._loop: Loop[SupervisorEvent, SupervisorAction] = Loop(name, self.core, self._perform, clock, self._crashed)
         receiver._attached = self
 
     def start(self) -> None:
@@ -181,9 +208,9 @@ class Supervisor:
 
     # -------------------------------------------------------------------------------------------- for the receiver
     @property
-    def life(self) -> Life:
+    def state(self) -> ReceiverState:
         """Where in its life the receiver is."""
-        return self.core.life
+        return self.core.state
 
     @property
     def conf(self) -> SparkConf:
@@ -197,7 +224,7 @@ class Supervisor:
         self._has_stored = True
 
     def store_many(self, records: Iterator[Any]) -> None:
-        """Blocks of their own, of `RECORDS_MAX` records or what a second allows; returns once they are stored."""
+        """Blocks of their own, of `RECORDS_MAX` records or what passes in a second; returns once they are stored."""
         while block := list(islice(records, self._records_max())):
             self._limiter.acquire(len(block))
             self._blocks.store_now(block)
@@ -236,17 +263,17 @@ class Supervisor:
         self._host.post(Errored(self.settings.stream_id, self.settings.epoch, _plain(message), error_text(error)))
 
     # -------------------------------------------------------------------------------------------- for the engine
-    def receive(self, message: Any) -> None:
+    def receive(self, message: Taken | Limit) -> None:
         """A message from the driver."""
         match message:
             case Taken():
                 answer = self._taken.get(message.block_id)
-                if answer is not None:  # else nobody waits any more, or it was stored by a receiver of before
+                if answer is not None:  # else nobody waits any more, or a previous launch of the receiver stored it
                     answer.put(message)
             case Limit(per_second):
                 self._limiter.limit(self._capped(per_second))
             case _:
-                raise TypeError(f"receiver {self.settings.stream_id}: unknown message {message!r}")
+                assert_never(message, "a message to a receiver")
 
     def stop(self) -> None:
         """Stop the receiver and store what it added; waits for that."""
@@ -258,7 +285,7 @@ class Supervisor:
             self._log.close()
 
     # -------------------------------------------------------------------------------------------- actions
-    def _perform(self, action: Any) -> None:
+    def _perform(self, action: SupervisorAction) -> None:
         match action:
             case CallStart():
                 self._call_start()
@@ -272,6 +299,8 @@ class Supervisor:
                 self._host.post(Deregistered(settings.stream_id, settings.epoch, message, error, restarts))
                 if not restarts:
                     self._ended.set()
+            case _:
+                assert_never(action, "an action of a supervisor")
 
     def _call_start(self) -> None:
         settings, host = self.settings, self._host
@@ -304,7 +333,7 @@ class Supervisor:
         logger.debug("Pushed block %s", block_id)
 
     def _wait_until_taken(self, block_id: str, answer: queue.SimpleQueue[Taken]) -> None:
-        """Return once the driver has the block, so that a reliable receiver may acknowledge its source."""
+        """Return once the driver has the block, so that a reliable receiver may acknowledge it to its source."""
         deadline_ms = self._clock.now_ms() + self.settings.store_timeout_ms
         while True:
             try:
@@ -347,7 +376,7 @@ class Supervisor:
     def _crashed(self, crash: BaseException) -> None:
         """Nobody looks after the receiver any more: it ends, so that the driver can start it anew."""
         settings = self.settings
-        self.core.life = Life.STOPPED
+        self.core.handle(GiveUp(), self._clock.now_ms())
         try:
             self._limiter.close()
             self._call_stop()
@@ -380,26 +409,11 @@ def _open_log(directory: str, host: ReceiverHost) -> LogWriter:
     return LogWriter(directory, settings)
 
 
-def count_undecodable(data: bytes) -> int:
-    """How many of these lines are not UTF-8; a pass in C over lines that are."""
-    if data.isascii() or _is_utf8(data):
-        return 0
-    return sum(not _is_utf8(line) for line in data.split(b"\n"))
-
-
 def _plain(message: Any) -> str:
     """What a receiver says, as text: nothing else is sure to arrive. Some give an exception as the message."""
     if isinstance(message, BaseException):
         return description(message)
     return shortened(str(message))
-
-
-def _is_utf8(data: bytes) -> bool:
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _pieces_of_lines(data: bytes, lines: int) -> Iterator[bytes]:

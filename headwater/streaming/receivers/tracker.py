@@ -2,7 +2,7 @@
 
 - A core: launching and stopping are actions, and what receivers say are events.
 - Each launch of a receiver is an epoch. Word of an earlier epoch about the receiver's life is ignored; its blocks
-  are taken all the same: they are stored, and whoever sent them was told so.
+  are taken all the same: they are stored, and their source may have been told so.
 - A block belongs to exactly one batch: the first `Allocate` after its arrival takes it.
 - A receiver that can't start or loses its executor is launched again, later each time; one that stopped itself is not,
   nor one that has failed too often in a row without storing anything.
@@ -14,11 +14,14 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Literal, NamedTuple
 
+from headwater.base.exhaustive import assert_never
+from headwater.base.lives import Life, Table
+from headwater.engine import blockids
 from headwater.engine.events import Wake, Woken
 from headwater.engine.lineage import BlockRef
 from headwater.errors import SparkException
@@ -56,7 +59,7 @@ class Launched(NamedTuple):
 
 
 class Executors(NamedTuple):
-    """The executors that are there, after one has come or gone."""
+    """The executors that are there now that one has come or gone."""
 
     executor_ids: frozenset[str]
 
@@ -69,7 +72,7 @@ class Recorded(NamedTuple):
 
 
 class SetRate(NamedTuple):
-    """Back-pressure: a stream's receiver may take so many records a second from now on, wherever it runs."""
+    """Back-pressure: a stream's receiver may take this many records per second from now on, wherever it runs."""
 
     stream_id: int
     per_second: float
@@ -79,17 +82,35 @@ class StopAll(NamedTuple):
     """Stop all receivers; once they have ended, `Drained`."""
 
 
+TrackerEvent = (
+    BlockStored
+    | Recorded
+    | Allocate
+    | Registered
+    | Errored
+    | Deregistered
+    | Lost
+    | Launched
+    | SetRate
+    | Executors
+    | LaunchAll
+    | StopAll
+)
+
+
 # ------------------------------------------------------------------------------------------------ actions
 class Launch(NamedTuple):
     """Start a receiver on any executor, then send `Launched` or `Lost`. Block ids must be above `after_ms`.
 
-    `rate`: what back-pressure allows, records a second; None: no limit.
+    `rate`: what back-pressure allows, records per second; None: no limit. `avoid`: an executor that lost the receiver:
+    not there again, if another one will do; "": there is none.
     """
 
     stream_id: int
     epoch: int
     after_ms: int
     rate: float | None = None
+    avoid: str = ""
 
 
 class Record(NamedTuple):
@@ -111,9 +132,13 @@ class Halt(NamedTuple):
     stream_id: int
 
 
-# ------------------------------------------------------------------------------------------------ the core
-class Life(Enum):
-    """A receiver's life as the tracker sees it."""
+TrackerAction = Launch | Record | Tell | Halt | Allocated | Announce | Report | Log | Drained
+_Actions = list[TrackerAction | Wake]
+
+
+# ------------------------------------------------------------------------------------------------ lives
+class TrackedState(Enum):
+    """Where in its life a receiver is, as the driver sees it."""
 
     NEW = "new"
     LAUNCHING = "launching"
@@ -125,6 +150,52 @@ class Life(Enum):
     STOPPED = "stopped"
 
 
+TrackedStep = Literal[
+    "launch", "registers", "restarts", "leaves", "ends", "is lost", "is lost for good", "fails for good", "stop"
+]
+LIFE: Table[TrackedState, TrackedStep] = Table(
+    "receiver",
+    TrackedState.NEW,
+    {
+        (TrackedState.NEW, "launch"): TrackedState.LAUNCHING,
+        (TrackedState.NEW, "stop"): TrackedState.STOPPED,
+        (TrackedState.LAUNCHING, "registers"): TrackedState.RUNNING,
+        (TrackedState.LAUNCHING, "restarts"): TrackedState.RESTARTING,
+        (TrackedState.LAUNCHING, "ends"): TrackedState.STOPPED,
+        (TrackedState.LAUNCHING, "is lost"): TrackedState.PAUSED,
+        (TrackedState.LAUNCHING, "is lost for good"): TrackedState.STOPPED,
+        (TrackedState.LAUNCHING, "stop"): TrackedState.STOPPING,
+        (TrackedState.RUNNING, "registers"): TrackedState.RUNNING,
+        (TrackedState.RUNNING, "restarts"): TrackedState.RESTARTING,
+        (TrackedState.RUNNING, "leaves"): TrackedState.MOVING,
+        (TrackedState.RUNNING, "ends"): TrackedState.STOPPED,
+        (TrackedState.RUNNING, "is lost"): TrackedState.PAUSED,
+        (TrackedState.RUNNING, "is lost for good"): TrackedState.STOPPED,
+        (TrackedState.RUNNING, "stop"): TrackedState.STOPPING,
+        (TrackedState.RESTARTING, "registers"): TrackedState.RUNNING,
+        (TrackedState.RESTARTING, "restarts"): TrackedState.RESTARTING,
+        (TrackedState.RESTARTING, "fails for good"): TrackedState.STOPPING,
+        (TrackedState.RESTARTING, "ends"): TrackedState.STOPPED,
+        (TrackedState.RESTARTING, "is lost"): TrackedState.PAUSED,
+        (TrackedState.RESTARTING, "is lost for good"): TrackedState.STOPPED,
+        (TrackedState.RESTARTING, "stop"): TrackedState.STOPPING,
+        (TrackedState.PAUSED, "launch"): TrackedState.LAUNCHING,
+        (TrackedState.PAUSED, "stop"): TrackedState.STOPPED,
+        # One that restarts while its end is awaited answers once more.
+        (TrackedState.MOVING, "restarts"): TrackedState.MOVING,
+        (TrackedState.MOVING, "launch"): TrackedState.LAUNCHING,
+        (TrackedState.MOVING, "ends"): TrackedState.STOPPED,
+        (TrackedState.MOVING, "is lost"): TrackedState.PAUSED,
+        (TrackedState.MOVING, "is lost for good"): TrackedState.STOPPED,
+        (TrackedState.MOVING, "stop"): TrackedState.STOPPING,
+        (TrackedState.STOPPING, "restarts"): TrackedState.STOPPING,
+        (TrackedState.STOPPING, "ends"): TrackedState.STOPPED,
+        (TrackedState.STOPPING, "is lost for good"): TrackedState.STOPPED,
+    },
+)
+
+
+# ------------------------------------------------------------------------------------------------ the core
 class Batch(NamedTuple):
     """What one stream's receiver brought into a batch."""
 
@@ -147,12 +218,13 @@ class _Receiver:
 
     stream_id: int
     name: str
-    life: Life = Life.NEW
-    epoch: int = 0
+    life: Life[TrackedState, TrackedStep]
+    epoch: int = 0  # the number of its launches so far
     host: str = ""
     executor_id: str = ""
     movable: bool | None = None  # None: not known, as the engine hasn't answered
-    moved_from: str = ""  # the executor that it left last to have fewer there
+    moved_from: str = ""  # the executor that it leaves, or has left, to have fewer there; until it runs elsewhere
+    lost_on: str = ""  # the executor that lost it last
     rate: float | None = None  # what back-pressure allows; each launch begins with it
     pause_ms: int = 0  # before the next launch; grows with each failure, 0 once it runs
     failures: int = 0  # restarts and launches in a row, without a block in between
@@ -170,11 +242,10 @@ class _Receiver:
 
     @property
     def info(self) -> ReceiverInfo:
-        active = self.life is Life.RUNNING
         return ReceiverInfo(
             self.stream_id,
             self.name,
-            active,
+            self.state is TrackedState.RUNNING,
             self.host,
             self.executor_id,
             self.error_message,
@@ -182,9 +253,29 @@ class _Receiver:
             self.error_ms,
         )
 
+    @property
+    def state(self) -> TrackedState:
+        return self.life.state
 
-_ENDED = (Life.STOPPED, Life.NEW)
-_IN_PLACE = (Life.LAUNCHING, Life.RUNNING, Life.RESTARTING)
+    def check(self) -> None:
+        """Assert what is always true."""
+        state = self.state
+        assert (self.relaunch_ms >= 0) == (state is TrackedState.PAUSED), self
+        assert self.epoch > 0 or state in (TrackedState.NEW, TrackedState.STOPPED), self
+        assert self.epoch == 0 or state is not TrackedState.NEW, self
+        assert state is not TrackedState.RUNNING or (self.running_since_ms >= 0 and not self.moved_from), self
+        assert state is not TrackedState.MOVING or self.moved_from == self.executor_id, self
+        assert state is not TrackedState.MOVING or self.movable, self
+        assert not self.host or self.executor_id, self  # it says both at once
+        assert self.error_ms >= 0 or not (self.error_message or self.error), self
+        assert len(self.complained) <= COMPLAINTS_MAX, self
+        assert min(self.recording, self.failures, self.undecodable) >= 0 < self.copies, self
+        ids = [blockids.time_ms_of(stored.block.block_id) for stored in self.blocks]
+        assert len(set(ids)) == len(ids) and max(ids, default=-1) <= self.last_block_ms, self
+
+
+_ENDED = (TrackedState.STOPPED, TrackedState.NEW)
+_IN_PLACE = (TrackedState.LAUNCHING, TrackedState.RUNNING, TrackedState.RESTARTING)
 
 
 class ReceiverTracker:
@@ -195,7 +286,7 @@ class ReceiverTracker:
         restart_delay_ms: the longest pause before a launch.
         recorded: whether blocks are entered into a ledger before they count.
         restarts_max: how often in a row a receiver is started again without storing anything; None: without end.
-        rate: what each may take to begin with, records a second; None: no limit.
+        rate: what each may take to begin with, records per second; None: no limit.
         copies: stream id -> how many copies of a block are expected, if more than one.
         moves: whether receivers move when an executor has come.
     """
@@ -212,7 +303,7 @@ class ReceiverTracker:
         moves: bool = True,
     ) -> None:
         self._receivers = {
-            stream_id: _Receiver(stream_id, name, rate=rate, copies=(copies or {}).get(stream_id, 1))
+            stream_id: _Receiver(stream_id, name, LIFE.begin(name), rate=rate, copies=(copies or {}).get(stream_id, 1))
             for stream_id, name in names.items()
         }
         self._restart_delay_ms = restart_delay_ms
@@ -220,11 +311,12 @@ class ReceiverTracker:
         self._recorded = recorded
         self._moves = moves
         self._executors: frozenset[str] = frozenset()  # as was last told
-        self._uneven = False  # an executor has come, and nobody has found since that it has its share
+        self._uneven = False  # an executor has come that may have less than its share
+        self._begun_before: Set[int] = frozenset()  # the batches that a previous driver has begun
         self._stopping = False
         self._drained = False  # whether `Drained` was given
 
-    def handle(self, event: Any, now_ms: int) -> list[Any]:
+    def handle(self, event: TrackerEvent | Woken, now_ms: int) -> _Actions:
         """Take an event; returns the actions, in order."""
         match event:
             case BlockStored():
@@ -253,7 +345,7 @@ class ReceiverTracker:
                 return [self._launch(receiver) for receiver in self._receivers.values()]
             case StopAll():
                 return self._stop_all()
-        raise TypeError(f"not an event of the receiver tracker: {event!r}")
+        assert_never(event, "an event of the receiver tracker")
 
     # -------------------------------------------------------------------------------------------- questions
     def unallocated(self) -> int:
@@ -266,24 +358,31 @@ class ReceiverTracker:
 
     def check(self) -> None:
         """Assert what is always true."""
+        assert self._stopping or not self._drained
+        assert Counter(receiver.state for receiver in self._receivers.values())[TrackedState.MOVING] <= 1
         for receiver in self._receivers.values():
-            assert (receiver.relaunch_ms >= 0) == (receiver.life is Life.PAUSED), receiver
-            assert not (self._drained and receiver.life not in _ENDED), receiver
-            assert 0 <= receiver.pause_ms <= max(self._restart_delay_ms, FIRST_PAUSE_MS)
+            receiver.check()
+            assert not self._stopping or receiver.state in (TrackedState.STOPPING, TrackedState.STOPPED), receiver
+            assert not self._drained or (receiver.state is TrackedState.STOPPED and not receiver.recording), receiver
+            assert self._recorded or not receiver.recording, receiver
+            assert 0 <= receiver.pause_ms <= max(self._restart_delay_ms, FIRST_PAUSE_MS), receiver
+            assert self._restarts_max is None or receiver.failures <= self._restarts_max + 1, receiver
 
     # -------------------------------------------------------------------------------------------- blocks
-    def restored(self, waiting: Mapping[int, Sequence[BlockStored]], known: Mapping[int, Sequence[str]]) -> None:
-        """Blocks from before a restart that no batch has, and the ids that were used; before the first event."""
-        for stream_id, blocks in waiting.items():
-            receiver = self._receivers[stream_id]
-            receiver.blocks.extend(blocks)
-            used = (*known[stream_id], *(stored.block.block_id for stored in blocks))
-            receiver.last_block_ms = max(map(_id_ms, used), default=-1)
+    def restored(self, stream_id: int, waiting: Iterable[BlockStored], *, used: Iterable[str]) -> None:
+        """A stream's blocks from before a restart that no batch has, and all its block ids; before the first event."""
+        receiver = self._receivers[stream_id]
+        receiver.blocks.extend(waiting)
+        receiver.last_block_ms = max(map(blockids.time_ms_of, used), default=-1)
 
-    def _block_stored(self, event: BlockStored) -> list[Any]:
+    def begun_before(self, times_ms: Iterable[int]) -> None:
+        """A previous driver has begun these batches: they have blocks of their own; before the first event."""
+        self._begun_before = frozenset(times_ms)
+
+    def _block_stored(self, event: BlockStored) -> _Actions:
         receiver = self._receivers[event.stream_id]
         # At once: a receiver that is launched meanwhile must not use the id again.
-        receiver.last_block_ms = max(receiver.last_block_ms, _id_ms(event.block.block_id))
+        receiver.last_block_ms = max(receiver.last_block_ms, blockids.time_ms_of(event.block.block_id))
         if self._drained:
             return [Tell(event.stream_id, Taken(event.block.block_id, "the context stops, and no batch would take it"))]
         if self._recorded:
@@ -291,7 +390,7 @@ class ReceiverTracker:
             return [Record(event)]
         return self._block_taken(receiver, event)
 
-    def _block_recorded(self, event: Recorded) -> list[Any]:
+    def _block_recorded(self, event: Recorded) -> _Actions:
         stored = event.stored
         receiver = self._receivers[stored.stream_id]
         receiver.recording -= 1
@@ -299,12 +398,12 @@ class ReceiverTracker:
             return [Tell(stored.stream_id, Taken(stored.block.block_id, event.failure)), *self._drain()]
         return [*self._block_taken(receiver, stored), *self._drain()]
 
-    def _block_taken(self, receiver: _Receiver, event: BlockStored) -> list[Any]:
+    def _block_taken(self, receiver: _Receiver, event: BlockStored) -> _Actions:
         receiver.blocks.append(event)
         taken = Tell(event.stream_id, Taken(event.block.block_id))
         receiver.complained.clear()  # data flows: the next failure is news
         receiver.failures = 0
-        actions: list[Any] = [taken]
+        actions: _Actions = [taken]
         if len(event.block.locations) < receiver.copies:
             actions.append(Log(logging.WARNING, missing_copies(receiver.name, receiver.copies, event.block)))
             receiver.copies = 1
@@ -318,6 +417,8 @@ class ReceiverTracker:
         return actions
 
     def _allocate(self, time_ms: int) -> Allocated:
+        if time_ms in self._begun_before:
+            return Allocated(time_ms, {})
         taken = {}
         for receiver in self._receivers.values():
             taken[receiver.stream_id] = Batch(tuple(receiver.blocks))
@@ -326,20 +427,20 @@ class ReceiverTracker:
 
     # -------------------------------------------------------------------------------------------- lives
     def _launch(self, receiver: _Receiver) -> Launch:
-        receiver.life = Life.LAUNCHING
+        receiver.life.move("launch")
         receiver.epoch += 1
         receiver.relaunch_ms = -1
         receiver.host = receiver.executor_id = ""
         receiver.movable = None
-        return Launch(receiver.stream_id, receiver.epoch, receiver.last_block_ms, receiver.rate)
+        return Launch(receiver.stream_id, receiver.epoch, receiver.last_block_ms, receiver.rate, receiver.lost_on)
 
-    def _set_rate(self, event: SetRate) -> list[Any]:
+    def _set_rate(self, event: SetRate) -> _Actions:
         receiver = self._receivers[event.stream_id]
         receiver.rate = event.per_second
         # To one that isn't there nothing is sent: its next launch has the rate.
         return [Tell(event.stream_id, Limit(event.per_second))]
 
-    def _launched(self, event: Launched) -> list[Any]:
+    def _launched(self, event: Launched) -> _Actions:
         receiver = self._current(event)
         if receiver is None:
             return []
@@ -348,51 +449,53 @@ class ReceiverTracker:
             return self._move_one()  # it was faster than the engine's answer
         receiver.executor_id = event.executor_id
         # A stop may have come while the engine was launching it: then it had nothing to stop yet.
-        return [Halt(receiver.stream_id)] if receiver.life is Life.STOPPING else []
+        return [Halt(receiver.stream_id)] if receiver.state is TrackedState.STOPPING else []
 
-    def _registered(self, event: Registered, now_ms: int) -> list[Any]:
+    def _registered(self, event: Registered, now_ms: int) -> _Actions:
         receiver = self._current(event)
-        if receiver is None or receiver.life in (Life.MOVING, Life.STOPPING, Life.STOPPED):
+        if receiver is None or not receiver.life.may("registers"):
             return []
-        receiver.life = Life.RUNNING
+        receiver.life.move("registers")
         receiver.host, receiver.executor_id = event.host, event.executor_id
         receiver.running_since_ms = now_ms
         if receiver.executor_id == receiver.moved_from:
-            self._uneven = False  # it was put there again: whoever does that knows better
+            self._uneven = False  # it was put there again, and would be once more
         receiver.moved_from = ""
         return [Announce(ReceiverStarted(receiver.info)), *self._move_one()]
 
-    def _executors_changed(self, event: Executors) -> list[Any]:
+    def _executors_changed(self, event: Executors) -> _Actions:
         self._uneven |= bool(event.executor_ids - self._executors)
         self._executors = event.executor_ids
         return self._move_one()
 
-    def _move_one(self) -> list[Any]:
+    def _move_one(self) -> _Actions:
         """Halt a receiver of the executor that has the most, if another has two fewer; one at a time."""
-        lives = [receiver.life for receiver in self._receivers.values()]
-        if not self._moves or not self._uneven or self._stopping or Life.MOVING in lives or Life.LAUNCHING in lives:
+        states = {receiver.state for receiver in self._receivers.values()}
+        is_moving = states & {TrackedState.MOVING, TrackedState.LAUNCHING}
+        if not self._moves or not self._uneven or self._stopping or is_moving:
             return []
-        count = Counter(receiver.executor_id for receiver in self._receivers.values() if receiver.life in _IN_PLACE)
+        count = Counter(receiver.executor_id for receiver in self._receivers.values() if receiver.state in _IN_PLACE)
         least = min((count[executor_id] for executor_id in self._executors), default=0)
         too_many = [
             receiver
             for receiver in self._receivers.values()
-            if receiver.life is Life.RUNNING and receiver.movable and count[receiver.executor_id] >= least + 2
+            if receiver.state is TrackedState.RUNNING and receiver.movable and count[receiver.executor_id] >= least + 2
         ]
         if not too_many:
             # Of some it isn't known yet where they are, or whether they may move.
             self._uneven = any(
-                receiver.life in (Life.PAUSED, Life.RESTARTING)
-                or (receiver.life is Life.RUNNING and receiver.movable is None)
+                receiver.state in (TrackedState.PAUSED, TrackedState.RESTARTING)
+                or (receiver.state is TrackedState.RUNNING and receiver.movable is None)
                 for receiver in self._receivers.values()
             )
             return []
         receiver = max(too_many, key=lambda receiver: count[receiver.executor_id])
-        receiver.life, receiver.moved_from = Life.MOVING, receiver.executor_id
+        receiver.life.move("leaves")
+        receiver.moved_from = receiver.executor_id
         text = f"{receiver.name} leaves executor {receiver.executor_id}: it goes where fewer receivers are"
         return [Log(logging.INFO, text), Halt(receiver.stream_id)]
 
-    def _errored(self, event: Errored, now_ms: int) -> list[Any]:
+    def _errored(self, event: Errored, now_ms: int) -> _Actions:
         receiver = self._current(event)
         if receiver is None:
             return []
@@ -400,19 +503,17 @@ class ReceiverTracker:
         complaint = self._complain(receiver, f"Error reported by receiver for stream {event.stream_id}")
         return [complaint, Announce(ReceiverError(receiver.info))]
 
-    def _deregistered(self, event: Deregistered, now_ms: int) -> list[Any]:
+    def _deregistered(self, event: Deregistered, now_ms: int) -> _Actions:
         receiver = self._current(event)
-        if receiver is None or receiver.life is Life.STOPPED:
+        step: TrackedStep = "restarts" if event.restarts else "ends"
+        if receiver is None or not receiver.life.may(step):
             return []
-        was_asked = receiver.life in (Life.STOPPING, Life.MOVING)
-        moves = receiver.life is Life.MOVING and event.message == STOPPED_BY_DRIVER
-        if event.restarts:
-            # One that restarts while we wait for its end answers once more.
-            receiver.life = receiver.life if was_asked else Life.RESTARTING
-        else:
-            receiver.life = Life.STOPPED
+        was_asked = receiver.state in (TrackedState.STOPPING, TrackedState.MOVING)
+        moves = receiver.state is TrackedState.MOVING and step == "ends" and event.message == STOPPED_BY_DRIVER
+        if not moves:
+            receiver.life.move(step)
         text = f"Deregistered receiver for stream {event.stream_id}"
-        actions: list[Any] = []
+        actions: _Actions = []
         if event.restarts or event.error:
             _remember_error(receiver, event.message, event.error, now_ms)
             actions.append(self._complain(receiver, text))
@@ -421,29 +522,30 @@ class ReceiverTracker:
         if event.error:
             actions.append(Announce(ReceiverError(receiver.info)))
         actions.append(Announce(ReceiverStopped(receiver.info)))
-        if receiver.life is Life.RESTARTING and self._fails_for_good(receiver):
-            receiver.life = Life.STOPPING
+        if receiver.state is TrackedState.RESTARTING and self._fails_for_good(receiver):
+            receiver.life.move("fails for good")
             actions += [Halt(receiver.stream_id), self._given_up(receiver)]
-        if moves and not event.restarts:
+        if moves:
             actions.append(self._launch(receiver))
         return [*actions, *self._drain()]
 
-    def _lost(self, event: Lost, now_ms: int) -> list[Any]:
+    def _lost(self, event: Lost, now_ms: int) -> _Actions:
         receiver = self._current(event)
-        if receiver is None or receiver.life is Life.STOPPED:
+        if receiver is None or not receiver.life.may("is lost for good"):
             return []
-        ran = receiver.life in (Life.RUNNING, Life.RESTARTING, Life.MOVING)
-        was_given_up = receiver.life is Life.STOPPING and not self._stopping
+        receiver.lost_on = event.executor_id or receiver.lost_on
+        ran = receiver.state in (TrackedState.RUNNING, TrackedState.RESTARTING, TrackedState.MOVING)
+        was_given_up = receiver.state is TrackedState.STOPPING and not self._stopping
         if ran and now_ms - receiver.running_since_ms >= self._restart_delay_ms:
             receiver.pause_ms = 0
         _remember_error(receiver, event.reason, "", now_ms)
         if self._stopping:
-            receiver.life = Life.STOPPED
+            receiver.life.move("is lost for good")
             text = f"Receiver for stream {event.stream_id} was lost while it stopped: {event.reason}"
             return [Log(logging.WARNING, text), Announce(ReceiverStopped(receiver.info)), *self._drain()]
         is_over = was_given_up or self._fails_for_good(receiver)
-        receiver.life = Life.STOPPED if is_over else Life.PAUSED
-        actions: list[Any] = [self._complain(receiver, f"Lost receiver for stream {event.stream_id}")]
+        receiver.life.move("is lost for good" if is_over else "is lost")
+        actions: _Actions = [self._complain(receiver, f"Lost receiver for stream {event.stream_id}")]
         actions.append(Announce(ReceiverStopped(receiver.info) if ran else ReceiverError(receiver.info)))
         if is_over:
             return actions if was_given_up else [*actions, self._given_up(receiver)]
@@ -471,35 +573,33 @@ class ReceiverTracker:
             )
         )
 
-    def _woken(self, now_ms: int) -> list[Any]:
-        due = [r for r in self._receivers.values() if r.life is Life.PAUSED and r.relaunch_ms <= now_ms]
+    def _woken(self, now_ms: int) -> _Actions:
+        due = [r for r in self._receivers.values() if r.state is TrackedState.PAUSED and r.relaunch_ms <= now_ms]
         return [self._launch(receiver) for receiver in due]
 
-    def _stop_all(self) -> list[Any]:
+    def _stop_all(self) -> _Actions:
         if self._stopping:
             return []
         self._stopping = True
-        actions: list[Any] = []
+        actions: _Actions = []
         for receiver in self._receivers.values():
-            if receiver.life in (Life.RUNNING, Life.RESTARTING, Life.LAUNCHING):
-                if receiver.life is not Life.LAUNCHING or receiver.executor_id:
-                    actions.append(Halt(receiver.stream_id))
-                receiver.life = Life.STOPPING
-            elif receiver.life is Life.MOVING:
-                receiver.life = Life.STOPPING  # it was halted already
-            elif receiver.life in (Life.NEW, Life.PAUSED):
-                receiver.life = Life.STOPPED
-                receiver.relaunch_ms = -1
+            # One that moves was halted already. One that is being launched has nothing to halt yet: see `_launched`.
+            is_there = receiver.state is not TrackedState.LAUNCHING or receiver.executor_id
+            if receiver.state in _IN_PLACE and is_there:
+                actions.append(Halt(receiver.stream_id))
+            if receiver.life.may("stop"):
+                receiver.life.move("stop")
+            receiver.relaunch_ms = -1
         return [*actions, *self._drain()]
 
-    def _drain(self) -> list[Any]:
-        ended = all(r.life in _ENDED and not r.recording for r in self._receivers.values())
+    def _drain(self) -> _Actions:
+        ended = all(r.state in _ENDED and not r.recording for r in self._receivers.values())
         if not self._stopping or self._drained or not ended:
             return []
         self._drained = True
         return [Drained(int(self.unallocated() > 0))]
 
-    def _current(self, event: Any) -> _Receiver | None:
+    def _current(self, event: Launched | Registered | Deregistered | Errored | Lost) -> _Receiver | None:
         receiver = self._receivers[event.stream_id]
         return receiver if event.epoch == receiver.epoch else None
 
@@ -526,22 +626,3 @@ def missing_copies(name: str, copies: int, block: BlockRef | None = None) -> str
 
 def _remember_error(receiver: _Receiver, message: str, error: str, now_ms: int) -> None:
     receiver.error_message, receiver.error, receiver.error_ms = message, error, now_ms
-
-
-def block_data(stored: BlockStored) -> list[Any]:
-    """A block as the ledger has it."""
-    return [stored.block.block_id, stored.block.records, stored.undecodable, stored.log and list(stored.log)]
-
-
-def block_of(stream_id: int, data: list[Any], logs: str | None) -> BlockStored:
-    """A block from the ledger; what it was stored on is gone, but for the log, which is below the directory `logs`."""
-    block_id, records, undecodable, log = data
-    if log is not None:
-        path, *place = log
-        log = ("/".join((logs or "", *path.split("/")[-2:])), *place)  # the directory may have been moved since
-    return BlockStored(stream_id, BlockRef(block_id, (), records), undecodable, log)
-
-
-def _id_ms(block_id: str) -> int:
-    """The time in a block's id."""
-    return int(block_id.rpartition("-")[2])

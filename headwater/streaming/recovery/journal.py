@@ -23,7 +23,7 @@ from headwater import filesystem
 from headwater.base.cipher import Cipher
 from headwater.base.threads import WatchedThread
 from headwater.streaming.recovery import checkpoint
-from headwater.streaming.recovery.ledger import BlockAdded, Ledger, encode_entry, replay
+from headwater.streaming.recovery.ledger import BlockAdded, Entry, Ledger, encode_entry, replay
 
 logger = logging.getLogger("headwater.streaming.recovery.journal")
 
@@ -70,7 +70,7 @@ class Journal:
         number: int,
         *,
         describe: Callable[[Ledger, int], checkpoint.Checkpoint],
-        renew: Callable[[Ledger], Iterable[Any]],
+        renew: Callable[[Ledger], Iterable[Entry]],
         open_log: Callable[[str], Log],
         interval_ms: int,
         failed: Callable[[BaseException], None],
@@ -90,7 +90,7 @@ class Journal:
         self._log_bytes = 0  # since the last image
         self._imaged_at = 0.0  # monotonic seconds
         self._behind = False  # whether the log lacks something that the ledger has, or may
-        self._untold: deque[tuple[Any, Then]] = deque()  # being made durable; the thread's
+        self._untold: deque[tuple[Entry | None, Then]] = deque()  # being made durable; the thread's
         self._told_failure = failed
         self._failure: BaseException | None = None  # of the thread
         self._thread = WatchedThread(self._run, name="streaming-journal", on_failure=self._failed)
@@ -109,7 +109,7 @@ class Journal:
         before_entries()
         self._thread.start()
 
-    def post(self, entry: Any, then: Then) -> None:
+    def post(self, entry: Entry | None, then: Then) -> None:
         """Have an entry made durable, then `then(None)` called, or `then(error)`; on the journal's thread, in order.
 
         An entry None stands for nothing but its place among the others. Any thread may call it. `then` must not block.
@@ -158,7 +158,7 @@ class Journal:
                 if item is not _END:
                     item[1](failure)
 
-    def _commit(self, posted: list[tuple[Any, Then]]) -> None:
+    def _commit(self, posted: list[tuple[Entry | None, Then]]) -> None:
         error: BaseException | None = None
         self._untold.extend(posted)
         if posted:

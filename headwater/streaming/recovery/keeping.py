@@ -1,6 +1,6 @@
-"""What a running context tells whoever keeps it safe: what happened, and what must be durable before it goes on.
+"""What a running context says to be kept: what happened, and what must be durable before it goes on.
 
-Without a directory for checkpoints nothing is kept, and nobody waits.
+Without a directory for checkpoints nothing is kept, and nothing is waited for.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from headwater.streaming.recovery.ledger import Ledger
+from headwater.streaming.recovery.ledger import Block, Ledger
 from headwater.streaming.recovery.matching import Source
 
 if TYPE_CHECKING:
@@ -59,8 +59,8 @@ class Keeping:
             receiving: uids of the input streams that have receivers.
         """
 
-    def block_stored(self, uid: str, block: list[Any], then: Then) -> None:
-        """A receiver of an input stream has stored a block: `block`, as the ledger has it."""
+    def block_stored(self, uid: str, block: Block, then: Then) -> None:
+        """A receiver of an input stream has stored a block."""
         then(None)
 
     def batch_begun(
@@ -77,7 +77,7 @@ class Keeping:
             time_ms: its time.
             inputs: what a restart needs of its input streams, by uid.
             blocks: ids of the received blocks that it has taken, by uid.
-            memory: what has changed of that which input streams must know besides, by uid; None where they may forget.
+            memory: what has changed of what input streams must know besides, by uid; None where they may forget.
             then: see above.
         """
         then(None)

@@ -9,20 +9,42 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, get_args
 
+from headwater.base.exhaustive import assert_never
 from headwater.errors import SparkException
+from headwater.streaming.recovery.segment import LogPosition
 
 FORMAT = 2
 FORMATS_READ = (1, 2)  # the first knew no sources
+
+
+class Block(NamedTuple):
+    """A block that a receiver has stored. In JSON it is an array of its fields, and so is its position."""
+
+    id: str
+    records: int  # -1: not counted
+    undecodable: int  # its text lines that aren't UTF-8
+    position: LogPosition | None  # in a receiver's log; None: it is in none, and dies with those who hold it
+
+    @classmethod
+    def of(cls, fields: Sequence[Any]) -> Block:
+        """The block that JSON holds; one that is a `Block` already stays as it is."""
+        block_id, records, undecodable, position = fields
+        return cls(block_id, records, undecodable, None if position is None else LogPosition(*position))
+
+    def without(self, paths: Collection[str]) -> Block:
+        """The block, now that these segments of logs are gone."""
+        is_gone = self.position is not None and self.position.path in paths
+        return self._replace(position=None) if is_gone else self
 
 
 # ------------------------------------------------------------------------------------------------ entries
 class Started(NamedTuple):
     """A driver begins, with these inputs; what others brought and stored isn't kept, nor blocks that are in no log.
 
-    `states`: of each, by uid, how many partitions it has, and the version that it goes on from (None: it begins anew).
+    `states`: by uid, how many partitions a state has, and the version that it goes on from (None: it begins anew).
     `sources`: what these streams are, by uid: see `matching`.
     """
 
@@ -32,10 +54,10 @@ class Started(NamedTuple):
 
 
 class BlockAdded(NamedTuple):
-    """A receiver's block is stored; no batch has it yet. `block`: id, records, undecodable lines, place in a log."""
+    """A receiver's block is stored; no batch has it yet."""
 
     stream: str
-    block: list[Any]
+    block: Block
 
 
 class LogsLost(NamedTuple):
@@ -48,8 +70,8 @@ class LogsLost(NamedTuple):
 class BatchBegun(NamedTuple):
     """What each input stream brings into a batch: JSON, by the stream's uid.
 
-    `blocks`: ids of the blocks that it takes, of those that wait. `memory`: what changes of that which a stream must
-    know of more than the remembered batches, JSON by key; None where it may forget.
+    `blocks`: ids of the waiting blocks that the batch takes. `memory`: changes of what a stream must know beyond the
+    remembered batches, JSON by key; None where it may forget.
     """
 
     time_ms: int
@@ -84,7 +106,7 @@ class BatchDropped(NamedTuple):
 
 
 class Forgotten(NamedTuple):
-    """Nobody needs what came before: batches up to a time, by the input's uid, and all versions but those listed.
+    """What came before isn't needed: batches up to a time, by the input's uid, and all versions but those listed.
 
     Batches up to `given_up_ms` aren't run again, even if they have failed.
     """
@@ -94,20 +116,27 @@ class Forgotten(NamedTuple):
     given_up_ms: int
 
 
-_ENTRIES = {
-    entry.__name__: entry
-    for entry in (
-        Started, BlockAdded, LogsLost, BatchBegun, BatchesAmended, VersionsStored, BatchDone, BatchDropped, Forgotten
-    )
-}
+Entry = (
+    Started
+    | BlockAdded
+    | LogsLost
+    | BatchBegun
+    | BatchesAmended
+    | VersionsStored
+    | BatchDone
+    | BatchDropped
+    | Forgotten
+)
+
+_ENTRIES: dict[str, type[Entry]] = {entry.__name__: entry for entry in get_args(Entry)}
 
 
-def encode_entry(entry: Any) -> bytes:
+def encode_entry(entry: Entry) -> bytes:
     """An entry's bytes in a log."""
     return json.dumps([type(entry).__name__, *entry], separators=(",", ":")).encode()
 
 
-def decode_entry(data: bytes) -> Any:
+def decode_entry(data: bytes) -> Entry:
     """The entry that `encode_entry` wrote.
 
     Raises:
@@ -116,12 +145,13 @@ def decode_entry(data: bytes) -> Any:
     name, *values = json.loads(data)
     if name not in _ENTRIES:
         raise SparkException(f"an entry {name!r} of a log: it was written by a later version")
-    return _ENTRIES[name](*values)
+    entry = _ENTRIES[name](*values)
+    return entry._replace(block=Block.of(entry.block)) if isinstance(entry, BlockAdded) else entry
 
 
 # ------------------------------------------------------------------------------------------------ the ledger
 class Ledger:
-    """See the module's text. One thread applies entries; others may not look meanwhile.
+    """See above. One thread applies entries; others may not look meanwhile.
 
     Args:
         batch_ms: the batch interval.
@@ -133,8 +163,9 @@ class Ledger:
         self.zero_ms = zero_ms
         self.generated_ms = zero_ms  # the latest batch that has begun
         self.pending: dict[int, None] = {}  # batches with an output that hasn't succeeded, ascending
-        self.waiting: dict[str, list[list[Any]]] = {}  # stream -> blocks that no batch has
-        self.inputs: dict[str, dict[int, Any]] = {}  # stream -> batch -> what it brought; of those still needed
+        self.waiting: dict[str, list[Block]] = {}  # stream -> blocks that no batch has
+        # stream -> batch -> what it brought, as long as that is needed; a receiver's: its blocks, see `received`
+        self.inputs: dict[str, dict[int, Any]] = {}
         self.memory: dict[str, dict[str, Any]] = {}  # stream -> what it must know besides
         self.streams: list[str] = []  # the inputs of the driver that began last
         self.sources: dict[str, Sequence[str]] = {}  # what its inputs and states are; empty: that isn't known
@@ -142,17 +173,15 @@ class Ledger:
         self.partitions: dict[str, int] = {}  # state -> how many it has
         self.versions: dict[str, dict[int, dict[int, list[str]]]] = {}  # state -> version -> partition -> segments
 
-    def apply(self, entry: Any) -> None:
+    def apply(self, entry: Entry) -> None:
         """Take an entry."""
         match entry:
             case Started():
                 self._start(entry)
             case BlockAdded(stream, block):
                 self.waiting.setdefault(stream, []).append(block)
-            case LogsLost(stream, paths):
-                for block in self.logged_blocks(stream):
-                    if block[3][0] in paths:
-                        block[3] = None
+            case LogsLost():
+                self._lose(entry)
             case BatchBegun():
                 self._begin(entry)
             case BatchesAmended(inputs, memory):
@@ -171,13 +200,17 @@ class Ledger:
             case Forgotten():
                 self._forget(entry)
             case _:
-                raise TypeError(f"not an entry of the ledger: {entry!r}")
+                assert_never(entry, "an entry of the ledger")
 
     def _start(self, entry: Started) -> None:
         streams = set(entry.inputs)
         self.streams = list(entry.inputs)
         self.sources = dict(entry.sources)
-        self.waiting = {s: [b for b in blocks if is_logged(b)] for s, blocks in self.waiting.items() if s in streams}
+        self.waiting = {
+            stream: [block for block in blocks if block.position is not None]
+            for stream, blocks in self.waiting.items()
+            if stream in streams
+        }
         self.inputs = {stream: batches for stream, batches in self.inputs.items() if stream in streams}
         self.memory = {stream: known for stream, known in self.memory.items() if stream in streams}
         self.partitions = {state: partitions for state, (partitions, _) in entry.states.items()}
@@ -197,9 +230,16 @@ class Ledger:
             self.inputs.setdefault(stream, {})[time_ms] = data
         for stream, ids in entry.blocks.items():
             waiting, taken = self.waiting.get(stream, []), set(ids)
-            self.inputs.setdefault(stream, {})[time_ms] = [block for block in waiting if block[0] in taken]
-            self.waiting[stream] = [block for block in waiting if block[0] not in taken]
+            self.inputs.setdefault(stream, {})[time_ms] = [block for block in waiting if block.id in taken]
+            self.waiting[stream] = [block for block in waiting if block.id not in taken]
         self._remember(entry.memory)
+
+    def _lose(self, entry: LogsLost) -> None:
+        stream, paths = entry
+        if stream in self.waiting:
+            self.waiting[stream] = [block.without(paths) for block in self.waiting[stream]]
+        for time_ms, blocks in self.received(stream).items():
+            self.inputs[stream][time_ms] = [block.without(paths) for block in blocks]
 
     def _remember(self, memory: Mapping[str, Mapping[str, Any]]) -> None:
         for stream, changes in memory.items():
@@ -230,10 +270,17 @@ class Ledger:
         down = range(self.generated_ms + self.batch_ms, until_ms, self.batch_ms)
         return sorted({*(t for t in self.pending if t < until_ms), *down})
 
-    def logged_blocks(self, stream: str) -> list[list[Any]]:
-        """The blocks of a receiver's stream that are in its log, and that a batch is made of, or will be."""
-        held = (self.waiting.get(stream, []), *self.inputs.get(stream, {}).values())
-        return [block for blocks in held for block in blocks if is_logged(block)]
+    def received(self, stream: str) -> dict[int, list[Block]]:
+        """The blocks that each batch of a receiver's stream is made of, by batch time."""
+        return {time_ms: [Block.of(each) for each in data] for time_ms, data in self.inputs.get(stream, {}).items()}
+
+    def blocks(self, stream: str) -> list[Block]:
+        """All blocks of a receiver's stream: those that batches are made of, and those that wait for one."""
+        return [*(each for blocks in self.received(stream).values() for each in blocks), *self.waiting.get(stream, ())]
+
+    def positions(self, stream: str) -> list[LogPosition]:
+        """Where the blocks of a receiver's stream are in its log, as far as they are."""
+        return [block.position for block in self.blocks(stream) if block.position is not None]
 
     def check(self) -> None:
         """Assert what is always true."""
@@ -241,7 +288,7 @@ class Ledger:
         assert list(self.pending) == sorted(self.pending)
         assert self.skipped == sorted(self.skipped)
         for stream, blocks in self.waiting.items():
-            ids = [block[0] for block in blocks]
+            ids = [block.id for block in blocks]
             assert len(ids) == len(set(ids)), stream
 
     # -------------------------------------------------------------------------------------------- images
@@ -269,7 +316,7 @@ class Ledger:
         ledger = cls(image["batch_ms"], image["zero_ms"])
         ledger.generated_ms = image["generated_ms"]
         ledger.pending = dict.fromkeys(image["pending"])
-        ledger.waiting = {stream: list(blocks) for stream, blocks in image["waiting"].items()}
+        ledger.waiting = {stream: [Block.of(each) for each in blocks] for stream, blocks in image["waiting"].items()}
         ledger.inputs = {stream: _by_number(batches) for stream, batches in image["inputs"].items()}
         ledger.memory = {stream: dict(known) for stream, known in image["memory"].items()}
         ledger.streams = list(image["streams"])
@@ -281,11 +328,6 @@ class Ledger:
             for state, versions in image["versions"].items()
         }
         return ledger
-
-
-def is_logged(block: list[Any]) -> bool:
-    """Whether a block can be read from a log, and so after the death of all that held it."""
-    return block[3] is not None
 
 
 def replay(ledger: Ledger, entries: Iterable[bytes]) -> Ledger:

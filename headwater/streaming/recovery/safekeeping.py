@@ -28,6 +28,7 @@ from headwater.streaming.recovery.ledger import (
     BatchBegun,
     BatchDone,
     BatchesAmended,
+    Block,
     BlockAdded,
     Forgotten,
     Ledger,
@@ -38,7 +39,6 @@ from headwater.streaming.recovery.ledger import (
 from headwater.streaming.recovery.lock import DirectoryLock, lock_directory
 from headwater.streaming.recovery.log import LogSettings, LogWriter
 from headwater.streaming.recovery.matching import Source
-from headwater.streaming.recovery.segment import SegmentName
 from headwater.streaming.recovery.setaside import earlier_in, set_aside
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ class Safekeeping(Keeping):
             return []
         lost = []
         for uid in self._receiving:
-            paths = {block[3][0] for block in ledger.logged_blocks(uid)}
+            paths = {position.path for position in ledger.positions(uid)}
             gone = sorted(path for path in paths if not filesystem.exists(path))
             if gone:
                 lost.append(LogsLost(uid, gone))
@@ -188,7 +188,7 @@ class Safekeeping(Keeping):
         self._journal.post(Started(list(inputs), states, sources), self._sweep)
 
     # -------------------------------------------------------------------------------------------- what happens
-    def block_stored(self, uid: str, block: list[Any], then: Then) -> None:
+    def block_stored(self, uid: str, block: Block, then: Then) -> None:
         self._journal.post(BlockAdded(uid, block), then)
 
     def batch_begun(
@@ -279,11 +279,10 @@ def oldest_needed(ledger: Ledger, receiving: Collection[str]) -> dict[str, int]:
         receiving: uids of the streams that have receivers.
     """
     oldest: dict[str, int] = {}
-    for block in [block for uid in receiving for block in ledger.logged_blocks(uid)]:
-        *_, directory, segment = block[3][0].split("/")
-        name = SegmentName.parse(segment)
-        if name is not None:
-            oldest[directory] = min(oldest.get(directory, name.start_ms), name.start_ms)
+    for position in [position for uid in receiving for position in ledger.positions(uid)]:
+        segment = position.segment
+        if segment is not None:
+            oldest[position.log] = min(oldest.get(position.log, segment.start_ms), segment.start_ms)
     return oldest
 
 

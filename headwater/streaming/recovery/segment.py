@@ -39,6 +39,20 @@ class LogPosition(NamedTuple):
     offset: int  # of the record in it, in bytes
     length: int  # of the record as stored, in bytes
 
+    @property
+    def log(self) -> str:
+        """The name of the log's directory."""
+        return self.path.split("/")[-2]
+
+    @property
+    def segment(self) -> SegmentName | None:
+        """What the segment's name says; None if it is no segment's."""
+        return SegmentName.parse(self.path.rpartition("/")[2])
+
+    def below(self, directory: str) -> LogPosition:
+        """The same place, once the directory that holds the log is this one."""
+        return self._replace(path="/".join((directory, *self.path.split("/")[-2:])))
+
 
 class SegmentName(NamedTuple):
     """What a segment's name says; segments are read in this order. Its records' times are at most `stop_ms`."""

@@ -6,7 +6,7 @@
   would take stays with the sources. Only if very many are late, as after a leap of the clock, the last stands for all.
 - A batch runs from `Generated` to its last output's end. What a running batch reads is never forgotten.
 - A batch is pending until all its outputs have succeeded. One that failed is complete for its listeners, and stays in
-  `pending()` for whoever recovers it.
+  `pending()` for a driver that goes on from it.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+from headwater.base.exhaustive import assert_never
+from headwater.base.lives import Table
 from headwater.engine.events import Wake, Woken
 from headwater.streaming.listener import (
     BatchCompleted,
@@ -28,25 +30,25 @@ from headwater.streaming.listener import (
     OutputOperationCompleted,
     OutputOperationInfo,
     OutputOperationStarted,
+    StreamingEvent,
     StreamingStarted,
     StreamInputInfo,
 )
+from headwater.streaming.runtime.holds import Hold
 
 # Batches that wait for their outputs, beyond which the next ones are late instead.
 WAITING_MAX = 1000
 # Ticks that are late, beyond which they become one.
 LATE_MAX = 1000
-# Times of failed batches that are remembered; without a checkpoint nobody can run them again, so the oldest go first.
-FAILED_KEPT_MAX = 1000
-
-
-# So many batches in a row that begin later and later make a trend and not a pause; it is said once in so long.
+# Failed batches, the latest, whose data is held for a restart, which runs them again; earlier ones are given up.
+FAILED_HELD_MAX = 100
+# This many batches in a row that begin later and later are a trend and not a pause; it is logged once a minute.
 LATE_IN_A_ROW = 3
-BEHIND_SAID_MS = 60_000
+BEHIND_LOGGED_MS_MIN = 60_000
 
 
 class Phase(Enum):
-    """The generator's life, from the top down; `StopNow` leads from anywhere to the end."""
+    """Where in its life the generator is."""
 
     CREATED = "created"
     RUNNING = "running"
@@ -54,6 +56,24 @@ class Phase(Enum):
     LAST_TICKS = "last ticks"  # data is left, which the next ticks take along
     FINISHING = "finishing"  # no more ticks; running batches end
     STOPPED = "stopped"
+
+
+LIFE: Table[Phase, Literal["begin", "stop", "some left", "none left", "last tick", "too late", "all done", "stop now"]]
+LIFE = Table(
+    "the batch generator",
+    Phase.CREATED,
+    {
+        (Phase.CREATED, "begin"): Phase.RUNNING,
+        (Phase.RUNNING, "stop"): Phase.DRAINING,
+        (Phase.DRAINING, "some left"): Phase.LAST_TICKS,
+        (Phase.DRAINING, "none left"): Phase.FINISHING,
+        (Phase.DRAINING, "too late"): Phase.FINISHING,
+        (Phase.LAST_TICKS, "last tick"): Phase.FINISHING,
+        (Phase.LAST_TICKS, "too late"): Phase.FINISHING,
+        (Phase.FINISHING, "all done"): Phase.STOPPED,
+        **{(phase, "stop now"): Phase.STOPPED for phase in Phase if phase is not Phase.STOPPED},
+    },
+)
 
 
 # ------------------------------------------------------------------------------------------------ events
@@ -111,19 +131,22 @@ class JobFinished(NamedTuple):
 
 
 class StopGracefully(NamedTuple):
-    """Take what receivers still hold, finish it, then end; ticks go on for `timeout_ms` at most."""
+    """Take what receivers still hold, finish it, then end; ticks go on until `timeout_ms` have passed."""
 
     timeout_ms: int
 
 
 class Drained(NamedTuple):
-    """All receivers have ended; so many more ticks are to take what waits, blocks or what other sources have."""
+    """All receivers have ended; `ticks` more are to take what waits, blocks or what other sources have."""
 
     ticks: int
 
 
 class StopNow(NamedTuple):
     """End at once; queued outputs are dropped by the shell."""
+
+
+BatchEvent = Begin | Allocated | Generated | JobStarted | JobFinished | StopGracefully | Drained | StopNow
 
 
 # ------------------------------------------------------------------------------------------------ actions
@@ -149,7 +172,7 @@ class Submit(NamedTuple):
 class Announce(NamedTuple):
     """Tell the listeners."""
 
-    event: Any
+    event: StreamingEvent
 
 
 class Report(NamedTuple):
@@ -165,15 +188,20 @@ class Abort(NamedTuple):
 
 
 class Complete(NamedTuple):
-    """All outputs of this batch, if it has any, succeeded: nobody will have to run it again."""
+    """All outputs of this batch, if it has any, succeeded: it won't have to be run again."""
 
     time_ms: int
 
 
 class Forget(NamedTuple):
-    """Batches up to this time are done: what no stream remembers longer may go."""
+    """Batches up to this time are done: what no stream remembers longer may go.
+
+    `holds`: the batches that a restart would run again. Failed ones up to `given_up_ms` aren't run again.
+    """
 
     until_ms: int
+    holds: tuple[Hold, ...]
+    given_up_ms: int = -1
 
 
 class Log(NamedTuple):
@@ -192,10 +220,29 @@ class Finished(NamedTuple):
     """Nothing runs that a stop would wait for."""
 
 
+BatchAction = (
+    Allocate
+    | Generate
+    | Submit
+    | Announce
+    | Report
+    | Abort
+    | Complete
+    | Forget
+    | Log
+    | StopReceivers
+    | Finished
+)
+_Actions = list[BatchAction | Wake]
+
+
 # ------------------------------------------------------------------------------------------------ the core
+_TICKING = (Phase.RUNNING, Phase.DRAINING, Phase.LAST_TICKS)
+
+
 @dataclass(slots=True)
 class _Batch:
-    """A batch that runs. `remaining` counts its outputs without an end."""
+    """A batch that runs. `remaining` counts its outputs that haven't ended."""
 
     time_ms: int
     inputs: Mapping[int, StreamInputInfo]
@@ -218,20 +265,20 @@ class _Pace:
     def __init__(self, batch_ms: int) -> None:
         self._batch_ms = batch_ms
         self._delay_ms = 0  # how late the batch that ended last had begun
-        self._late = 0  # batches in a row that began an interval too late or more, each later than the one before
+        self._late = 0  # batches in a row that began an interval too late or more, each later than the previous one
         self._took_ms: deque[int] = deque(maxlen=LATE_IN_A_ROW)  # what the last batches took
-        self._said_ms = -BEHIND_SAID_MS
+        self._logged_ms = -BEHIND_LOGGED_MS_MIN
 
-    def ended(self, batch: _Batch, now_ms: int, *, waiting: int) -> list[Any]:
+    def ended(self, batch: _Batch, now_ms: int, *, waiting: int) -> _Actions:
         """A batch has ended, and `waiting` others haven't: a warning, if they fall behind and none was lately."""
         delay_ms = batch.started_ms - batch.time_ms
         is_late = delay_ms >= self._batch_ms and delay_ms > self._delay_ms
         self._late = self._late + 1 if is_late else 0
         self._delay_ms = delay_ms
         self._took_ms.append(batch.ended_ms - batch.started_ms)
-        if self._late < LATE_IN_A_ROW or now_ms < self._said_ms + BEHIND_SAID_MS:
+        if self._late < LATE_IN_A_ROW or now_ms < self._logged_ms + BEHIND_LOGGED_MS_MIN:
             return []
-        self._said_ms = now_ms
+        self._logged_ms = now_ms
         mean_ms = sum(self._took_ms) / len(self._took_ms)
         text = (
             f"Batches fall behind: one is due every {self._batch_ms / 1000:g} s and the last {len(self._took_ms)} took "
@@ -248,8 +295,8 @@ class BatchGenerator:
     Args:
         batch_ms: the batch interval.
         stops_on_failure: whether a failed output stops the context; else the others go on.
-        waiting_max: with so many batches that run or wait for it, ticks wait; at least 1.
-        late_max: more ticks that are late become one.
+        waiting_max: while this many batches run or wait for it, ticks wait; at least 1.
+        late_max: if more ticks than this are late, they become one.
     """
 
     def __init__(
@@ -265,7 +312,7 @@ class BatchGenerator:
         self._waiting_max = waiting_max
         self._late_max = late_max
         self._held = False  # a tick waits, or has until lately: that was said
-        self._phase = Phase.CREATED
+        self._life = LIFE.begin()
         self._next_ms = -1  # the next tick's nominal time, but for those that were missed
         self._missed: deque[int] = deque()  # from before the first tick, ascending
         self._generating_ms: int | None = None  # the tick between Allocate and Generated
@@ -275,10 +322,11 @@ class BatchGenerator:
         self._running: dict[int, _Batch] = {}  # by batch time, ascending: ticks come in order
         self._done_ms = -1  # the latest tick that was generated, whatever became of it
         self._forgotten_ms = -1  # what Forget said last
-        self._failed: dict[int, None] = {}  # batch times, oldest first
+        self._failed: set[int] = set()  # batch times, the latest `FAILED_HELD_MAX`
+        self._given_up_ms = -1  # the latest batch that failed and is held no longer
         self._pace = _Pace(batch_ms)
 
-    def handle(self, event: Any, now_ms: int) -> list[Any]:
+    def handle(self, event: BatchEvent | Woken, now_ms: int) -> _Actions:
         """Take an event; returns the actions, in order."""
         match event:
             case JobStarted():
@@ -299,24 +347,24 @@ class BatchGenerator:
                 return self._drained(event, now_ms)
             case StopNow():
                 return self._stop_now()
-        raise TypeError(f"not an event of the batch generator: {event!r}")
+        assert_never(event, "an event of the batch generator")
 
     # -------------------------------------------------------------------------------------------- questions
     @property
     def phase(self) -> Phase:
         """Where in its life it is."""
-        return self._phase
+        return self._life.state
 
     def running(self) -> tuple[int, ...]:
-        """Times of the batches that have outputs without an end, oldest first."""
+        """Times of the batches that have outputs that haven't ended, oldest first."""
         return tuple(self._running)
 
     def failed(self) -> tuple[int, ...]:
-        """Times of the batches that ended with a failed output, oldest end first; the latest `FAILED_KEPT_MAX`."""
-        return tuple(self._failed)
+        """Times of the batches that ended with a failed output, oldest first; the latest `FAILED_HELD_MAX`."""
+        return tuple(sorted(self._failed))
 
     def pending(self) -> tuple[int, ...]:
-        """Times of the batches of which not all outputs have succeeded, oldest first: those that run or failed."""
+        """Times of the batches whose outputs have not all succeeded, oldest first: those that run or failed."""
         return tuple(sorted((*self._failed, *self._running)))
 
     def check(self) -> None:
@@ -324,16 +372,18 @@ class BatchGenerator:
         times = list(self._running)
         assert times == sorted(times), times
         assert all(batch.remaining > 0 for batch in self._running.values())
-        assert not self._running.keys() & self._failed.keys()
+        assert not self._running.keys() & self._failed
         assert not times or self._forgotten_ms < times[0], (self._forgotten_ms, times)
         assert self._generating_ms is None or self._generating_ms < self._next_ms
-        assert len(self._failed) <= FAILED_KEPT_MAX
+        assert len(self._failed) <= FAILED_HELD_MAX
+        assert self._given_up_ms < min(self._failed, default=self._given_up_ms + 1)
+        assert self._deadline_ms is not None or self.phase in (Phase.CREATED, Phase.RUNNING, Phase.STOPPED)
+        assert not self._ticks_left or self.phase in (Phase.LAST_TICKS, Phase.FINISHING, Phase.STOPPED)
+        assert self.phase is not Phase.CREATED or not (self._running or self._failed or self._missed)
 
     # -------------------------------------------------------------------------------------------- ticks
-    def _begin(self, event: Begin, now_ms: int) -> list[Any]:
-        if self._phase is not Phase.CREATED:
-            raise ValueError(f"begun twice: {self._phase}")
-        self._phase = Phase.RUNNING
+    def _begin(self, event: Begin, now_ms: int) -> _Actions:
+        self._life.move("begin")
         self._next_ms = event.first_ms
         self._missed.extend(event.missed)
         self._forgotten_ms = min((event.first_ms, *event.missed)) - self._batch_ms
@@ -343,36 +393,36 @@ class BatchGenerator:
             *self._tick(now_ms),
         ]
 
-    def _woken(self, now_ms: int) -> list[Any]:
+    def _woken(self, now_ms: int) -> _Actions:
         late = self._deadline_ms is not None and now_ms >= self._deadline_ms
-        if late and self._phase in (Phase.DRAINING, Phase.LAST_TICKS):
-            self._phase = Phase.FINISHING
+        if late and self._life.may("too late"):
+            self._life.move("too late")
             text = "Timed out while stopping gracefully: received data that no batch took is dropped"
             return [Log(logging.WARNING, text), *self._finish()]
         return self._tick(now_ms)
 
-    def _tick(self, now_ms: int) -> list[Any]:
+    def _tick(self, now_ms: int) -> _Actions:
         """Begin the next tick if it is due and none is under way; else see to it that we are woken for it."""
-        if self._generating_ms is not None or self._phase not in (Phase.RUNNING, Phase.DRAINING, Phase.LAST_TICKS):
+        if self._generating_ms is not None or self.phase not in _TICKING:
             return []
         if not self._missed and now_ms < self._next_ms:
             return [Wake(self._next_ms)]
         # A last tick is let in: what it brings was promised to be processed.
-        if len(self._running) >= self._waiting_max and self._phase is not Phase.LAST_TICKS:
+        if len(self._running) >= self._waiting_max and self.phase is not Phase.LAST_TICKS:
             return self._hold()
         if self._missed:
             self._generating_ms = self._missed.popleft()
             return [Allocate(self._generating_ms)]
         leap = self._leap(now_ms)
         self._generating_ms = self._next_ms
-        if self._phase is Phase.LAST_TICKS:
+        if self.phase is Phase.LAST_TICKS:
             self._ticks_left -= 1
             if not self._ticks_left:
                 self._last_ms = self._next_ms
         self._next_ms += self._batch_ms
         return [*leap, Allocate(self._generating_ms)]
 
-    def _leap(self, now_ms: int) -> list[Any]:
+    def _leap(self, now_ms: int) -> _Actions:
         """Have the latest of very many late ticks stand for all of them."""
         late = (now_ms - self._next_ms) // self._batch_ms
         if late <= self._late_max:
@@ -384,7 +434,7 @@ class BatchGenerator:
         self._next_ms += late * self._batch_ms
         return [Log(logging.WARNING, text)]
 
-    def _hold(self) -> list[Any]:
+    def _hold(self) -> _Actions:
         """Let ticks wait until a batch ends; this is said once, until half of the batches are done."""
         if self._held:
             return []
@@ -397,13 +447,13 @@ class BatchGenerator:
         )
         return [Log(logging.WARNING, text)]
 
-    def _generated(self, event: Generated, now_ms: int) -> list[Any]:
+    def _generated(self, event: Generated, now_ms: int) -> _Actions:
         if event.time_ms != self._generating_ms:
             return []  # stopped meanwhile
         self._generating_ms = None
         self._done_ms = event.time_ms
-        if self._last_ms == event.time_ms:
-            self._phase = Phase.FINISHING
+        if self._last_ms == event.time_ms and self._life.may("last tick"):
+            self._life.move("last tick")
         if event.jobs:
             actions = self._submit(event)
         else:
@@ -411,7 +461,7 @@ class BatchGenerator:
             actions = [Log(logging.INFO, text), Complete(event.time_ms), *self._forget()]
         return [*actions, *self._tick(now_ms), *self._finish()]
 
-    def _submit(self, event: Generated) -> list[Any]:
+    def _submit(self, event: Generated) -> _Actions:
         outputs = {
             job.output_id: OutputOperationInfo(event.time_ms, job.output_id, job.name, job.description)
             for job in event.jobs
@@ -425,12 +475,12 @@ class BatchGenerator:
         ]
 
     # -------------------------------------------------------------------------------------------- outputs
-    def _job_started(self, event: JobStarted) -> list[Any]:
+    def _job_started(self, event: JobStarted) -> _Actions:
         batch = self._running[event.time_ms]
         before = batch.outputs[event.output_id]
         output = OutputOperationInfo(event.time_ms, event.output_id, before.name(), before.description(), event.at_ms)
         batch.outputs[event.output_id] = output
-        actions: list[Any] = []
+        actions: _Actions = []
         if batch.started_ms < 0:
             batch.started_ms = event.at_ms
             actions.append(Announce(BatchStarted(batch.info())))
@@ -438,7 +488,7 @@ class BatchGenerator:
         actions.append(Log(logging.INFO, f"Starting job {job_name(event)} from job set of time {event.time_ms} ms"))
         return actions
 
-    def _job_finished(self, event: JobFinished, now_ms: int) -> list[Any]:
+    def _job_finished(self, event: JobFinished, now_ms: int) -> _Actions:
         batch = self._running[event.time_ms]
         before = batch.outputs[event.output_id]
         failure = None if event.error is None else "".join(traceback.format_exception(event.error))
@@ -454,7 +504,7 @@ class BatchGenerator:
         batch.outputs[event.output_id] = output
         batch.remaining -= 1
         batch.failed |= event.error is not None
-        actions: list[Any] = [
+        actions: _Actions = [
             Log(logging.INFO, f"Finished job {job_name(event)} from job set of time {event.time_ms} ms"),
             Announce(OutputOperationCompleted(output)),
         ]
@@ -473,58 +523,64 @@ class BatchGenerator:
             return [*actions, *self._stop_now()]
         return [*actions, *self._finish()]
 
-    def _completed(self, batch: _Batch) -> list[Any]:
+    def _completed(self, batch: _Batch) -> _Actions:
         if batch.failed:
-            self._failed[batch.time_ms] = None
-            if len(self._failed) > FAILED_KEPT_MAX:
-                del self._failed[next(iter(self._failed))]
+            self._failed.add(batch.time_ms)
+            if len(self._failed) > FAILED_HELD_MAX:
+                given_up_ms = min(self._failed)
+                self._failed.remove(given_up_ms)
+                self._given_up_ms = max(self._given_up_ms, given_up_ms)
             return self._forget()
         total = (batch.ended_ms - batch.time_ms) / 1000
         execution = (batch.ended_ms - batch.started_ms) / 1000
         text = f"Total delay: {total:.3f} s for time {batch.time_ms} ms (execution: {execution:.3f} s)"
         return [Log(logging.INFO, text), Complete(batch.time_ms), *self._forget()]
 
-    def _forget(self) -> list[Any]:
+    def _forget(self) -> _Actions:
         """Forget up to the last batch before which all have ended.
 
         A batch that is tried again still runs, so its data is held. Once it has failed for good its data goes with
         the batches after it: keeping it would stop the receivers of a stream whose every batch fails. What a restart
-        needs to run it again stands in the ledger and the logs.
+        needs to run it again stands in the ledger and the logs, for the latest `FAILED_HELD_MAX`.
         """
         oldest = next(iter(self._running), None)
-        until = self._done_ms if oldest is None else oldest - self._batch_ms
-        if until <= self._forgotten_ms:
+        until_ms = self._done_ms if oldest is None else oldest - self._batch_ms
+        if until_ms <= self._forgotten_ms:
             return []
-        self._forgotten_ms = until
-        return [Forget(until)]
+        self._forgotten_ms = until_ms
+        holds = (
+            Hold(f"batch {until_ms + self._batch_ms} ms, which isn't done", until_ms),
+            *(Hold(f"batch {time_ms} ms, which failed", time_ms - self._batch_ms) for time_ms in sorted(self._failed)),
+        )
+        return [Forget(until_ms, holds, min((self._given_up_ms, *(hold.until_ms for hold in holds))))]
 
     # -------------------------------------------------------------------------------------------- the end
-    def _stop_gracefully(self, event: StopGracefully, now_ms: int) -> list[Any]:
-        if self._phase is Phase.CREATED:
+    def _stop_gracefully(self, event: StopGracefully, now_ms: int) -> _Actions:
+        if self.phase is Phase.CREATED:
             return self._stop_now()
-        if self._phase is not Phase.RUNNING:
+        if not self._life.may("stop"):
             return []
-        self._phase = Phase.DRAINING
+        self._life.move("stop")
         self._deadline_ms = now_ms + event.timeout_ms
         return [StopReceivers(), Wake(self._deadline_ms)]
 
-    def _drained(self, event: Drained, now_ms: int) -> list[Any]:
-        if self._phase is not Phase.DRAINING:
+    def _drained(self, event: Drained, now_ms: int) -> _Actions:
+        if self.phase is not Phase.DRAINING:
             return []
-        self._phase = Phase.LAST_TICKS if event.ticks else Phase.FINISHING
+        self._life.move("some left" if event.ticks else "none left")
         self._ticks_left = event.ticks
         return [*self._tick(now_ms), *self._finish()]
 
-    def _finish(self) -> list[Any]:
-        if self._phase is not Phase.FINISHING or self._running or self._generating_ms is not None:
+    def _finish(self) -> _Actions:
+        if self.phase is not Phase.FINISHING or self._running or self._generating_ms is not None:
             return []
-        self._phase = Phase.STOPPED
+        self._life.move("all done")
         return [Finished()]
 
-    def _stop_now(self) -> list[Any]:
-        if self._phase is Phase.STOPPED:
+    def _stop_now(self) -> _Actions:
+        if not self._life.may("stop now"):
             return []
-        self._phase = Phase.STOPPED
+        self._life.move("stop now")
         self._generating_ms = None
         return [Finished()]
 

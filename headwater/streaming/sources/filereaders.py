@@ -21,8 +21,8 @@ from headwater import filesystem
 from headwater.accumulators import Accumulator, AccumulatorParam
 from headwater.filesystem import FileStatus
 from headwater.formats import textfiles
+from headwater.streaming.decoding import count_undecodable
 from headwater.streaming.listener import StreamInputInfo
-from headwater.streaming.receivers.supervisor import count_undecodable
 
 if TYPE_CHECKING:
     from headwater.context import SparkContext

@@ -64,7 +64,7 @@ def test_no_line_is_lost_when_the_memory_file_system_is_full(tmp_path: Path, mas
 LIMITS = """
 from pathlib import Path
 from headwater.storagelevel import StorageLevel
-from tests.engine.test_backends import Bed, make_filler
+from tests.engine.beds import Bed, make_filler
 
 bed = Bed("in process", Path(sys.argv[1]))
 fill("/dev/shm/other")

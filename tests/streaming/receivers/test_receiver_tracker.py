@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from headwater.base.lives import IllegalMove
 from headwater.engine.events import Wake, Woken
 from headwater.engine.lineage import BlockRef
 from headwater.streaming.listener import ReceiverError, ReceiverInfo, ReceiverStarted, ReceiverStopped
@@ -33,6 +34,7 @@ from headwater.streaming.receivers.tracker import (
     SetRate,
     StopAll,
     Tell,
+    TrackerEvent,
 )
 from headwater.streaming.runtime.batches import Allocate, Allocated, Announce, Drained, Log, Report
 
@@ -120,8 +122,23 @@ def test_receivers_are_drained_when_their_last_block_is_recorded():
 def test_blocks_from_before_a_restart_go_to_the_first_batch():
     driven = Driven("R-0", recorded=True)
     stored = BlockStored(0, block(0, 100))
-    driven.core.restored({0: [stored]}, {0: []})
+    driven.core.restored(0, [stored], used=["input-0-100"])
     assert driven(Allocate(1000)) == [Allocated(1000, {0: Batch((stored,))})]
+
+
+def test_batch_that_a_previous_driver_has_begun_takes_no_block_that_waits() -> None:
+    driven = Driven("R-0", recorded=True)
+    stored = BlockStored(0, block(0, 100))
+    driven.core.restored(0, [stored], used=["input-0-100", "input-0-50"])
+    driven.core.begun_before([1000])
+    assert driven(Allocate(1000)) == [Allocated(1000, {})]
+    assert driven(Allocate(2000)) == [Allocated(2000, {0: Batch((stored,))})]
+
+
+def test_block_ids_of_a_restart_are_above_all_that_were_used() -> None:
+    driven = Driven("R-0", recorded=True)
+    driven.core.restored(0, [], used=["input-0-50", "input-0-700", "input-0-100"])
+    assert driven(LaunchAll()) == [Launch(0, 1, 700)]
 
 
 def test_undecodable_lines_are_warned_of_once_and_counted_each_batch():
@@ -178,6 +195,40 @@ def test_receiver_of_a_lost_executor_starts_at_once_above_its_last_block():
     actions = driven(Lost(0, 1, "e0 died"), 5000)
     assert [type(action) for action in actions] == [Log, Announce, Launch]
     assert actions[-1] == Launch(0, 2, 700)
+
+
+def test_launch_avoids_the_executor_that_lost_the_receiver_last() -> None:
+    driven = running()
+    assert driven(Lost(0, 1, "e0 died", "e0"), 5000)[-1] == Launch(0, 2, -1, avoid="e0")
+    driven(Lost(0, 2, "it could not be made"), 5000)
+    (again,) = driven(Woken(), 5100)
+    assert again == Launch(0, 3, -1, avoid="e0")
+    driven(Registered(0, 3, "h", "e1"), 5200)
+    assert driven(Lost(0, 3, "e1 died", "e1"), 9000)[-1] == Launch(0, 4, -1, avoid="e1")
+
+
+@pytest.mark.parametrize(
+    "late", [Registered(0, 2, "h", "e0"), Lost(0, 2, "once more"), Deregistered(0, 2, "late", "", True)]
+)
+def test_word_of_a_launch_that_was_lost_counts_for_nothing(late: TrackerEvent) -> None:
+    driven = Driven("R-0")
+    driven(LaunchAll())
+    driven(Lost(0, 1, "no executor"), 0)
+    driven(Lost(0, 2, "no executor"), 0)
+    assert driven(late, 10) == []
+    assert driven(Woken(), 100) == [Launch(0, 3, -1)]
+
+
+def test_event_that_its_life_does_not_allow_raises_with_the_receivers_story() -> None:
+    driven = running()
+    driven(StopAll())
+    driven(Deregistered(0, 1, STOPPED_BY_DRIVER, "", False))
+    with pytest.raises(IllegalMove) as raised:
+        driven.core.handle(LaunchAll(), 0)
+    assert str(raised.value) == (
+        "receiver R-0 is stopped, from where 'launch' leads nowhere. Its story: "
+        "new, launch -> launching, registers -> running, stop -> stopping, ends -> stopped"
+    )
 
 
 def test_word_of_an_earlier_epoch_is_ignored_but_its_blocks_are_taken():

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from headwater.base.cipher import KeySource
+from headwater.base.lives import IllegalMove
 from headwater.clock import Clock, ManualClock, SystemClock
 from headwater.engine.blocks import decode
 from headwater.engine.events import Wake, Woken
@@ -16,7 +17,7 @@ from headwater.engine.lineage import BlockRef
 from headwater.errors import IllegalStateException, SparkException
 from headwater.streaming import Receiver
 from headwater.streaming.receivers import blocks as generator
-from headwater.streaming.receivers import receiver as supervision
+from headwater.streaming.receivers import supervisor as supervision
 from headwater.streaming.receivers.blocks import BlockGenerator, GeneratorState
 from headwater.streaming.receivers.messages import (
     BlockStored,
@@ -28,16 +29,18 @@ from headwater.streaming.receivers.messages import (
     Taken,
 )
 from headwater.streaming.receivers.ratelimiter import RateLimiter
-from headwater.streaming.receivers.receiver import Life
+from headwater.streaming.receivers.receiver import ReceiverState
 from headwater.streaming.receivers.supervisor import (
     Begin,
     CallStart,
     CallStop,
     CloseBlocks,
+    GiveUp,
     Restart,
     Stop,
     Supervisor,
     SupervisorCore,
+    SupervisorEvent,
     TellStopped,
 )
 
@@ -55,7 +58,7 @@ def test_supervisor_starts_restarts_after_the_delay_and_stops():
     assert core.handle(Woken(), 2099) == []
     assert core.handle(Woken(), 2100) == [CallStart()]
     assert core.handle(Stop("done", ""), 3000) == [CallStop(), CloseBlocks(), TellStopped("done", "", False)]
-    assert core.life is Life.STOPPED
+    assert core.state is ReceiverState.STOPPED
 
 
 def test_supervisor_that_waits_for_its_restart_stops_without_calling_on_stop_again():
@@ -93,16 +96,26 @@ def test_supervisor_waits_as_long_as_the_receiver_asks():
     assert pauses(SupervisorCore(100), asked, fails, asked, fails) == [7, 100, 7, 200]
 
 
-@pytest.mark.parametrize("event", [Begin(), Restart("m", "", 1, True), Stop("m", ""), Woken()])
-@pytest.mark.parametrize("life", list(Life))
-def test_supervisor_ignores_what_its_table_does_not_list(life, event):
+WAYS: dict[ReceiverState, list[SupervisorEvent]] = {
+    ReceiverState.CREATED: [],
+    ReceiverState.STARTED: [Begin()],
+    ReceiverState.RESTARTING: [Begin(), Restart("m", "", 0, True)],
+    ReceiverState.STOPPED: [Stop("m", "")],
+}
+
+
+@pytest.mark.parametrize("event", [Begin(), Restart("m", "", 1, True), Stop("m", ""), Woken(), GiveUp()])
+@pytest.mark.parametrize("state", list(ReceiverState))
+def test_supervisor_ignores_what_its_table_does_not_list(state: ReceiverState, event: SupervisorEvent | Woken) -> None:
     core = SupervisorCore(2000)
-    core.life = life
+    for before in WAYS[state]:
+        core.handle(before, 0)
+    assert core.state is state
     actions = core.handle(event, 0)
-    if (life, type(event)) in supervision.TRANSITIONS:
-        assert core.life is supervision.TRANSITIONS[life, type(event)]
+    if (state, type(event)) in supervision.LIFE.moves:
+        assert core.state is supervision.LIFE.moves[state, type(event)]
     else:
-        assert (actions, core.life) == ([], life)
+        assert (actions, core.state) == ([], state)
 
 
 # ------------------------------------------------------------------------------------------------ blocks
@@ -226,18 +239,24 @@ def test_adding_to_a_generator_that_is_not_active_is_refused():
         blocks.store_now(["a"])
 
 
-@pytest.mark.parametrize("state", list(GeneratorState))
-@pytest.mark.parametrize("step", ["start", "stop", "drained"])
-def test_generator_step_that_is_not_in_the_table_raises_and_changes_nothing(state, step):
+def test_generator_that_is_started_twice_raises_and_goes_on() -> None:
+    clock, stored = ManualClock(1000), Stored()
+    blocks = make(clock, stored)
+    with pytest.raises(IllegalMove, match="the block generator of stream 7 is active, from where 'start'"):
+        blocks.start()
+    assert blocks.state is GeneratorState.ACTIVE
+    blocks.add("a")
+    blocks.stop()
+    assert stored.next()[1] == ["a"]
+
+
+def test_generator_that_was_never_started_stops_and_stays_so() -> None:
     blocks = inactive(ManualClock(), Stored())
-    blocks._state = state
-    if (state, step) in generator.TRANSITIONS:
-        blocks._move(step)
-        assert blocks.state is generator.TRANSITIONS[state, step]
-    else:
-        with pytest.raises(KeyError):
-            blocks._move(step)
-        assert blocks.state is state
+    blocks.stop()
+    blocks.stop()
+    with pytest.raises(IllegalMove, match="Its story: initialized, stop -> stopped"):
+        blocks.start()
+    assert blocks.state is GeneratorState.STOPPED
 
 
 # ------------------------------------------------------------------------------------------------ rates

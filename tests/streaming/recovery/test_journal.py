@@ -13,8 +13,8 @@ import pytest
 from headwater.streaming.recovery import checkpoint
 from headwater.streaming.recovery.checkpoint import Checkpoint
 from headwater.streaming.recovery.journal import Journal, log_directories, recovered
-from headwater.streaming.recovery.ledger import BatchBegun, BatchDone, BlockAdded, Ledger
-from headwater.streaming.recovery.log import LogWriter, read_log
+from headwater.streaming.recovery.ledger import BatchBegun, BatchDone, Block, BlockAdded, Ledger
+from headwater.streaming.recovery.log import LogPosition, LogWriter, read_log
 
 PATIENCE_SECONDS = 30.0
 
@@ -130,7 +130,7 @@ def begun(time_ms: int) -> BatchBegun:
 
 
 def block(number: int) -> BlockAdded:
-    return BlockAdded("receiver", [f"input-0-{number}", 1, 0, ["log", 0, 1]])
+    return BlockAdded("receiver", Block(f"input-0-{number}", 1, 0, LogPosition("log", 0, 1)))
 
 
 def test_what_was_told_is_found_by_a_restart(disk: Disk, start: Callable[[Journal], Answers]) -> None:

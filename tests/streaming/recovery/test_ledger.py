@@ -15,6 +15,7 @@ from headwater.streaming.recovery.ledger import (
     BatchDone,
     BatchDropped,
     BatchesAmended,
+    Block,
     BlockAdded,
     Forgotten,
     Ledger,
@@ -25,10 +26,12 @@ from headwater.streaming.recovery.ledger import (
     encode_entry,
     replay,
 )
+from headwater.streaming.recovery.segment import LogPosition
 
 
-def block(number: int, *, logged: bool = True) -> list[Any]:
-    return [f"input-0-{number}", 10, 0, [f"/dir/receivedData/0/log-{number}", 16, 100] if logged else None]
+def block(number: int, *, logged: bool = True) -> Block:
+    position = LogPosition(f"/dir/receivedData/0/log-{number}", 16, 100)
+    return Block(f"input-0-{number}", 10, 0, position if logged else None)
 
 
 def begun(time_ms: int, *, files: Any = None, blocks: list[str] | None = None, memory: Any = None) -> BatchBegun:
@@ -146,6 +149,72 @@ def test_amended_batch_brings_less_and_one_that_is_forgotten_stays_so() -> None:
     ledger.apply(BatchesAmended([["files", 11_000, [["b"]]], ["files", 10_000, []]], {"files": {"a": None}}))
     assert (ledger.inputs, ledger.memory) == ({"files": {11_000: [["b"]]}}, {"files": {"b": True}})
     assert list(ledger.pending) == [11_000]
+
+
+# ------------------------------------------------------------------------------------------------ the format
+SEGMENT = "/dir/receivedData/0/log-1000-61000-1-0123abcd"
+
+#: As logs and images of format 2 have had them from the beginning, byte by byte.
+ENTRIES_OF_FORMAT_2 = [
+    b'["Started",["clicks","files"],{"totals":[2,null]},{"clicks":["receiver stream of x.Y","h:1 (00)"],'
+    b'"files":["file stream of","file:/in"]}]',
+    b'["BlockAdded","clicks",["input-0-1",10,1,["/dir/receivedData/0/log-1000-61000-1-0123abcd",16,100]]]',
+    b'["BlockAdded","clicks",["input-0-2",10,1,null]]',
+    b'["BlockAdded","clicks",["input-0-3",10,1,["/dir/receivedData/0/log-1000-61000-1-0123abcd",48,100]]]',
+    b'["BatchBegun",11000,{"files":[["/in/a",3,5,"7-9"]]},{"clicks":["input-0-1","input-0-2"]},'
+    b'{"files":{"/in/a":true}}]',
+    b'["VersionsStored",[["totals",11000,0,["1/a"]]]]',
+]
+IMAGE_OF_FORMAT_2 = (
+    b'{"format":2,"batch_ms":1000,"zero_ms":10000,"generated_ms":11000,"pending":[11000],'
+    b'"waiting":{"clicks":[["input-0-3",10,1,["/dir/receivedData/0/log-1000-61000-1-0123abcd",48,100]]]},'
+    b'"inputs":{"files":{"11000":[["/in/a",3,5,"7-9"]]},'
+    b'"clicks":{"11000":[["input-0-1",10,1,["/dir/receivedData/0/log-1000-61000-1-0123abcd",16,100]],'
+    b'["input-0-2",10,1,null]]}},'
+    b'"memory":{"files":{"/in/a":true}},"streams":["clicks","files"],'
+    b'"sources":{"clicks":["receiver stream of x.Y","h:1 (00)"],"files":["file stream of","file:/in"]},'
+    b'"skipped":[],"partitions":{"totals":2},"versions":{"totals":{"11000":{"0":["1/a"]}}}}'
+)
+
+
+def image_of(ledger: Ledger) -> bytes:
+    return json.dumps(ledger.image(), separators=(",", ":")).encode()
+
+
+def blocks_of_format_2() -> tuple[Block, Block, Block]:
+    return (
+        Block("input-0-1", 10, 1, LogPosition(SEGMENT, 16, 100)),
+        Block("input-0-2", 10, 1, None),
+        Block("input-0-3", 10, 1, LogPosition(SEGMENT, 48, 100)),
+    )
+
+
+def test_entries_and_image_are_written_as_format_2_has_them() -> None:
+    assert [encode_entry(decode_entry(data)) for data in ENTRIES_OF_FORMAT_2] == ENTRIES_OF_FORMAT_2
+    assert image_of(replay(Ledger(1000, 10_000), ENTRIES_OF_FORMAT_2)) == IMAGE_OF_FORMAT_2
+    assert image_of(Ledger.from_image(json.loads(IMAGE_OF_FORMAT_2))) == IMAGE_OF_FORMAT_2
+
+
+@pytest.mark.parametrize("replayed", [True, False], ids=["log", "image"])
+def test_blocks_of_format_2_are_read_whether_a_batch_has_them_or_not(replayed: bool) -> None:
+    ledger = Ledger.from_image(json.loads(IMAGE_OF_FORMAT_2))
+    if replayed:
+        ledger = replay(Ledger(1000, 10_000), ENTRIES_OF_FORMAT_2)
+    first, second, third = blocks_of_format_2()
+    assert ledger.received("clicks") == {11_000: [first, second]}
+    assert ledger.waiting == {"clicks": [third]}
+    assert ledger.blocks("clicks") == [first, second, third]
+    assert ledger.positions("clicks") == [first.position, third.position]
+    assert ledger.inputs["files"] == {11_000: [["/in/a", 3, 5, "7-9"]]}
+
+
+def test_blocks_of_an_image_lose_their_logs_as_live_ones_do() -> None:
+    ledger = Ledger.from_image(json.loads(IMAGE_OF_FORMAT_2))
+    ledger.apply(LogsLost("clicks", [SEGMENT]))
+    assert ledger.positions("clicks") == []
+    ledger.apply(LogsLost("clicks", [SEGMENT]))
+    ledger.apply(LogsLost("new", [SEGMENT]))
+    assert [block.id for block in ledger.blocks("clicks")] == ["input-0-1", "input-0-2", "input-0-3"]
 
 
 # ------------------------------------------------------------------------------------------------ images and replay

@@ -29,6 +29,7 @@ from headwater.streaming.recovery.log import (
     read_log,
     read_record,
 )
+from headwater.streaming.recovery.segment import SegmentName
 
 PATIENCE_SECONDS = 30.0
 HEADER_BYTES, HEAD_BYTES = 36, 16
@@ -80,6 +81,14 @@ def test_log_gives_back_its_records_with_their_positions(tmp_path: Path, cipher:
     for position, payload in zip(positions, PAYLOADS):
         again = LogPosition(*json.loads(json.dumps(list(position))))
         assert read_record(again, cipher) == payload
+
+
+def test_position_names_its_log_and_segment_and_follows_a_directory_that_moved() -> None:
+    position = LogPosition("hdfs://a/app/receivedData/3/log-100-60100-7-0123abcd", 16, 100)
+    assert position.log == "3"
+    assert position.segment == SegmentName(7, "0123abcd", 100, 60_100)
+    assert position.below("/new/receivedData") == LogPosition("/new/receivedData/3/log-100-60100-7-0123abcd", 16, 100)
+    assert LogPosition("/app/receivedData/3/notes", 0, 1).segment is None
 
 
 @given(

@@ -11,11 +11,12 @@ from headwater import SparkConf
 from headwater.engine.events import Wake, Woken
 from headwater.streaming import listener as events
 from headwater.streaming.runtime.batches import (
-    FAILED_KEPT_MAX,
+    FAILED_HELD_MAX,
     Abort,
     Allocate,
     Allocated,
     Announce,
+    BatchAction,
     BatchGenerator,
     Begin,
     Complete,
@@ -35,6 +36,7 @@ from headwater.streaming.runtime.batches import (
     StopReceivers,
     Submit,
 )
+from headwater.streaming.runtime.holds import Hold
 from headwater.streaming.runtime.jobqueue import FailurePolicy, JobQueue, failure_policy
 
 BATCH_MS = 1000
@@ -69,6 +71,14 @@ class Driven:
         at_ms = at_ms or time_ms
         self(JobStarted(time_ms, output, at_ms), at_ms)
         return self(JobFinished(time_ms, output, at_ms, error), at_ms)
+
+
+def held(until_ms: int, *failed_ms: int) -> tuple[Hold, ...]:
+    """What a restart needs when all up to `until_ms` is done, but for these batches, which failed."""
+    return (
+        Hold(f"batch {until_ms + BATCH_MS} ms, which isn't done", until_ms),
+        *(Hold(f"batch {time_ms} ms, which failed", time_ms - BATCH_MS) for time_ms in failed_ms),
+    )
 
 
 def begun(**more: Any) -> Driven:
@@ -148,7 +158,7 @@ def test_one_batch_from_tick_to_forgetting():
         Announce(events.BatchCompleted(events.BatchInfo(2000, inputs, 2002, 2010, 2500, {0: ended}))),
         info("Total delay: 0.500 s for time 2000 ms (execution: 0.490 s)"),
         Complete(2000),
-        Forget(2000),
+        Forget(2000, held(2000)),
     ]
 
 
@@ -180,7 +190,7 @@ def test_ticks_become_one_that_is_aligned_when_the_clock_leaps_over_too_many():
 def test_tick_without_jobs_has_no_events_and_is_forgotten_at_once():
     driven = begun()
     text = "No jobs added for time 2000 ms"
-    assert driven.tick(2000, outputs=0) == [info(text), Complete(2000), Forget(2000), Wake(3000)]
+    assert driven.tick(2000, outputs=0) == [info(text), Complete(2000), Forget(2000, held(2000)), Wake(3000)]
 
 
 def test_what_an_unfinished_batch_reads_is_not_forgotten_when_a_later_one_ends():
@@ -188,8 +198,8 @@ def test_what_an_unfinished_batch_reads_is_not_forgotten_when_a_later_one_ends()
     for time_ms in (2000, 3000, 4000):
         driven.tick(time_ms)
     assert driven.run_job(3000)[-1] == Complete(3000)
-    assert driven.run_job(2000)[-1] == Forget(3000)
-    assert driven.run_job(4000)[-1] == Forget(4000)
+    assert driven.run_job(2000)[-1] == Forget(3000, held(3000))
+    assert driven.run_job(4000)[-1] == Forget(4000, held(4000))
 
 
 def test_failed_output_is_reported_and_the_rest_of_the_batch_goes_on():
@@ -228,7 +238,7 @@ def test_what_a_batch_reads_is_held_while_it_is_tried_again_and_goes_once_it_has
     driven.tick(3000)
     driven(JobStarted(2000, 0, 2001), 2001)  # and fails, and is tried again, of which the core hears nothing
     assert not any(isinstance(action, Forget) for action in driven.run_job(3000))
-    assert driven(JobFinished(2000, 0, 9000, ValueError()), 9000)[-1] == Forget(3000)
+    assert driven(JobFinished(2000, 0, 9000, ValueError()), 9000)[-1] == Forget(3000, held(3000, 2000))
 
 
 def test_failure_stops_the_generator_at_once_when_that_is_the_policy():
@@ -246,14 +256,31 @@ def test_failure_stops_the_generator_at_once_when_that_is_the_policy():
     assert driven(Woken(), 4000) == []
 
 
-def test_failed_batches_that_are_remembered_are_bounded():
+def fail(driven: Driven, time_ms: int) -> BatchAction:
+    """Run a batch whose output fails; returns the last action."""
+    driven.tick(time_ms)
+    return driven.run_job(time_ms, error=ValueError())[-1]
+
+
+def test_failed_batches_are_held_for_a_restart_up_to_a_limit_and_the_oldest_given_up() -> None:
     driven = begun()
-    for n in range(FAILED_KEPT_MAX + 5):
-        time_ms = 2000 + n * BATCH_MS
-        driven.tick(time_ms)
-        driven.run_job(time_ms, error=ValueError())
-    assert len(driven.core.failed()) == FAILED_KEPT_MAX
-    assert driven.core.failed()[0] == 2000 + 5 * BATCH_MS
+    times = [2000 + n * BATCH_MS for n in range(FAILED_HELD_MAX + 2)]
+    forgets = [fail(driven, time_ms) for time_ms in times]
+    assert forgets[0] == Forget(2000, held(2000, 2000))
+    assert forgets[1] == Forget(3000, held(3000, 2000, 3000))
+    assert forgets[FAILED_HELD_MAX - 1] == Forget(times[-3], held(times[-3], *times[:-2]))
+    assert forgets[FAILED_HELD_MAX] == Forget(times[-2], held(times[-2], *times[1:-1]), given_up_ms=2000)
+    assert forgets[FAILED_HELD_MAX + 1] == Forget(times[-1], held(times[-1], *times[2:]), given_up_ms=3000)
+    assert driven.core.failed() == tuple(times[2:])
+
+
+def test_given_up_batches_stay_so_when_later_ones_succeed() -> None:
+    driven = begun()
+    times = [2000 + n * BATCH_MS for n in range(FAILED_HELD_MAX + 2)]
+    for time_ms in times[:-1]:
+        fail(driven, time_ms)
+    driven.tick(times[-1])
+    assert driven.run_job(times[-1])[-1] == Forget(times[-1], held(times[-1], *times[1:-1]), given_up_ms=2000)
 
 
 def test_graceful_stop_ends_at_once_when_nothing_is_pending():

@@ -5,32 +5,14 @@ from __future__ import annotations
 import os
 import re
 import sys
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from headwater.engine.backends.protocol import Backend
+from headwater.base.cipher import KeySource
+from headwater.conf import SparkConf
+from headwater.engine.backend import LOOPBACK, Backend, Master
+from headwater.engine.settings import ExecutorSettings
 from headwater.errors import IllegalArgumentException
 
-if TYPE_CHECKING:
-    from headwater.base.cipher import KeySource
-    from headwater.conf import SparkConf
-    from headwater.engine.executor import ExecutorSettings
-
-LOOPBACK = "127.0.0.1"
 _MB = 1 << 20
-
-
-@dataclass(frozen=True)
-class Master:
-    """A master, understood. `memory` is bytes an executor (None: as configured)."""
-
-    text: str
-    executors: int
-    cores: int
-    in_process: bool = False
-    clustered: bool = False
-    task_failures: int | None = None
-    memory: int | None = None
 
 
 def parse_master(text: str) -> Master:
@@ -98,8 +80,6 @@ def make_backend(master: Master, conf: SparkConf, directory: str, key: KeySource
 
 
 def _settings(master: Master, conf: SparkConf, directory: str, key: KeySource | None) -> ExecutorSettings:
-    from headwater.engine.executor import ExecutorSettings
-
     memory: int = master.memory or conf.read("spark.executor.memory")
     received: int = memory // 2
     if conf.contains("headwater.streaming.receiver.memoryLimit"):

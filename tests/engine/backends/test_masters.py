@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from headwater import SparkContext
 from headwater.conf import SparkConf
-from headwater.engine.application import Application
-from headwater.engine.masters import Master, available_cores, parse_master
+from headwater.engine.backend import Master
+from headwater.engine.backends.masters import available_cores, parse_master
 from headwater.errors import IllegalArgumentException
 
 MB = 1 << 20
@@ -63,8 +64,18 @@ def test_master_that_is_not_known_is_refused_with_those_that_are(text: str) -> N
         assert known in message
 
 
-def test_application_with_an_unknown_master_leaves_nothing(tmp_path: Path) -> None:
+def test_context_with_an_unknown_master_leaves_nothing(tmp_path: Path, no_context: None) -> None:
     conf = SparkConf(loadDefaults=False).set("spark.local.dir", str(tmp_path))
-    with pytest.raises(IllegalArgumentException):
-        Application(conf, "mesos://there", "app", merge_accumulators=print)
+    with pytest.raises(IllegalArgumentException, match="Could not parse Master URL: 'mesos://there'"):
+        SparkContext("mesos://there", "tests", conf=conf)
     assert list(tmp_path.iterdir()) == []
+    with SparkContext("local", "tests", conf=conf) as sc:  # the first one isn't in its way
+        assert sc.range(3).count() == 3
+
+
+@pytest.mark.parametrize(
+    ("master", "parallelism"),
+    [("local", 1), ("local[3]", 3), ("local-cluster[1,1,512]", 2), ("local-cluster[2,3,4]", 6)],
+)
+def test_parallelism_is_the_cores_of_all_executors_and_two_at_least_on_a_cluster(master: str, parallelism: int) -> None:
+    assert parse_master(master).parallelism == parallelism
