@@ -1,14 +1,20 @@
-# Everything runs in .venv, which is rebuilt only when pyproject.toml changes.
-PYTHON ?= python3
-VENV   := .venv
-BIN    := $(VENV)/bin
-BENCH  ?= bench_overhead.py --batch 0.02
+# Everything runs in .venv, or in .venv-python3.10 with PYTHON=python3.10, which is rebuilt only when pyproject.toml
+# changes.
+PYTHON  ?= python3
+PYTHONS := python3.10 python3.11 python3.12 python3.13
+VENV    := $(if $(filter python3,$(PYTHON)),.venv,.venv-$(notdir $(PYTHON)))
+BIN     := $(VENV)/bin
+BENCH   ?= bench_overhead.py --batch 0.02
+# Most tests wait for processes for a part of their time, so three at once keep two cores busy. Tests that share a server
+# are a group, which runs in one worker.
+WORKERS ?= 3
+PYTEST  = $(BIN)/pytest -n $(WORKERS) --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint typecheck soak bench pictures clean
+.PHONY: help demo test test-long coverage lint typecheck soak bench pictures clean
 
 help:  ## show the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -24,8 +30,17 @@ $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
 demo: $(VENV)/.installed  ## count the words of a small text server, every second
 	@$(BIN)/headwater demo
 
-test: lint typecheck  ## lint, check types, run the tests with coverage
-	$(BIN)/pytest --cov --cov-report=term
+test: lint typecheck  ## lint, check types, run the tests: what must pass before a change is merged
+	$(PYTEST)
+
+test-long: soak  ## the soak, then the tests of each Python that is found, with five times as many random cases: hours
+	@for python in $(PYTHONS); do \
+	  $$python -c '' 2>/dev/null || { echo "$$python isn't there: left out"; continue; }; \
+	  HEADWATER_EFFORT=5 $(MAKE) test PYTHON=$$python || exit 1; \
+	done
+
+coverage: $(VENV)/.installed-dev  ## the tests with branch coverage, which takes half as long again
+	$(PYTEST) --cov --cov-report=term
 
 lint: $(VENV)/.installed-dev  ## ruff
 	$(BIN)/ruff check .
@@ -43,5 +58,5 @@ pictures: $(VENV)/.installed-dev  ## draw the documentation's pictures of lives 
 	$(BIN)/python -m tests.drawing
 
 clean:  ## remove the venv, caches, build output
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	rm -rf .venv .venv-* build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,4 +1,4 @@
-"""Gives the examples in docstrings a context under the name `sc`."""
+"""What all tests have: their servers, and for the examples in docstrings a context under the name `sc`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,12 @@ import pytest
 from headwater import SparkContext
 
 _MASTER = "local[2]"
+
+# Each is known to pytest once, so that a process starts a server once, whichever folders its tests are in.
+pytest_plugins = [
+    f"tests.servers.{name}"
+    for name in ("azure", "gcs", "hdfs", "kafka", "kinesis", "mosquitto", "postgres", "redis", "s3")
+]
 
 
 @pytest.fixture(scope="session")

@@ -60,7 +60,7 @@ _PACKAGES = (".zip", ".egg", ".whl")
 class SparkContext(WithJobProperties, WithHadoopInput):
     """Starts an application; makes RDDs, broadcasts and accumulators in it.
 
-    Arguments:
+    Args:
         master: where tasks run: `local` (the driver's process), `local[N]`, `local[*]`, `local[N,F]` (worker
             processes), `local-cluster[n,c,m]`. Set neither here nor in the conf it is `local[*]`.
         appName: the application's name. Set neither here nor in the conf it is the script's file name, or
@@ -350,7 +350,7 @@ class SparkContext(WithJobProperties, WithHadoopInput):
     def textFile(self, name: str, minPartitions: int | None = None, use_unicode: bool = True) -> RDD[str]:
         """The lines of text files.
 
-        Arguments:
+        Args:
             name: files, directories and globs, separated by commas. .gz, .bz2 and .zst files are decompressed.
             minPartitions: at least this many partitions, if the files can be split; None is `defaultMinPartitions`.
             use_unicode: give str; otherwise bytes.
@@ -390,7 +390,7 @@ class SparkContext(WithJobProperties, WithHadoopInput):
     def pickleFile(self, name: str, minPartitions: int | None = None) -> RDD[Any]:
         """The records that `RDD.saveAsPickleFile` wrote, a partition a file.
 
-        Arguments:
+        Args:
             minPartitions: accepted for PySpark's sake: a pickle file isn't split.
         """
         from headwater.rdd import sources
@@ -433,7 +433,7 @@ class SparkContext(WithJobProperties, WithHadoopInput):
     def addFile(self, path: str, recursive: bool = False) -> None:
         """Ship a file to every executor; tasks find it by `SparkFiles.get(<its name>)`.
 
-        Arguments:
+        Args:
             path: a local file, or a URL that can be read.
             recursive: allow a directory, with all that is in it.
 
@@ -509,7 +509,7 @@ class SparkContext(WithJobProperties, WithHadoopInput):
     ) -> list[Any]:
         """All that `partitionFunc` gives for the partitions' records.
 
-        Arguments:
+        Args:
             partitions: which partitions; None is all.
             allowLocal: accepted for PySpark's sake, and ignored.
 

@@ -91,7 +91,7 @@ class UnsupportedOperationException(HeadwaterError, NotImplementedError):
 def sql_needed(name: str) -> UnsupportedOperationException:
     """The exception for what only an engine for SQL can do, which this version doesn't have.
 
-    Arguments:
+    Args:
         name: what was called, as the program writes it.
     """
     return UnsupportedOperationException(

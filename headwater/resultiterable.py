@@ -13,7 +13,7 @@ T = TypeVar("T")
 class ResultIterable(Generic[T]):
     """A view of a key's values: it can be iterated again and again, and has a length, but isn't a list.
 
-    Arguments:
+    Args:
         data: the values, in any collection with a length.
 
     >>> values = ResultIterable([3, 1, 2])

@@ -212,7 +212,7 @@ class CompressedSerializer(FramedSerializer):
 class UTF8Deserializer(Serializer):
     """Reads text.
 
-    Arguments:
+    Args:
         use_unicode: give str; otherwise bytes.
     """
 
@@ -236,7 +236,7 @@ class UTF8Deserializer(Serializer):
 class BatchedSerializer(Serializer):
     """Writes lists of records by another serializer.
 
-    Arguments:
+    Args:
         batchSize: records in a list; -1: all in one; 0: lists are made by the program.
     """
 

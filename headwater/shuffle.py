@@ -17,7 +17,7 @@ __all__ = ["Aggregator", "ExternalMerger", "SimpleAggregator"]
 class Aggregator:
     """How the values of a key are combined.
 
-    Arguments:
+    Args:
         createCombiner: makes a combiner of the first value.
         mergeValue: merges a value into a combiner.
         mergeCombiners: merges two combiners.
@@ -44,7 +44,7 @@ class SimpleAggregator(Aggregator):
 class ExternalMerger:
     """Combines pairs by key, and spills to the system's temporary directory what outgrows the memory.
 
-    Arguments:
+    Args:
         aggregator: how.
         memoryLimit: megabytes that the process may use.
         serializer, localdirs, scale, partitions, batch: accepted for PySpark's sake, and ignored.

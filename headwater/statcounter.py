@@ -17,7 +17,7 @@ __all__ = ["StatCounter"]
 class StatCounter:
     """Statistics of a set of numbers, or of numpy's arrays, element by element.
 
-    Arguments:
+    Args:
         values: numbers or arrays to begin with; none if left out.
 
     >>> stats = StatCounter([1.0, 2.0, 3.0, 4.0])

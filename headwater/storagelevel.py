@@ -16,7 +16,7 @@ REPLICATION_MAX = 39  # Spark's bound; a level that Spark refuses is refused her
 class StorageLevel:
     """Where a persisted RDD or a receiver's blocks are kept. Use the constants rather than the constructor.
 
-    Arguments:
+    Args:
         useDisk: may be kept on disk.
         useMemory: may be kept in memory; with `useDisk`, what doesn't fit goes to disk.
         useOffHeap: outside the Python heap. Here all serialized blocks are, so it changes nothing.

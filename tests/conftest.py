@@ -21,6 +21,22 @@ collect_ignore = ["programs"]  # programs for PySpark, which test_programs.py ru
 
 MASTERS = ["local", "local[2]", "local-cluster[2,1,512]"]
 
+# What is dear to start -> the group of tests that share it. A group runs in one worker process of pytest-xdist.
+SHARED = {
+    "azure": "azure",
+    "gcs": "gcs",
+    "hadoop": "hadoop",
+    "hdfs": "hdfs",
+    "hdfs_cluster": "hdfs",
+    "kafka": "kafka",
+    "kinesis_server": "kinesis",
+    "mosquitto": "mosquitto",
+    "postgres": "postgres",
+    "redis_port": "redis",
+    "s3": "s3",
+    "webhdfs": "hdfs",
+}
+
 # An example runs jobs, so there are few; their time says nothing about the code under test.
 settings.register_profile(
     "jobs",
@@ -85,14 +101,26 @@ def untraced() -> Iterator[None]:
     As long as one is on its way to a thread that sleeps, CPython 3.11 lets no traced thread go on.
     """
     tracer, of_threads = sys.gettrace(), threading.gettrace()
-    threading.settrace(None)  # type: ignore[arg-type]
+    threading.settrace(None)
     sys.settrace(None)
     yield
-    threading.settrace(of_threads)  # type: ignore[arg-type]
+    threading.settrace(of_threads)
     sys.settrace(tracer)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put tests that share a server into a group, be it a fixture of theirs or the name of one as a parameter."""
+    for item in items:
+        parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        names = (*getattr(item, "fixturenames", ()), *(value for value in parameters if isinstance(value, str)))
+        if group := next((SHARED[name] for name in names if name in SHARED), None):
+            item.add_marker(pytest.mark.xdist_group(group))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say which servers could not be run, and how to get them."""
-    for what, remedy in sorted(LEFT_OUT.items()):
-        terminalreporter.write_line(f"Left out: tests with {what}. To run them: {remedy}")
+    reasons = {report.longrepr[2] for report in terminalreporter.stats.get("skipped", ())}
+    for reason in sorted(reasons):
+        if reason.startswith(f"Skipped: {LEFT_OUT}"):
+            terminalreporter.write_line(reason.removeprefix("Skipped: "))

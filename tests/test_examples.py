@@ -21,7 +21,8 @@ from pathlib import Path
 import pytest
 
 from headwater.deploy.textserver import TextServer
-from tests.engine.processes import alive, await_true, complaints, descendants, name_of, scratch_directories
+from tests.engine.processes import alive, complaints, descendants, name_of, scratch_directories
+from tests.waiting import wait_for
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 PATIENCE_SECONDS = 60.0
@@ -141,7 +142,7 @@ def test_network_wordcount_counts_every_word_until_ctrl_c() -> None:
         sums[word] += int(count)
     # Lines came in order and none was left out, so both sums tell how many.
     assert sums["drop"] == math.ceil(sums["drip"] / 2)
-    await_true(lambda: not alive(processes), f"ended: {[name_of(pid) for pid in processes]}")
+    wait_for(lambda: not alive(processes), f"ended: {[name_of(pid) for pid in processes]}")
     assert [path for path in directories if os.path.exists(path)] == []
 
 
@@ -235,12 +236,12 @@ def test_recoverable_wordcount_goes_on_after_a_kill(tmp_path: Path) -> None:
     with TextServer(["drip"], lines_per_s=200) as server:
         arguments = (server.host, server.port, tmp_path / "checkpoints", output)
         with started("recoverable_network_wordcount.py", *arguments) as process:
-            await_true(counted(1), "counts")
+            wait_for(counted(1), "counts")
             process.kill()
         before = totals()[-1][1]["drip"]
         with started("recoverable_network_wordcount.py", *arguments) as process:
             try:
-                await_true(counted(before + 200), "counts after the restart")
+                wait_for(counted(before + 200), "counts after the restart")
                 process.send_signal(signal.SIGINT)
                 _, errors = process.communicate(timeout=PATIENCE_SECONDS)
             finally:
@@ -282,7 +283,7 @@ def test_sqlite_sink_writes_each_count_once(tmp_path: Path) -> None:
         started("sqlite_sink.py", path, server.host, server.port) as process,
     ):
         try:
-            await_true(enough, "two batches are in the database")
+            wait_for(enough, "two batches are in the database")
             process.send_signal(signal.SIGINT)
             output, errors = process.communicate(timeout=PATIENCE_SECONDS)
         finally:
@@ -314,7 +315,7 @@ def test_exactly_once_sqlite_keeps_totals(tmp_path: Path) -> None:
         started("exactly_once_sqlite.py", path, server.host, server.port) as process,
     ):
         try:
-            await_true(enough, "two batches are in the database")
+            wait_for(enough, "two batches are in the database")
             process.send_signal(signal.SIGINT)
             output, errors = process.communicate(timeout=PATIENCE_SECONDS)
         finally:

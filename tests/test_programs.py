@@ -24,8 +24,9 @@ from time import monotonic
 import pytest
 
 from headwater.migrate.rewriting import rewritten
-from tests.engine.processes import await_true, complaints
-from tests.servers.kafka import KafkaBroker, kafka  # noqa: F401
+from tests.engine.processes import complaints
+from tests.servers.kafka import KafkaBroker
+from tests.waiting import wait_for
 
 PROGRAMS = Path(__file__).parent / "programs"
 PATIENCE_SECONDS = 60.0
@@ -236,7 +237,7 @@ def test_recoverable_word_count_goes_on_after_kill_9(tmp_path: Path) -> None:
         arguments = "localhost", port, checkpoint, output
         with running("recoverable.py", *arguments, in_directory=tmp_path) as first:
             first.await_output("^Creating new context$", r"\('river', 1\)", r"^Dropped 2 word\(s\) totally$")
-            await_true(lambda: "('river', 1)" in output.read_text(), "the first driver's counts are in the file")
+            wait_for(lambda: "('river', 1)" in output.read_text(), "the first driver's counts are in the file")
             first.kill()
         with running("recoverable.py", *arguments, in_directory=tmp_path) as second:
             second.await_output(r"\('stream', 1\)", r"^Dropped 1 word\(s\) totally$")
@@ -258,7 +259,7 @@ def test_files_to_files(tmp_path: Path) -> None:
     assert lines == ["ERROR down", "ERROR out"]
 
 
-def test_direct_kafka_wordcount(kafka: KafkaBroker, tmp_path: Path) -> None:  # noqa: F811
+def test_direct_kafka_wordcount(kafka: KafkaBroker, tmp_path: Path) -> None:
     topic = kafka.topic(1)
     kafka.send(topic, ["to be", "or not to be"])
     with running("direct_kafka_wordcount.py", kafka.bootstrap, topic, in_directory=tmp_path) as program:
@@ -266,7 +267,7 @@ def test_direct_kafka_wordcount(kafka: KafkaBroker, tmp_path: Path) -> None:  # 
 
 
 def test_kafka_receiver_finds_its_brokers_by_a_setting_as_nothing_asks_zookeeper(
-    kafka: KafkaBroker,  # noqa: F811
+    kafka: KafkaBroker,
     tmp_path: Path,
 ) -> None:
     topic = kafka.topic(1)
@@ -309,7 +310,7 @@ def test_every_program_of_the_folder_is_run() -> None:
 
 def await_until(condition: Callable[[], bool]) -> None:
     """Look at files and databases, which don't tell, until something is so."""
-    await_true(condition, "the program has written what it received")
+    wait_for(condition, "the program has written what it received")
 
 
 def tables(database: Path) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from headwater import MarshalSerializer, SparkContext
-from headwater.base.pickling import (
+from headwater.serializers import (
     AutoBatchedSerializer,
     AutoSerializer,
     BatchedSerializer,

@@ -2,11 +2,11 @@
 
 State is partitioned by key on disk, and Python's own hash of a string or a date differs between processes.
 
-1. Equal keys hash equal, across types as well: 1, 1.0, True and Decimal(1) are one key.
-2. Built-in values and dates hash by content. Numbers keep Python's hash, which is a function of their value.
-3. A class's own `__hash__` is run with `hash` standing for `portable_hash`: `hash((self.a, self.b))`, what dataclasses
-   generate, and Enum's are portable too. One that keeps its result, or is written in C, is taken as it is.
-4. What has only an identity (no `__hash__` of its own) is refused: its copy in another process is another key.
+- Equal keys hash equal, across types as well: 1, 1.0, True and Decimal(1) are one key.
+- Built-in values and dates hash by content. Numbers keep Python's hash, which is a function of their value.
+- A class's own `__hash__` is run with `hash` standing for `portable_hash`: `hash((self.a, self.b))`, what dataclasses
+  generate, and Enum's are portable too. One that keeps its result, or is written in C, is taken as it is.
+- What has only an identity (no `__hash__` of its own) is refused: its copy in another process is another key.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from zlib import crc32
 
 _MASK = 2**64 - 1
 _MULTIPLIER = 0x9E3779B97F4A7C15  # 2**64 / golden ratio: spreads neighbouring hashes over all bits
-_CLASSES_MAX = 1024  # classes sent by value come anew with each function: the table must not grow for ever
+_CLASSES_MAX = 1024  # classes sent by value are new ones with each function: the table must not grow for ever
 _EPOCH = datetime(1970, 1, 1)
 _MICROSECOND = timedelta(microseconds=1)
 

@@ -45,7 +45,7 @@ class WithJobProperties:
     def setJobGroup(self, groupId: str, description: str, interruptOnCancel: bool = False) -> None:
         """Give this thread's jobs a group, by which they can be cancelled.
 
-        Arguments:
+        Args:
             interruptOnCancel: accepted for PySpark's sake: a cancelled job's tasks are always interrupted.
         """
         self.setLocalProperty(_GROUP, groupId)

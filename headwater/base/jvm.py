@@ -37,7 +37,7 @@ _INSTEAD = {
 def refuse(root: str, path: str) -> NoReturn:
     """Raise what says that a path leads into a JVM that isn't there.
 
-    Arguments:
+    Args:
         root: where it begins, such as `sc._jvm`.
         path: the names from there on, with dots in between.
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from headwater.base.threads import WatchedThread
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 FIRST_PAUSE_SECONDS = 0.01
 PAUSE_SECONDS_MAX = 1.0
@@ -72,7 +72,7 @@ class Listener:
                 if self._closed.is_set():
                     return
                 if not self._failing:
-                    log.warning("%s: a connection can't be accepted; it is tried on: %s", self._name, error)
+                    logger.warning("%s: a connection can't be accepted; it is tried on: %s", self._name, error)
                 self._failing = True
                 self._closed.wait(pause)
                 pause = min(2 * pause, PAUSE_SECONDS_MAX)
@@ -88,4 +88,4 @@ class Listener:
             raise
         if self._failing:
             self._failing = False
-            log.warning("%s: connections are accepted again", self._name)
+            logger.warning("%s: connections are accepted again", self._name)

@@ -49,7 +49,7 @@ def set_level(name: object) -> None:
 def show(process: str = "") -> None:
     """Show our records from now on, as long as the program has no handler for them.
 
-    Arguments:
+    Args:
         process: which of the application's processes this is, unless it's the driver.
     """
     _console.setFormatter(_Layout(f" ({process})" if process else ""))

@@ -10,7 +10,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def nothing_depends(_failure: BaseException) -> None:
@@ -56,4 +56,4 @@ class WatchedThread(threading.Thread):
             try:
                 on_failure(failure)  # first: what follows needs memory, which may be what there is none of
             finally:
-                log.error("thread %s has failed", self.name, exc_info=failure)
+                logger.error("thread %s has failed", self.name, exc_info=failure)

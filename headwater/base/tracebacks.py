@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from headwater.errors import HeadwaterError, TaskError
 
-log = logging.getLogger("headwater.base.tracebacks")
+logger = logging.getLogger("headwater.base.tracebacks")
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep  # where all of ours is
 E = TypeVar("E", bound=BaseException)
@@ -46,7 +46,7 @@ def folded(error: E) -> E:
 
     One that has no other frames keeps them, unless it's an error on purpose: ours, or that of a task.
     """
-    if log.isEnabledFor(logging.DEBUG):
+    if logger.isEnabledFor(logging.DEBUG):
         return error
     steps = []
     step = error.__traceback__

@@ -17,7 +17,7 @@ INTERRUPTED = 130  # what shells report for a program that Ctrl-C ended
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code.
 
-    Arguments:
+    Args:
         arguments: those after the program's name; None takes the process's own.
     """
     parser = _parser()

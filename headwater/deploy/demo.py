@@ -22,7 +22,7 @@ What to try next:
 def run(*, seconds: float | None, lines_per_s: float, master: str) -> int:
     """Count words until the time is up or Ctrl-C comes; returns the exit code, 0 in both cases.
 
-    Arguments:
+    Args:
         seconds: how long; None is until Ctrl-C.
         lines_per_s: what the text server sends.
         master: where tasks run, as in `SparkConf.setMaster`.

@@ -41,7 +41,7 @@ LINES = (
 class TextServer:
     """Serves lines to every client that connects, until it is closed. Use it in a `with`.
 
-    Arguments:
+    Args:
         lines: what to send, without newlines; it begins anew after the last.
         lines_per_s: rate towards each client, above 0.
         port: where to listen; 0 takes any free port.

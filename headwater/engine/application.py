@@ -13,7 +13,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from headwater.base.cipher import KeySource, cipher_of
 from headwater.base.exhaustive import assert_never
@@ -69,6 +69,8 @@ from headwater.errors import IllegalStateException, SparkException
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 # A CPU-bound thread of the driver holds the interpreter for up to this long before ours get a turn.
 SWITCH_INTERVAL_SECONDS = 0.0005
 START_SECONDS_MAX = 60.0
@@ -79,18 +81,19 @@ QUESTION_SECONDS = 1.0
 class Application:
     """Construct it to start it; `stop` ends all that it started.
 
-    - Any thread may call any method, and none needs a lock of the caller's. `unpersist` and `remove_broadcast` may also
-      be called by finalizers, wherever the collector runs these: they wait for nothing.
+    - Any thread may call any method. `unpersist(blocking=False)` and `remove_broadcast` may also be called by
+      finalizers, wherever the collector runs these: they wait for nothing.
     - The constructor waits until all executors are there. `run_job`, `stop_receiver` and `stop` wait for what their
       names say; `cached_partitions` and `unpersist(blocking=True)` until the scheduler has taken all that was asked
       before. All else returns as soon as it's under way.
     - What is handed over to be called (`on_result`, `on_stored`, `on_event`, `on_change`) is called on an engine's
       thread, in order, and must not block.
-    - Once it's stopped, or nothing can run here any more, `submit_job`, `run_job`, `start_receiver` and the questions
-      raise `IllegalStateException` with the reason, and jobs that run fail with it. All else does nothing then.
+    - Once it's stopped, or nothing can run here any more, jobs that run fail with the reason, and `submit_job`,
+      `run_job`, `start_receiver`, `cached_partitions` raise `IllegalStateException` with it. What ends or removes
+      something does nothing then.
 
     Args:
-        conf: the settings; kept.
+        conf: the settings.
         master: where tasks run.
         app_id: the application's id.
         make_backend: makes the backend of the master, which the application starts and stops.
@@ -254,7 +257,7 @@ class Application:
 
     def cached_partitions(self, dataset_id: int) -> dict[int, BlockRef]:
         """Where the stored partitions of a dataset are."""
-        return self._ask(lambda: self._scheduler.cached_partitions(dataset_id))  # type: ignore[no-any-return]
+        return self._ask(lambda: self._scheduler.cached_partitions(dataset_id))
 
     def remove_blocks(self, block_ids: Iterable[str]) -> None:
         """Remove received blocks, on whichever executors they are."""
@@ -349,7 +352,7 @@ class Application:
             raise IllegalStateException(refusal)
 
     def _crashed(self, crash: BaseException) -> None:
-        self._end_jobs(JobFailure(self._refuse(f"the scheduler failed: {crash!r}")))
+        self._end_jobs(JobFailure(self._refuse(f"the scheduler failed: {description(crash)}")))
 
     def _end_jobs(self, failure: JobFailure) -> None:
         with self._lock:
@@ -407,14 +410,15 @@ class Application:
             return []
         return self._scheduler.handle(event, now_ms)
 
-    def _ask(self, question: Callable[[], Any]) -> Any:
+    def _ask(self, question: Callable[[], T]) -> T:
         """Ask something on the scheduler's thread, after all that was posted before."""
         self._check_running()
         asked = _Question(question)
         self._loop.post(asked)
         while not asked.answered.wait(QUESTION_SECONDS):
             self._check_running()  # the loop may have ended before it came to this
-        return asked.answer
+        answer: T = asked.answer
+        return answer
 
     # -------------------------------------------------------------------------------------------- actions
     def _perform(self, action: SchedulerAction) -> None:

@@ -113,7 +113,7 @@ class TaskReply(NamedTuple):
 
     task_id: int
     failure: TaskFailure | None
-    value: Any  # the action's result, pickled; or a MapOutput
+    value: bytes | MapOutput | None  # the action's result, pickled; what a map task wrote; None: it has failed
     accumulators: bytes  # pickled {id: update}, or empty
     stored: tuple[StoredBlock, ...]
     metrics: dict[str, int]
@@ -133,6 +133,12 @@ class CancelJobs(NamedTuple):
     reason: str
     job_id: int | None = None
     group: str | None = None
+
+    def means(self, job: Job) -> bool:
+        """Whether a job is one of these."""
+        if self.job_id is not None:
+            return job.id == self.job_id
+        return self.group is None or job.group == self.group
 
 
 class ExecutorJoined(NamedTuple):
@@ -187,7 +193,7 @@ class ForgetDataset(NamedTuple):
 
 
 class ForgetShuffle(NamedTuple):
-    """Nobody can read this shuffle any more."""
+    """No job can read this shuffle any more."""
 
     shuffle_id: int
 
@@ -313,6 +319,7 @@ class StageChanged(NamedTuple):
 
 
 # ------------------------------------------------------------------------------------------------ unions
+# Without `Woken` and `Wake`, which each loop adds.
 BackendEvent: TypeAlias = (
     ExecutorJoined
     | ExecutorLeft
@@ -337,13 +344,5 @@ SchedulerEvent: TypeAlias = (
 )
 Report: TypeAlias = JobStarted | JobOver | StageChanged
 SchedulerAction: TypeAlias = (
-    Launch
-    | KillTask
-    | DeliverResult
-    | AddAccumulators
-    | CountMetrics
-    | EndJob
-    | RemoveBlocks
-    | TellVersion
-    | Report
+    Launch | KillTask | DeliverResult | AddAccumulators | CountMetrics | EndJob | RemoveBlocks | TellVersion | Report
 )

@@ -156,7 +156,7 @@ class MapOutputs:
         self._missing[shuffle_id] += 1
 
     def forget(self, shuffle_id: int) -> bool:
-        """Nobody can read a shuffle any more; returns whether it may have left files."""
+        """No stage can read a shuffle any more; returns whether it may have left files."""
         for partition in range(len(self._outputs.pop(shuffle_id))):
             self._at.pop((shuffle_id, partition), None)
         del self._missing[shuffle_id]
@@ -222,9 +222,8 @@ class Inputs:
 
     def holders(self, stage: Stage, partition: int) -> Iterator[str]:
         """Executors that hold what a task reads: stored partitions met on the way, received blocks; some repeatedly."""
-        if stage.may_prefer:
-            for _, p, recipe, stored in self._reads(stage, partition):
-                yield from stored.locations if stored is not None else recipe.preferred(p)
+        for _, p, recipe, stored in self._reads(stage, partition):
+            yield from stored.locations if stored is not None else recipe.preferred(p)
 
     def of(self, stage: Stage, partition: int) -> tuple[dict[tuple[int, int], Any], dict[tuple[int, int], Any]]:
         """The payloads of all leaves that a partition is computed from, and the stored partitions it can start from."""
@@ -246,9 +245,7 @@ def _located(output: MapOutput, executor_id: str, shuffle_id: int, partition: in
     return output._replace(parts=parts)
 
 
-def _segments(
-    part: Iterable[Segment], where: tuple[str, ...], shuffle_id: int, partition: int
-) -> Iterable[Segment]:
+def _segments(part: Iterable[Segment], where: tuple[str, ...], shuffle_id: int, partition: int) -> Iterable[Segment]:
     for segment in part:
         if segment.data is None:
             segment = segment._replace(location=where, shuffle_id=shuffle_id, map_partition=partition)

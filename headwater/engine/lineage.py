@@ -77,7 +77,7 @@ class Operator:
 
     #: Whether tasks on a partition go to the worker that had that partition before: it holds live state.
     pinned: ClassVar[bool] = False
-    #: Whether its payloads say, as `locations`, on which executors they had better be read.
+    #: Whether its payloads say, as `locations`, on which executors they are best read.
     has_locations: ClassVar[bool] = False
 
     def inputs(self, partition: int) -> Sequence[tuple[int, int]]:
@@ -199,7 +199,7 @@ class Slice(Leaf):
 class StoredBlocks(Leaf):
     """Blocks in the executors' stores: received data, or cached partitions whose lineage was cut.
 
-    The payload is a `BlockRef`; a block that nobody has any more fails the task with `BlockLost`.
+    The payload is a `BlockRef`; a block that no executor has any more fails the task with `BlockLost`.
     """
 
     has_locations = True

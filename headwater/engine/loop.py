@@ -21,16 +21,16 @@ from headwater.engine.events import Wake, Woken
 
 logger = logging.getLogger(__name__)
 
-Event = TypeVar("Event")
-Action = TypeVar("Action")
-_Given = TypeVar("_Given", contravariant=True)
-_Returned = TypeVar("_Returned", covariant=True)
+E = TypeVar("E")  # a core's events
+A = TypeVar("A")  # its actions
+E_contra = TypeVar("E_contra", contravariant=True)
+A_co = TypeVar("A_co", covariant=True)
 
 
-class Core(Protocol[_Given, _Returned]):
+class Core(Protocol[E_contra, A_co]):
     """A state machine without I/O: its own events in, its own actions out, and what each loop adds to both."""
 
-    def handle(self, event: _Given | Woken, now_ms: int) -> Sequence[_Returned | Wake]:
+    def handle(self, event: E_contra | Woken, now_ms: int) -> Sequence[A_co | Wake]:
         """Take an event that happened now; returns the actions to perform, in order."""
 
 
@@ -55,13 +55,14 @@ def _may_handle() -> bool:
 
     Not where an exception may come between any two instructions, which in the main thread is Ctrl-C. Say it posts a job
     and handles that itself: the core takes a free core for a task, and notes that the task runs; there
-    KeyboardInterrupt hits it. The action that would have started the task is never returned, so by the books the task
-    runs for ever; and the program may catch the interrupt and go on, with a core that is half-way through an event.
+    KeyboardInterrupt hits it. The action that would have started the task is never returned, and by the books the task
+    runs for ever. With such books the loop can only end, as by a bug, and with it every job, where Ctrl-C should have
+    cancelled one.
     """
     return not _interruptible.here and threading.current_thread() is not threading.main_thread()
 
 
-class Loop(Generic[Event, Action]):
+class Loop(Generic[E, A]):
     """Runs a core. `post` may be called from any thread; `perform` is called by one thread at a time.
 
     Args:
@@ -75,8 +76,8 @@ class Loop(Generic[Event, Action]):
     def __init__(
         self,
         name: str,
-        core: Core[Event, Action],
-        perform: Callable[[Action], None],
+        core: Core[E, A],
+        perform: Callable[[A], None],
         clock: Clock,
         on_crash: Callable[[BaseException], None],
         *,
@@ -87,7 +88,7 @@ class Loop(Generic[Event, Action]):
         self._clock = clock
         self._on_crash = on_crash
         self._by_poster = by_poster
-        self._events: queue.SimpleQueue[Event | _Stop] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[E | _Stop] = queue.SimpleQueue()
         self._turn = threading.Lock()  # held by the thread that handles events; guards the wakes
         self._wakes: list[int] = []  # a heap
         self._alarm_ms: int | None = None  # the first wake; an earlier one comes with a signal to the thread
@@ -99,15 +100,15 @@ class Loop(Generic[Event, Action]):
         """Start the thread: what was posted before is handled now."""
         self._thread.start()
 
-    def post(self, event: Event) -> None:
-        """Hand over an event; by a `by_poster` loop it may be handled on the way, and others with it."""
+    def post(self, event: E) -> None:
+        """Hand over an event; in a `by_poster` loop it may be handled on the way, and others with it."""
         self._events.put(event)
         if self._by_poster and _may_handle():
             self._work()
         else:
             self._signals.put(None)
 
-    def post_later(self, event: Event) -> None:
+    def post_later(self, event: E) -> None:
         """Hand over an event and return at once; also from finalizers, which run wherever the collector does."""
         self._events.put(event)
         self._signals.put(None)
@@ -149,7 +150,7 @@ class Loop(Generic[Event, Action]):
             self._crash(crash)
             logger.exception("%s: a bug, the loop ends", self._thread.name)
 
-    def _next(self) -> Event | Woken | _Stop | None:
+    def _next(self) -> E | Woken | _Stop | None:
         """What is queued or, after that, due; None if there is nothing."""
         try:
             return self._events.get_nowait()
@@ -160,7 +161,7 @@ class Loop(Generic[Event, Action]):
         self._over = True
         self._on_crash(crash)
 
-    def _handle(self, event: Event | Woken) -> None:
+    def _handle(self, event: E | Woken) -> None:
         for action in self._core.handle(event, self._clock.now_ms()):
             if isinstance(action, Wake):
                 heapq.heappush(self._wakes, action.at_ms)

@@ -1,7 +1,7 @@
 """The scheduler: which task runs where and when, and what to do when one fails.
 
-A core without I/O: `handle(event) -> [action]`. It owns jobs, stage runs, attempts, and the books of executors
-(`runs`), map outputs and cached partitions (`holdings`).
+A core without I/O: `handle(event) -> [action]`. It owns the jobs, and decides by books of stage runs (`runs`), attempts
+(`attempts`), executors (`placement`), map outputs and cached partitions (`holdings`).
 
 - One gate (`_attempts`) stands before all effects of a task's reply: a reply of an attempt that isn't running any more
   changes nothing.
@@ -12,15 +12,13 @@ A core without I/O: `handle(event) -> [action]`. It owns jobs, stage runs, attem
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from heapq import heappop, heappush
 from itertools import count
 
 from headwater.base.exhaustive import assert_never
 from headwater.engine import blockids
+from headwater.engine.attempts import Attempts, Endings
 from headwater.engine.events import (
     AddAccumulators,
     BlocksDropped,
@@ -44,7 +42,6 @@ from headwater.engine.events import (
     RemoveBlocks,
     SchedulerAction,
     SchedulerEvent,
-    StageChanged,
     SubmitJob,
     TaskEnded,
     TaskFailure,
@@ -56,7 +53,8 @@ from headwater.engine.events import (
 )
 from headwater.engine.holdings import CachedPartitions, Inputs, MapOutputs
 from headwater.engine.lineage import BlockRef
-from headwater.engine.runs import Executors, StageRun
+from headwater.engine.placement import ExecutorCores, Placement
+from headwater.engine.runs import Attempt, Runs, StageRun, TaskState
 from headwater.engine.stages import Job, Stage
 
 # A worker's death is seldom the program's fault, so it is retried even where an exception is not (local mode).
@@ -77,50 +75,27 @@ class Limits:
     task_ms: int | None = None  # how long an attempt may take; None: any time
 
 
-@dataclass(slots=True)
-class _Attempt:
-    run: StageRun
-    partition: int
-    number: int
-    executor_id: str
-    since_ms: int
-    overdue: bool = False  # it's being killed for that
-
-
-@dataclass(slots=True)
-class _Ending:
-    """A job that has failed, and whose killed tasks haven't all ended: they may still write what the caller removes."""
-
-    failure: JobFailure
-    killed: dict[int, str]  # task id -> executor
-    until_ms: int  # when they are waited for no longer
-
-
 class Scheduler:
     """The core. Construct, then `handle` events; `check` asserts the invariants."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._jobs: dict[int, Job] = {}
-        self._endings: dict[int, _Ending] = {}  # by job id
-        self._runs: dict[int, StageRun] = {}  # by stage id
-        self._attempts: dict[int, _Attempt] = {}  # by task id: what runs now, the oldest first
-        self._overdue_ms: int | None = None  # when attempts are looked at next that may be overdue then
-        self._executors = Executors()
+        self._jobs: dict[int, Job] = {}  # those that are active
+        self._endings = Endings()
+        self._runs = Runs()
+        self._unsettled: dict[StageRun, None] = {}  # may have to wait, or to wait no longer; none between two events
+        self._attempts = Attempts(limits.task_ms)
+        self._executors = ExecutorCores()
         # Read by planners of other threads, too: whether a shuffle has a stage (a stale answer costs a plan, no more).
         self.shuffle_stages: dict[int, Stage] = {}
         self._outputs = MapOutputs()
         self._cached = CachedPartitions()
         self._inputs = Inputs(self._cached, self._outputs)
-        self._runs_of: defaultdict[int, dict[StageRun, None]] = defaultdict(dict)  # job id -> the runs that it needs
-        self._unsettled: dict[StageRun, None] = {}  # may have to wait, or to wait no longer; none between two events
-        self._waiting: defaultdict[int, dict[StageRun, None]] = defaultdict(dict)  # shuffle id -> the runs that lack it
-        self._ready: list[tuple[int, int]] = []  # the orders of the runs that lack tasks but no inputs, ascending
-        self._homes: dict[int, str] = {}  # pin -> the executor that got the last task with it
+        self._placement = Placement(self._executors, self._inputs, limits.locality_wait_ms)
         self._counted: set[tuple[int, int]] = set()  # (stage id, partition) whose accumulators were added
         self._task_ids = count()
-        self._actions: list[SchedulerAction | Wake] = []  # of the event that is being handled, as the two below
-        self._deadlines_ms: set[int] = set()
+        self._changed: dict[StageRun, None] = {}  # to be reported, unless they are over; none between two events
+        self._actions: list[SchedulerAction | Wake] = []  # of the event that is being handled, as the next
         self._now_ms = 0
 
     def handle(self, event: SchedulerEvent | Woken, now_ms: int) -> list[SchedulerAction | Wake]:
@@ -133,7 +108,7 @@ class Scheduler:
             case SubmitJob():
                 self._submit(event.job)
             case CancelJobs():
-                for job in [job for job in self._jobs.values() if _chosen(job, event)]:
+                for job in [job for job in self._jobs.values() if event.means(job)]:
                     self._fail_job(job, JobFailure(event.reason, cancelled=True))
             case ExecutorJoined():
                 self._executors.join(event.executor_id, event.cores)
@@ -152,16 +127,27 @@ class Scheduler:
             case ForgetShuffle():
                 self._forget_shuffle(event.shuffle_id)
             case Woken():  # for these, or for the dispatch below
-                self._end_overdue()
-                self._kill_overdue()
+                self._jobs_over(self._endings.expired(now_ms))
+                self._kill_late()
             case unknown:
                 assert_never(unknown, "an event of the scheduler")
-        self._deadlines_ms.clear()
         self._settle()
         self._dispatch()
-        self._watch_overdue()
-        self._actions += map(Wake, sorted(self._deadlines_ms))
+        self._report()
+        if self._placement.deadlines_ms or self._limits.task_ms is not None:
+            self._ask_for_wakes()
         return self._actions
+
+    def _report(self) -> None:
+        self._actions += [run.report(over=False) for run in self._changed if run in self._runs]
+        self._changed.clear()
+
+    def _ask_for_wakes(self) -> None:
+        at_ms = self._placement.deadlines_ms
+        if (look_ms := self._attempts.next_look_ms()) is not None:
+            at_ms.add(look_ms)
+        self._actions += map(Wake, sorted(at_ms))
+        at_ms.clear()
 
     # -------------------------------------------------------------------------------------------- jobs
     def _submit(self, job: Job) -> None:
@@ -180,132 +166,92 @@ class Scheduler:
         self._start_run(job.result, job, list(positions), positions)
 
     def _start_run(self, stage: Stage, job: Job, partitions: list[int], positions: dict[int, list[int]]) -> None:
-        run = self._runs[stage.id] = StageRun(stage, partitions, positions)
         for node, caching in stage.caching.items():
             self._cached.expect(caching.dataset_id, stage.recipes[node].partitions)
-        self._join_run(run, job)
+        self._join_run(StageRun(stage, partitions, positions, self._now_ms), job)
 
     def _start_shuffle(self, shuffle_id: int, job: Job) -> None:
         """Have a shuffle's missing outputs made for a job, by the run that there is or a new one."""
         stage = self.shuffle_stages[shuffle_id]
-        run = self._runs.get(stage.id)
+        run = self._runs.of_stage(stage.id)
         if run is None:
             self._start_run(stage, job, self._outputs.missing(shuffle_id), {})
         elif job.id not in run.jobs:
             self._join_run(run, job)
 
     def _join_run(self, run: StageRun, job: Job) -> None:
-        run.jobs[job.id] = job
-        self._runs_of[job.id][run] = None
+        self._runs.join(run, job)
         self._unsettled[run] = None
 
     # -------------------------------------------------------------------------------------------- ready or not
     def _settle(self) -> None:
         """Find out of each unsettled run whether its inputs are there, and have those made that aren't."""
         for dataset_id in self._cached.turned():
-            for run in self._runs.values():
+            for run in self._runs:
                 if run.pending and dataset_id in run.stage.datasets_cached:
                     self._unsettled[run] = None
         while self._unsettled:
             run, _ = self._unsettled.popitem()
-            if self._runs.get(run.stage.id) is not run:
+            if run not in self._runs:
                 continue  # over meanwhile
-            self._lacks(run, self._inputs.missing_shuffles(run.stage))
+            self._runs.lacks(run, self._inputs.missing_shuffles(run.stage))
             for shuffle_id in sorted(run.lacking):
                 for job in run.jobs.values():
                     self._start_shuffle(shuffle_id, job)
-            self._line_up(run)
-
-    def _lacks(self, run: StageRun, shuffles: set[int]) -> None:
-        for shuffle_id in run.lacking - shuffles:
-            del self._waiting[shuffle_id][run]
-        for shuffle_id in shuffles - run.lacking:
-            self._waiting[shuffle_id][run] = None
-        run.lacking = shuffles
-
-    def _line_up(self, run: StageRun) -> None:
-        """Put a run to where it is now among those that are ready, if it is."""
-        if run.order is not None:
-            del self._ready[bisect_left(self._ready, run.order)]
-            run.order = None
-        if run.pending and run.jobs and not run.lacking:
-            run.order = (min(run.jobs), run.stage.id)
-            insort(self._ready, run.order)
-
-    def _forget_run(self, run: StageRun) -> None:
-        del self._runs[run.stage.id]
-        for job_id in run.jobs:
-            del self._runs_of[job_id][run]
-        run.jobs.clear()
-        self._lacks(run, set())
-        self._line_up(run)
 
     # -------------------------------------------------------------------------------------------- ends of jobs
     def _end_job(self, job: Job, failure: JobFailure | None) -> None:
-        """Whoever waits for a job hears of it at once or, if it failed, when none of its tasks is running any more."""
+        """A job is over; if it has failed, that is told when none of its tasks is running any more."""
         del self._jobs[job.id]
         killed: dict[int, str] = {}
-        for run in self._runs_of.pop(job.id, ()):
-            del run.jobs[job.id]
-            if run.jobs:
-                self._line_up(run)
-            else:
-                killed |= self._drop_run(run, "its job is over")
+        for run in self._runs.leave(job):
+            killed |= self._drop_run(run, "its job is over")
         if failure is None or not killed:
             self._job_over(job.id, failure)
             return
         until_ms = self._now_ms + KILLING_MS_MAX
-        self._endings[job.id] = _Ending(failure, killed, until_ms)
+        self._endings.begin(job.id, failure, killed, until_ms)
         self._actions.append(Wake(until_ms))
 
     def _job_over(self, job_id: int, failure: JobFailure | None) -> None:
-        self._endings.pop(job_id, None)
         status = "SUCCEEDED" if failure is None else "FAILED"
         self._actions += [EndJob(job_id, failure), JobOver(job_id, status, self._now_ms)]
+
+    def _jobs_over(self, failed: Iterable[tuple[int, JobFailure]]) -> None:
+        for job_id, failure in failed:
+            self._job_over(job_id, failure)
 
     def _fail_job(self, job: Job, failure: JobFailure) -> None:
         if job.id in self._jobs:
             self._end_job(job, failure)
 
     def _drop_run(self, run: StageRun, reason: str) -> dict[int, str]:
-        """Nobody wants a run any more; returns its tasks that are still running, by executor."""
-        self._forget_run(run)
+        """No job wants a run any more; returns its tasks that may still run, with their executors."""
+        self._runs.remove(run)
         killed = {}
-        for task_id in run.running:
-            executor_id = self._attempts.pop(task_id).executor_id
-            self._actions.append(KillTask(executor_id, task_id, reason))
-            self._executors.give_back(executor_id)
-            if executor_id in self._executors:
-                killed[task_id] = executor_id
+        for task_id, attempt in run.running.items():
+            self._attempts.drop(attempt)
+            self._actions.append(KillTask(attempt.executor_id, task_id, reason))
+            self._executors.give_back(attempt.executor_id)
+            if attempt.executor_id in self._executors:
+                killed[task_id] = attempt.executor_id
         if run.stage.is_result:
-            self._counted.difference_update((run.stage.id, p) for p in run.partitions)
-        self._report(run, over=True)
+            self._counted.difference_update((run.stage.id, p) for p in run.states)
+        self._actions.append(run.report(over=True))
+        run.running.clear()  # no circle: the run goes now, and with it what its program holds
         return killed
-
-    def _killed_ended(self, gone: Callable[[int, str], bool]) -> None:
-        """The killed tasks that `gone` tells of, by id and executor, have ended."""
-        for job_id, ending in list(self._endings.items()):
-            ending.killed = {task_id: where for task_id, where in ending.killed.items() if not gone(task_id, where)}
-            if not ending.killed:
-                self._job_over(job_id, ending.failure)
-
-    def _end_overdue(self) -> None:
-        for job_id, ending in list(self._endings.items()):
-            if ending.until_ms <= self._now_ms:
-                self._job_over(job_id, ending.failure)
 
     # -------------------------------------------------------------------------------------------- replies
     def _task_ended(self, executor_id: str, reply: TaskReply) -> None:
-        attempt = self._attempts.pop(reply.task_id, None)
+        attempt = self._attempts.ended(reply.task_id, executor_id)
         self._actions += [TellVersion(stored, attempt is not None) for stored in reply.versions]
         if attempt is None:
-            self._killed_ended(lambda task_id, _: task_id == reply.task_id)
-            # A stale reply: its effects happened elsewhere, or nobody wants them; nor the files that it tells of.
+            self._jobs_over(self._endings.task_ended(reply.task_id))
+            # A stale reply: its effects happened elsewhere or aren't wanted; nor are the files that it tells of.
             if isinstance(reply.value, MapOutput):
                 self._actions += [RemoveBlocks(block_id) for block_id, _ in reply.value.blocks]
             return
         run = attempt.run
-        run.running.discard(reply.task_id)
         self._executors.give_back(executor_id)
         for stored in reply.stored:
             holders = [e for e in stored.locations if e in self._executors]
@@ -313,53 +259,50 @@ class Scheduler:
         if reply.failure is None:
             self._succeeded(attempt, reply)
         else:
-            run.failed += 1
-            self._failed(attempt, self._overdue() if attempt.overdue else reply.failure)
-        if run.stage.id in self._runs:
-            self._report(run, over=False)
+            run.failures += 1
+            self._failed(attempt, self._too_late() if attempt.overdue else reply.failure)
+        self._changed[run] = None
 
-    def _succeeded(self, attempt: _Attempt, reply: TaskReply) -> None:
+    def _succeeded(self, attempt: Attempt, reply: TaskReply) -> None:
         run, partition = attempt.run, attempt.partition
-        run.done.add(partition)
-        run.misses.clear()
-        counted = (run.stage.id, partition)
-        if reply.accumulators and counted not in self._counted:
-            self._counted.add(counted)
+        run.succeeded(attempt, self._now_ms)
+        if reply.accumulators and (run.stage.id, partition) not in self._counted:
+            self._counted.add((run.stage.id, partition))
             self._actions.append(AddAccumulators(reply.accumulators, tuple(run.jobs)))
         self._actions.append(CountMetrics(run.stage.id, reply.metrics))
-        if not run.stage.is_result:
-            self._output_made(attempt, reply.value)
-        else:
-            self._result_made(run, partition, reply.value)
+        match reply.value:
+            case MapOutput():
+                self._output_made(attempt, reply.value)
+            case bytes():
+                self._result_made(run, partition, reply.value)
+            case None:
+                raise attempt.invalid("succeeded", attempt.executor_id, "it has made nothing")
 
-    def _output_made(self, attempt: _Attempt, output: MapOutput) -> None:
+    def _output_made(self, attempt: Attempt, output: MapOutput) -> None:
         run, shuffle_id = attempt.run, attempt.run.stage.shuffle_id
         self._outputs.put(shuffle_id, attempt.partition, output, attempt.executor_id)
         if self._outputs.complete(shuffle_id):
-            self._report(run, over=True)
-            self._forget_run(run)
-            for reader in self._waiting.pop(shuffle_id, ()):
-                reader.lacking.discard(shuffle_id)
-                if not reader.lacking:
-                    self._unsettled[reader] = None
+            self._actions.append(run.report(over=True))
+            self._runs.remove(run)
+            self._unsettled |= dict.fromkeys(self._runs.made(shuffle_id))
 
     def _result_made(self, run: StageRun, partition: int, value: bytes) -> None:
         (job,) = run.jobs.values()
         run.result_bytes += len(value)
         if run.result_bytes > self._limits.result_bytes:
             text = (
-                f"total size of serialized results of {len(run.done)} tasks ({run.result_bytes} bytes) is bigger than "
+                f"total size of serialized results of {run.done} tasks ({run.result_bytes} bytes) is bigger than "
                 f"spark.driver.maxResultSize ({self._limits.result_bytes} bytes): collect less, or raise the setting"
             )
             self._fail_job(job, JobFailure(text))
             return
         self._actions += [DeliverResult(job.id, position, value) for position in run.positions[partition]]
-        if len(run.done) == len(run.partitions):
+        if run.done == len(run.states):
             self._end_job(job, None)
 
-    def _failed(self, attempt: _Attempt, failure: TaskFailure) -> None:
+    def _failed(self, attempt: Attempt, failure: TaskFailure) -> None:
         run, partition = attempt.run, attempt.partition
-        run.pending.add(partition)
+        run.failed(attempt, failure, self._now_ms)
         self._unsettled[run] = None
         match failure.kind:
             case FailureKind.FETCH:
@@ -369,23 +312,28 @@ class Scheduler:
             case FailureKind.LOST:
                 run.deaths[partition] += 1
                 if run.deaths[partition] >= max(DEATHS_MAX, self._limits.task_failures):
-                    self._give_up(attempt, failure, run.deaths[partition])
+                    self._last_failed(attempt, failure, run.deaths[partition])
             case FailureKind.RAISED | FailureKind.KILLED | FailureKind.REFUSED:
                 run.raised[partition] += 1
                 no_retry_helps = failure.kind is FailureKind.REFUSED
                 if no_retry_helps or run.raised[partition] >= self._limits.task_failures:
-                    self._give_up(attempt, failure, run.raised[partition])
+                    self._last_failed(attempt, failure, run.raised[partition])
             case unknown:
                 assert_never(unknown, "a kind of failure")
 
-    def _give_up(self, attempt: _Attempt, failure: TaskFailure, times: int) -> None:
+    def _last_failed(self, attempt: Attempt, failure: TaskFailure, times: int) -> None:
+        """An attempt has failed, and there won't be another."""
         run = attempt.run
         text = (
             f"task {attempt.partition} in {run.stage.name} failed {times} time{'s' if times > 1 else ''}, "
             f"most recently on executor {attempt.executor_id}: {failure.text}"
         )
+        stage_id, partition, number = run.stage.id, attempt.partition, attempt.number
+        self._fail_jobs(run, JobFailure(text, task=failure, stage_id=stage_id, partition=partition, attempt=number))
+
+    def _fail_jobs(self, run: StageRun, failure: JobFailure) -> None:
         for job in list(run.jobs.values()):
-            self._fail_job(job, JobFailure(text, False, failure, run.stage.id, attempt.partition, attempt.number))
+            self._fail_job(job, failure)
 
     def _fetch_failed(self, run: StageRun, failure: TaskFailure) -> None:
         segment = failure.segment
@@ -396,37 +344,19 @@ class Scheduler:
         lost = (segment.shuffle_id, segment.map_partition)
         run.misses[lost] += 1
         if run.misses[lost] > FETCH_ROUNDS_MAX:
-            for job in list(run.jobs.values()):
-                self._fail_job(job, JobFailure(f"{run.stage.name} lost its inputs again and again: {failure.text}"))
+            self._fail_jobs(run, JobFailure(f"{run.stage.name} lost its inputs again and again: {failure.text}"))
         self._make_again([lost])
 
-    # -------------------------------------------------------------------------------------------- overdue attempts
-    def _overdue(self) -> TaskFailure:
+    # -------------------------------------------------------------------------------------------- late attempts
+    def _too_late(self) -> TaskFailure:
         text = f"it ran longer than headwater.task.timeout ({self._limits.task_ms} ms), and was killed"
         return TaskFailure(FailureKind.KILLED, text)
 
-    def _kill_overdue(self) -> None:
+    def _kill_late(self) -> None:
         """Have attempts killed that take too long; they go on until their executor says that they have ended."""
-        task_ms = self._limits.task_ms
-        if task_ms is None or self._overdue_ms is None or self._now_ms < self._overdue_ms:
-            return
-        self._overdue_ms = None
-        for task_id, attempt in self._attempts.items():
-            if self._now_ms < attempt.since_ms + task_ms:
-                return
-            if not attempt.overdue:
-                attempt.overdue = True
-                self._actions.append(KillTask(attempt.executor_id, task_id, self._overdue().text))
-
-    def _watch_overdue(self) -> None:
-        """Be woken when the oldest attempt that isn't overdue may be; one such wake at a time is enough."""
-        task_ms = self._limits.task_ms
-        if task_ms is None or self._overdue_ms is not None:
-            return
-        oldest = next((attempt for attempt in self._attempts.values() if not attempt.overdue), None)
-        if oldest is not None:
-            self._overdue_ms = oldest.since_ms + task_ms
-            self._deadlines_ms.add(self._overdue_ms)
+        for attempt in self._attempts.late(self._now_ms):
+            attempt.note("takes too long, and is killed", self._now_ms)
+            self._actions.append(KillTask(attempt.executor_id, attempt.task_id, self._too_late().text))
 
     # -------------------------------------------------------------------------------------------- losses
     def _executor_left(self, executor_id: str, reason: str) -> None:
@@ -434,15 +364,13 @@ class Scheduler:
             return
         self._cached.leave(executor_id)
         lost_outputs = self._outputs.leave(executor_id)
-        lost = [(task_id, a) for task_id, a in self._attempts.items() if a.executor_id == executor_id]
-        for task_id, attempt in lost:
-            if task_id in self._attempts:  # giving up on one may have ended the others' jobs
-                del self._attempts[task_id]
-                attempt.run.running.discard(task_id)
+        for attempt in self._attempts.at(executor_id):
+            if attempt in self._attempts:  # else its job has just failed because of another
+                self._attempts.drop(attempt)
                 self._failed(attempt, TaskFailure(FailureKind.LOST, f"executor {executor_id} was lost: {reason}"))
-        self._killed_ended(lambda _, where: where == executor_id)
+        self._jobs_over(self._endings.executor_left(executor_id))
         self._make_again(lost_outputs)
-        for run in self._runs.values():
+        for run in self._runs:
             run.pending.look_again()
 
     def _make_again(self, lost: Iterable[tuple[int, int]]) -> None:
@@ -450,11 +378,11 @@ class Scheduler:
         shuffles = set()
         for shuffle_id, partition in lost:
             shuffles.add(shuffle_id)
-            run = self._runs.get(self.shuffle_stages[shuffle_id].id)
+            run = self._runs.of_stage(self.shuffle_stages[shuffle_id].id)
             if run is not None:
-                run.reopen(partition)
+                run.output_lost(partition, self._now_ms)
                 self._unsettled[run] = None
-        for run in self._runs.values() if shuffles else ():
+        for run in self._runs if shuffles else ():
             if not shuffles.isdisjoint(run.stage.shuffles_read):
                 self._unsettled[run] = None
 
@@ -463,106 +391,35 @@ class Scheduler:
         if stage is None:
             return
         self._counted.difference_update((stage.id, p) for p in range(stage.recipes[-1].partitions))
-        self._waiting.pop(shuffle_id, None)
+        self._runs.forget(shuffle_id)
         if self._outputs.forget(shuffle_id):
             self._actions.append(RemoveBlocks(blockids.shuffle_prefix(shuffle_id)))
 
     # -------------------------------------------------------------------------------------------- dispatch
     def _dispatch(self) -> None:
-        at = 0  # of those before, none can use a core that is free
-        while self._executors.room and at < len(self._ready):
-            run = self._runs[self._ready[at][1]]
+        for run in self._runs.ready():
+            if not self._executors.room:
+                return
             self._launch(run)
-            if run.pending:
-                at += 1
-            else:
-                self._line_up(run)
+            if not run.pending:
+                self._runs.update(run)
 
     def _launch(self, run: StageRun) -> None:
         """Start what can be started of a run."""
         chosen: dict[str, list[TaskSpec]] = {}
-        lines = run.pending.lines()
-        while lines and self._executors.room:
-            place, line = heappop(lines)
-            if line and self._place(run, line) is None:
-                continue
-            partition = run.pending.take(line)
-            pin = self._inputs.pin(run.stage, partition)
-            preferred = self._preferred(run.stage, partition, pin)
-            executor_id = self._place(run, preferred)
-            if executor_id is None:
-                run.pending.put(place, partition, preferred)
-            else:
-                self._executors.take(executor_id)
-                chosen.setdefault(executor_id, []).append(self._attempt(run, partition, executor_id, pin))
-            if (first := run.pending.first(line)) is not None:
-                heappush(lines, (first, line))
+        for partition, executor_id, pin in self._placement.choose(run, self._now_ms):
+            attempt = run.launched(
+                partition, task_id=next(self._task_ids), executor_id=executor_id, now_ms=self._now_ms
+            )
+            self._attempts.add(attempt)
+            chosen.setdefault(executor_id, []).append(attempt.spec(*self._inputs.of(run.stage, partition), pin))
         if not chosen:
             return
         run.waiting_since_ms = self._now_ms
-        self._report(run, over=False)
+        self._changed[run] = None
         shipped = run.stage.ship()
         for executor_id, tasks in chosen.items():
             self._actions.append(Launch(executor_id, tuple(tasks), shipped.data, shipped.broadcasts))
-
-    def _place(self, run: StageRun, preferred: Collection[str]) -> str | None:
-        """An executor with a free core: where the data is, or anywhere after `locality_wait_ms` without a launch."""
-        if preferred:
-            if (at_home := self._executors.freest(preferred)) is not None:
-                return at_home
-            if run.waiting_since_ms is None:
-                run.waiting_since_ms = self._now_ms
-            deadline_ms = run.waiting_since_ms + self._limits.locality_wait_ms
-            if self._now_ms < deadline_ms:
-                self._deadlines_ms.add(deadline_ms)
-                return None
-        return self._executors.freest()
-
-    def _preferred(self, stage: Stage, partition: int, pin: int) -> list[str]:
-        """The executors that hold a task's live state or, without that, what it reads."""
-        holders = [self._homes[pin]] if pin in self._homes else self._inputs.holders(stage, partition)
-        return [executor_id for executor_id in dict.fromkeys(holders) if executor_id in self._executors]
-
-    def _attempt(self, run: StageRun, partition: int, executor_id: str, pin: int) -> TaskSpec:
-        if pin >= 0:
-            self._homes[pin] = executor_id
-        task_id = next(self._task_ids)
-        number = run.attempts[partition]
-        run.attempts[partition] += 1
-        run.running.add(task_id)
-        self._attempts[task_id] = _Attempt(run, partition, number, executor_id, self._now_ms)
-        inputs, cached = self._inputs.of(run.stage, partition)
-        job = run.jobs[min(run.jobs)]
-        stage = run.stage
-        return TaskSpec(
-            task_id=task_id,
-            job_id=job.id,
-            stage_id=stage.id,
-            partition=partition,
-            attempt=number,
-            program=stage.ship().name,
-            inputs=inputs,
-            caching=stage.caching,
-            cached=cached,
-            properties=dict(job.properties),
-            shuffle_id=stage.shuffle_id,
-            pin=pin,
-        )
-
-    def _report(self, run: StageRun, *, over: bool) -> None:
-        stage = run.stage
-        self._actions.append(
-            StageChanged(
-                stage.id,
-                stage.name,
-                run.fetch_rounds,
-                tasks=len(run.partitions),
-                active=len(run.running),
-                completed=len(run.done),
-                failed=run.failed,
-                over=over,
-            )
-        )
 
     # -------------------------------------------------------------------------------------------- questions
     def cached_partitions(self, dataset_id: int) -> dict[int, BlockRef]:
@@ -571,34 +428,17 @@ class Scheduler:
 
     def check(self) -> None:
         """Assert what must always be true."""
-        running: defaultdict[str, int] = defaultdict(int)
-        for task_id, attempt in self._attempts.items():
-            assert task_id in attempt.run.running
-            running[attempt.executor_id] += 1
-        self._executors.check(running)
+        self._attempts.check()
+        self._executors.check(self._attempts.by_executor())
         self._outputs.check()
         self._cached.check()
-        for run in self._runs.values():
-            run.check([self._attempts[task_id].partition for task_id in run.running])
-            assert all(run in self._runs_of[job_id] for job_id in run.jobs)
-            assert all(run in self._waiting[shuffle_id] for shuffle_id in run.lacking)
-            assert (run.order is not None) == (bool(run.pending) and not run.lacking)
-            assert run.order in (None, (min(run.jobs), run.stage.id))
+        self._runs.check()
+        self._endings.check(self._jobs.keys())
+        assert not self._unsettled and not self._changed
+        for run in self._runs:
+            assert all(attempt in self._attempts for attempt in run.running.values())
             if run.pending:
                 assert run.lacking == self._inputs.missing_shuffles(run.stage)
             if not run.stage.is_result:
-                made = self._outputs.missing(run.stage.shuffle_id)
-                assert run.done.isdisjoint(made)
-                assert set(run.partitions) - run.done == set(made)
-        assert not self._unsettled
-        assert sorted(run.order for run in self._runs.values() if run.order is not None) == self._ready
-        assert sum(map(len, self._runs_of.values())) == sum(len(run.jobs) for run in self._runs.values())
-        assert sum(map(len, self._waiting.values())) == sum(len(run.lacking) for run in self._runs.values())
-        assert all(ending.killed for ending in self._endings.values())
-        assert not self._endings.keys() & self._jobs.keys()
-
-
-def _chosen(job: Job, event: CancelJobs) -> bool:
-    if event.job_id is not None:
-        return job.id == event.job_id
-    return event.group is None or job.group == event.group
+                missing = self._outputs.missing(run.stage.shuffle_id)
+                assert missing == sorted(p for p, state in run.states.items() if state is not TaskState.DONE)

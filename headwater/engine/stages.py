@@ -5,7 +5,7 @@ Planning runs in the thread that submits the job, so that what can't be pickled 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -51,6 +51,7 @@ class Stage:
 
     def __init__(self, stage_id: int, dataset: Dataset, ending: ShuffleWrite | Action, shuffle_id: int = -1) -> None:
         self.id = stage_id
+        self.name = f"stage {stage_id}"
         self.dataset = dataset
         self.ending = ending
         self.shuffle_id = shuffle_id  # the shuffle that it writes; -1 for a job's result
@@ -78,10 +79,6 @@ class Stage:
         self.shuffles_read = frozenset(recipe.shuffle.id for recipe in self.recipes if recipe.shuffle is not None)
         self.datasets_cached = frozenset(caching.dataset_id for caching in self.caching.values())
         self._shipped: Shipped | None = None
-
-    @property
-    def name(self) -> str:
-        return f"stage {self.id}"
 
     @property
     def is_result(self) -> bool:
@@ -146,10 +143,15 @@ class Job:
 
 
 class Planner:
-    """Cuts lineages into stages. Any thread may plan; `known` tells which shuffles have a stage already."""
+    """Cuts lineages into stages. Any thread may plan.
 
-    def __init__(self, next_stage_id: Any, known: Mapping[int, Any]) -> None:
-        self._next_stage_id = next_stage_id
+    Args:
+        stage_ids: numbers that no other stage has; taken from by several threads at once.
+        known: by shuffle, those that have a stage already.
+    """
+
+    def __init__(self, stage_ids: Iterator[int], known: Mapping[int, object]) -> None:
+        self._stage_ids = stage_ids
         self._known = known
 
     def plan(
@@ -174,11 +176,11 @@ class Planner:
                 continue
             stage = stages[shuffle.id] = self._shuffle_stage(shuffle)
             shuffles += [recipe.shuffle for recipe in stage.recipes if recipe.shuffle is not None]
-        result = Stage(next(self._next_stage_id), dataset, action)
+        result = Stage(next(self._stage_ids), dataset, action)
         result.ship()
         return Job(job_id, result, partitions, stages, properties, call_site)
 
     def _shuffle_stage(self, shuffle: Shuffle) -> Stage:
-        stage = Stage(next(self._next_stage_id), shuffle.parent, shuffle.write, shuffle.id)
+        stage = Stage(next(self._stage_ids), shuffle.parent, shuffle.write, shuffle.id)
         stage.ship()
         return stage

@@ -24,7 +24,7 @@ W = TypeVar("W", bound=HasSlot)
 
 
 class Queued(NamedTuple):
-    """A task and the pickled program of its stage."""
+    """A task that waits, and the pickled program of its stage."""
 
     spec: TaskSpec
     program: bytes
@@ -39,20 +39,20 @@ class TaskQueue(Generic[W]):
         self._pinned: list[deque[Queued]] = [deque() for _ in range(slots)]  # by slot; empty while its worker is idle
         self._slots: dict[int, int] = {}  # pin -> the slot whose worker holds its live state
 
-    def add(self, task: Queued) -> W | None:
+    def add(self, spec: TaskSpec, program: bytes) -> W | None:
         """A task is to run; returns the worker that was idle and runs it now, or None: it waits."""
-        if task.spec.pin >= 0:
-            return self._add_pinned(task)
+        if spec.pin >= 0:
+            return self._add_pinned(spec, program)
         if self._idle:
             return self._idle.popleft()
-        self._unpinned.append(task)
+        self._unpinned.append(Queued(spec, program))
         return None
 
-    def _add_pinned(self, task: Queued) -> W | None:
-        slot = self._slots.setdefault(task.spec.pin, len(self._slots) % len(self._pinned))
+    def _add_pinned(self, spec: TaskSpec, program: bytes) -> W | None:
+        slot = self._slots.setdefault(spec.pin, len(self._slots) % len(self._pinned))
         worker = next((worker for worker in self._idle if worker.slot == slot), None)
         if worker is None:
-            self._pinned[slot].append(task)
+            self._pinned[slot].append(Queued(spec, program))
         else:
             self._idle.remove(worker)
         return worker

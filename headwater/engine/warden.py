@@ -1,4 +1,4 @@
-"""The warden: a small single-threaded process that forks an executor's workers and outlives nobody.
+"""The warden: a small single-threaded process that forks an executor's workers, and ends them when that is gone.
 
 Started by exec, so that no thread of the driver is copied into a worker. It forks a worker on request and hands it the
 socket that came with the request, reports each worker's end, and, when its owner is gone, kills the workers and removes

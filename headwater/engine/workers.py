@@ -18,11 +18,11 @@ from typing import Generic, TypeVar
 from headwater.engine import blockids
 from headwater.engine.backend import Address, Post
 from headwater.engine.blocks import BlockStore
-from headwater.engine.events import BlocksDropped, FailureKind, TaskEnded, TaskFailure, TaskReply, TaskSpec
+from headwater.engine.events import BlocksDropped, FailureKind, MapOutput, TaskEnded, TaskFailure, TaskReply, TaskSpec
 from headwater.engine.failures import description
 from headwater.engine.settings import WorkerSettings
 from headwater.engine.task import Programs, spill_directory
-from headwater.engine.taskqueue import Queued, TaskQueue
+from headwater.engine.taskqueue import TaskQueue
 from headwater.engine.worker import AddPaths, Message, RunTask, SetPeers
 
 logger = logging.getLogger(__name__)
@@ -67,19 +67,19 @@ class WorkerHandle(ABC):
         with contextlib.suppress(OSError):  # it's gone; its successor is greeted with all that matters
             self.send(message)
 
-    def give(self, task: Queued) -> None:
-        """Have it run a task.
+    def give(self, spec: TaskSpec, program: bytes) -> None:
+        """Have it run a task, whose stage's pickled program is `program`.
 
         Raises:
             OSError: the worker is gone.
         """
-        self.task = task.spec
-        known = self._programs.knows(task.spec.program)
-        self._programs.use(task.spec.program, True)
+        self.task = spec
+        known = self._programs.knows(spec.program)
+        self._programs.use(spec.program, True)
         for message in self._later:
             self.send(message)
         self._later.clear()
-        self.send(RunTask(task.spec, None if known else task.program))
+        self.send(RunTask(spec, None if known else program))
 
 
 W = TypeVar("W", bound=WorkerHandle)
@@ -149,20 +149,19 @@ class Workers(ABC, Generic[W]):
         """Run tasks of one stage, whose pickled program is `program`; each ends in one `TaskEnded`."""
         with self._lock:
             for spec in tasks:
-                task = Queued(spec, program)
-                worker = self._queue.add(task)
+                worker = self._queue.add(spec, program)
                 if worker is not None:
-                    self._give(worker, task)
+                    self._give(worker, spec, program)
 
     def _next(self, worker: W) -> None:
         """A worker can run a task. Under the lock."""
         task = self._queue.next_of(worker)
         if task is not None:
-            self._give(worker, task)
+            self._give(worker, *task)
 
-    def _give(self, worker: W, task: Queued) -> None:
+    def _give(self, worker: W, spec: TaskSpec, program: bytes) -> None:
         try:
-            worker.give(task)
+            worker.give(spec, program)
         except OSError:
             logger.debug("worker %d is gone; its end will be reported", worker.number)
         except Exception as error:  # such as no memory to pickle it in
@@ -204,7 +203,7 @@ class Workers(ABC, Generic[W]):
             dropped += self._store.added(
                 stored.block_id, stored.size, stored.in_memory, use_disk=stored.use_disk, evictable=True
             )
-        if spec is not None and reply.failure is None and spec.shuffle_id >= 0:
+        if spec is not None and isinstance(reply.value, MapOutput):
             for block_id, size in reply.value.blocks:
                 in_memory = block_id not in reply.value.on_disk
                 self._store.added(block_id, size, in_memory, use_disk=True, evictable=False)

@@ -1,9 +1,9 @@
 """Paths and files: local ones with `os`, all others over the drivers of fsspec, by one set of functions.
 
-1. `base` says what is asked of a file system; `local` and `remote` are the two, and `private` is the local one for
-   files of Headwater's own. `options` leads from a URL and the application's settings to a driver; those of S3 and
-   Azure are in `objects`. `retries` and `transfers` are what a network needs.
-2. `paths` and `output` are what the rest of Headwater calls.
+- `base` says what is asked of a file system; `local` and `remote` are the two, and `private` is the local one for
+  files of Headwater's own. `options` leads from a URL and the application's settings to a driver; those of S3 and
+  Azure are in `objects`. `retries` and `transfers` are what a network needs.
+- `paths` and `output` are what the rest of Headwater calls.
 """
 
 from headwater.filesystem.base import (

@@ -1,4 +1,4 @@
-"""What is asked of a file system, and how it tells of files."""
+"""What is asked of a file system, and how it describes files."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class InvalidInputException(SparkException):
 class FileStatus:
     """A file as listed. `path` opens it: absolute and plain if local, otherwise a URL.
 
-    `identity` is another one when the path leads to another file: the inode, or what an object store tells of an
-    object's content or version (etag, generation); None where the file system tells no such thing.
+    `identity` differs when the path leads to another file. It is the inode, or what an object store says of an object's
+    content or version (etag, generation); None where the file system says nothing of the kind.
     """
 
     path: str
@@ -33,7 +33,7 @@ class FileStatus:
 
 
 class Entry(NamedTuple):
-    """What a directory holds under a name. Of a directory only the path is sure to mean something."""
+    """What a directory holds under a name. For a directory only the path is sure to mean something."""
 
     file: FileStatus
     is_directory: bool
@@ -86,7 +86,7 @@ class FileSystem(Protocol):
         Args:
             path: of the directory.
             settled: name -> identity of files that needn't be looked at, as long as the name leads to the same file.
-                Each is looked at once in `turns` scans all the same.
+                Even so each is looked at once in `turns` scans.
             turn: which scan this is.
             turns: at least 1.
         """
@@ -100,11 +100,11 @@ class FileSystem(Protocol):
         Args:
             path: of the file.
             mode: as of Python's `open`.
-            size: what a listing told of a file to be read; it spares a request, and a shorter file is an error.
+            size: what a listing said of a file to be read; it saves a request, and a shorter file is an error.
         """
 
     def make_directory(self, path: str) -> None:
-        """Make it, with its parents; FileExistsError if it is there, whoever else makes it at the same time."""
+        """Make it, with its parents; FileExistsError if it is there, even if others make it at the same time."""
 
     def rename(self, source: str, target: str) -> None:
         """Move a file, replacing the target."""

@@ -26,10 +26,10 @@ _INFLATE_BYTES = 64 * 1024  # compressed bytes read at once: they may become a t
 
 
 def codec_name(codec: str) -> str:
-    """The name, without its package, of a Hadoop codec that we have.
+    """The name, without its package, of a Hadoop codec that is supported.
 
     Raises:
-        IllegalArgumentException: we haven't got it.
+        IllegalArgumentException: it isn't.
     """
     name = codec.removeprefix(CODEC_PACKAGE)
     if name not in CODEC_EXTENSIONS:
@@ -38,13 +38,13 @@ def codec_name(codec: str) -> str:
 
 
 def decompressed(file: BinaryIO, path: str) -> BinaryIO:
-    """The decompressed content of a file, which is closed with it; the file itself if its name tells of none."""
+    """The decompressed content of a file, which is closed with it; the file itself if its name isn't that of one."""
     decompressor = _DECOMPRESSORS.get(os.path.splitext(path)[1])
     return decompressor(file) if decompressor else file
 
 
 def is_compressed(path: str) -> bool:
-    """Does `decompressed` read this file? Then it can't be read from the middle."""
+    """Whether `decompressed` reads this file; then it can't be read from the middle."""
     return os.path.splitext(path)[1] in _DECOMPRESSORS
 
 

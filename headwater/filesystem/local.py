@@ -51,7 +51,7 @@ class LocalFileSystem:
             if not is_hidden(name):
                 try:
                     entry = _entry(os.path.join(path, name), files_only=True)
-                except OSError as error:  # the directory's other files are none the worse for it
+                except OSError as error:  # the directory's other files can still be looked at
                     troubles[name] = error
                 else:
                     if entry is not None:

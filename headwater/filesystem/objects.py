@@ -101,7 +101,7 @@ class _ObjectStore(AbstractFileSystem):  # type: ignore[misc]
         store, key = self._at(path)
         with _asking(path):
             while recursive and (below := _below(store, key)):
-                with suppress(FileNotFoundError):  # somebody else removes them, too: there are fewer now
+                with suppress(FileNotFoundError):  # others remove them too: there are fewer now
                     obstore.delete(store, below)
                     break
             with suppress(FileNotFoundError):

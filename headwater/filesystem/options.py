@@ -1,7 +1,7 @@
 """Where a URL leads: which driver of fsspec serves it, and with which of the application's settings.
 
-- Hadoop's keys (`spark.hadoop.fs.s3a.*` and its like) become the driver's storage options; whatever has no key there is
-  set by `headwater.filesystem.<scheme>.<option>`, which wins.
+- Hadoop's keys (`spark.hadoop.fs.s3a.*` and its like) become the driver's storage options; an option without such a key
+  is set by `headwater.filesystem.<scheme>.<option>`, which wins.
 - The settings are the process's: the driver's are those of its context, and travel to executors and workers. Before
   there is a context, those that a new SparkConf begins with count.
 """
@@ -36,13 +36,13 @@ _DRIVERS = {
 }
 # A rename copies, and a file appears when it's closed. Of others we assume what a file system does.
 _OBJECT_STORES = frozenset({"s3", "abfs", "gs", "oss", "oci", "obs", "cos", "r2", "b2", "swift"})
-# The client's own patience with a name node that is away would be minutes, in silence: it's `retries` that waits.
+# By itself the client would wait for minutes, in silence, for a name node that is away: here `retries` waits.
 _HDFS_PATIENCE = {
     "dfs.client.failover.max.attempts": "2",  # there may be two name nodes
     "dfs.client.failover.sleep.base.millis": "100",
     "dfs.client.failover.sleep.max.millis": "500",
 }
-_ATTEMPTS = 2  # of each request, by the client itself; then it's `retries` that waits
+_ATTEMPTS = 2  # of each request, by the client itself; then `retries` waits
 EXTRAS = {"s3": "s3", "abfs": "azure", "gs": "gcs", "hdfs": "hdfs", "webhdfs": "hdfs"}
 
 
@@ -65,7 +65,7 @@ _version = 0  # of the settings: drivers that were made by others aren't used an
 
 
 def relevant(pairs: Mapping[str, str]) -> dict[str, str]:
-    """The settings that file systems read, and those that tell whether anything may be on disk as it is."""
+    """The settings that file systems read, and those that say whether anything may be on disk unencrypted."""
     return {key: value for key, value in pairs.items() if key.startswith((_HADOOP, _OURS, *cipher.SETTINGS))}
 
 
@@ -88,7 +88,7 @@ def settings() -> tuple[Mapping[str, str], int]:
 
 # ------------------------------------------------------------------------------------------------ URLs
 def is_url(path: str) -> bool:
-    """Is it `scheme://...`?"""
+    """Whether it is `scheme://...`."""
     return _URL.match(path) is not None
 
 
@@ -96,7 +96,7 @@ def locate(url: str, pairs: Mapping[str, str]) -> Location:
     """Where a URL leads, by the settings `pairs`.
 
     Raises:
-        IllegalArgumentException: the URL lacks what no setting tells.
+        IllegalArgumentException: the URL lacks a part, and no setting gives it.
     """
     match = _URL.match(url)
     assert match is not None
@@ -161,7 +161,7 @@ def _s3(hadoop: Mapping[str, str], bucket: str, scheme: str) -> Options:
     if endpoint := found.get("endpoint"):
         secure = found.get("connection.ssl.enabled", "true").lower() == "true"
         protocol, host = endpoint.split("://") if "://" in endpoint else ("https" if secure else "http", endpoint)
-        in_host = path_style == "false"  # without a word of it, servers of one's own take it in the path
+        in_host = path_style == "false"  # if nothing is said, self-hosted servers take it in the path
         options |= {"endpoint": f"{protocol}://{bucket}.{host}" if in_host else f"{protocol}://{host}"}
         options |= {"virtual_hosted_style_request": in_host}
     else:

@@ -1,4 +1,4 @@
-"""A directory that a job writes: a part a partition, and `_SUCCESS` when all parts are there.
+"""A directory that a job writes: a part for each partition, and `_SUCCESS` when all parts are there.
 
 Where a rename is cheap, a part is written elsewhere and renamed when its task commits. On object stores it is written
 under its own name: there an object appears whole, when it's closed. A reader that waits for `_SUCCESS` sees everything
@@ -22,10 +22,10 @@ class OutputDirectory:
 
     def __init__(self, path: str, prefix: str = "part-") -> None:
         filesystem, resolved = resolve(path)
-        self.path = filesystem.openable(resolved)  # absolute: a worker may stand in another directory
+        self.path = filesystem.openable(resolved)  # absolute: a worker may have another working directory
         self._prefix = prefix
         self._renames = filesystem.renames
-        self._prepared = False  # did prepare() make the directory? Only then is it ours to remove
+        self._prepared = False  # whether prepare() made the directory: only then is it ours to remove
 
     def __getstate__(self) -> tuple[str, str, bool]:
         return self.path, self._prefix, self._renames
@@ -81,7 +81,7 @@ class OutputDirectory:
         filesystem.open(f"{resolved}/_SUCCESS", "wb").close()
 
     def abort(self) -> None:
-        """Remove what was written, and the directory if nobody else has put something there."""
+        """Remove what was written, and the directory unless there is something else in it."""
         if not self._prepared:
             return
         filesystem, resolved = resolve(self.path)

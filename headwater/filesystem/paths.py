@@ -1,7 +1,7 @@
 """Paths as programs write them: which file system they belong to, which files they stand for, and how to open those.
 
-1. A path is plain, `file:/x`, `file:///x`, or a URL. Plain ones are local. Messages show it qualified: `file:/x`.
-2. Input is a list of paths and globs, separated by commas; names that begin with `_` or `.` aren't data.
+- A path is plain, `file:/x`, `file:///x`, or a URL. Plain ones are local. Messages show it qualified: `file:/x`.
+- Input is a list of paths and globs, separated by commas; names that begin with `_` or `.` aren't data.
 """
 
 from __future__ import annotations
@@ -71,12 +71,12 @@ def qualify(path: str) -> str:
 
 
 def is_local(path: str) -> bool:
-    """Does it belong to the machine, not to a file system over a network?"""
+    """Whether it belongs to the machine, not to a file system over a network."""
     return not is_url(path) or path.startswith("file:")
 
 
 def exists(path: str) -> bool:
-    """Is there a file or directory?"""
+    """Whether there is a file or a directory."""
     filesystem, path = resolve(path)
     return filesystem.exists(path)
 
@@ -104,7 +104,7 @@ def list_files(path: str, *, recursive: bool = False) -> list[FileStatus]:
 
 
 def split_paths(paths: str) -> list[str]:
-    """A list of paths taken apart at its commas, but for those within braces.
+    """A list of paths taken apart at its commas, except for those within braces.
 
     >>> split_paths("/a,/b/{c,d}")
     ['/a', '/b/{c,d}']
@@ -120,7 +120,7 @@ def split_paths(paths: str) -> list[str]:
 
 
 def expand(path: str) -> list[str]:
-    """The paths that a glob stands for, sorted. A path without a wildcard stands for itself, be it there or not."""
+    """The paths that a glob stands for, sorted. A path without a wildcard stands for itself, there or not."""
     filesystem, resolved = resolve(path)
     if not _GLOB.search(resolved):
         return [filesystem.openable(resolved)]
@@ -164,7 +164,7 @@ def _list_path(path: str, recursive: bool) -> Iterator[FileStatus]:
 
 
 def _files_of(filesystem: FileSystem, resolved: str, path: str, recursive: bool) -> list[FileStatus]:
-    """A file, or the files of a directory. One listing tells all of them: objects are many, and looking costs."""
+    """A file, or the files of a directory. One listing describes them all: to ask for each would cost a request."""
     try:
         entries = [entry for entry in filesystem.entries(resolved) if not is_hidden(entry.file.path)]
     except NotADirectoryError:
@@ -186,7 +186,7 @@ def open_raw(path: str, size: int | None = None) -> BinaryIO:
 
     Args:
         path: of the file.
-        size: what a listing told; over a network it spares a request, and a shorter file is an error.
+        size: what a listing said; over a network it saves a request, and a shorter file is an error.
     """
     filesystem, resolved = resolve(path)
     try:
@@ -200,13 +200,11 @@ def open_read(path: str, size: int | None = None) -> BinaryIO:
     return decompressed(open_raw(path, size), path)
 
 
-def open_ahead(
-    files: Iterable[T], open_file: Callable[[T], BinaryIO]
-) -> Iterator[tuple[T, BinaryIO | Exception]]:
+def open_ahead(files: Iterable[T], open_file: Callable[[T], BinaryIO]) -> Iterator[tuple[T, BinaryIO | Exception]]:
     """The files opened one after the other, those over a network some ahead, and with their first bytes there.
 
-    One that can't be opened comes with the exception, so that others don't suffer from it. Whoever takes a file closes
-    it; the iterator closes those that nobody takes.
+    One that can't be opened comes with the exception, and the others follow. The caller closes the files that it takes,
+    the iterator the others.
     """
     coming: deque[tuple[T, BinaryIO | Exception, Callable[[], object]]] = deque()
     try:
@@ -286,7 +284,7 @@ def write_whole(path: str, content: bytes) -> None:
 
 
 def write_all(file: BinaryIO, data: bytes) -> None:
-    """Write all of it: a raw file may take a part, near a limit; others take all, and don't all say so."""
+    """Write all of it: a raw file may take only a part, near a limit; others take all, and some return nothing."""
     rest = memoryview(data)
     while rest:
         written = file.write(rest)

@@ -1,7 +1,7 @@
 """Directories and files of Headwater's own on this machine: for their owner alone, and never written through a link.
 
-1. Directories have mode 0700 and files 0600 whatever the umask: what is in them is unpickled, and may be confidential.
-2. A file is made anew: a link or a file that somebody has put under its name is replaced, not written to.
+- Directories have mode 0700 and files 0600 whatever the umask: what is in them is unpickled, and may be confidential.
+- A file is made anew: a link or a file that is there under its name is replaced, not written to.
 """
 
 from __future__ import annotations

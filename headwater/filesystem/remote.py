@@ -1,8 +1,8 @@
 """File systems over the network, by the drivers of fsspec.
 
-1. Paths are URLs, as the program writes them but for a slash at the end.
-2. Requests are tried again, and may run more than once. Only a rename can't: it is looked at what became of it.
-3. A driver is made once a process for each root and settings, whatever the thread.
+- Paths are URLs, as the program writes them except for a slash at the end.
+- Requests are tried again, and may run more than once. A rename can't: instead it is looked up what became of it.
+- A process makes one driver for each root and settings, for all its threads.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class RemoteFileSystem:
         return [entry.file.path for entry in self.entries(path)]
 
     def scan(self, path: str, settled: Mapping[str, int | str | None], *, turn: int, turns: int) -> Scan:
-        # One request tells everything of all files: there is nothing to spare them.
+        # One request describes all files: looking at fewer of them would save nothing.
         entries = self.entries(path)
         files = [entry.file for entry in entries if not entry.is_directory and not is_hidden(entry.file.path)]
         return Scan({name_of(entry.file.path) for entry in entries}, files)
@@ -172,7 +172,7 @@ class RemoteFileSystem:
         self._try("writing", path, store)
 
     def create(self, path: str, content: bytes) -> None:
-        """Write a small file if there is none of its name: of many that try at once, one does.
+        """Write a small file unless there is one of its name: of several callers at once, one does.
 
         That holds for HDFS and for object stores; other drivers may look first and write then.
 
@@ -191,7 +191,7 @@ class RemoteFileSystem:
                     self._driver.pipe_file(name, content, mode="create")
             except Exception:
                 with suppress(FileNotFoundError), self.open(path, "rb") as file:
-                    if file.read() != content:  # else an earlier try came through, and its answer didn't
+                    if file.read() != content:  # else an earlier attempt succeeded, and its answer was lost
                         raise FileExistsError(path) from None
                     return
                 raise
@@ -206,7 +206,7 @@ class RemoteFileSystem:
     def make_directory(self, path: str) -> None:
         if self.exists(path):
             raise FileExistsError(path)
-        if self.renames:  # else directories are but a part of names, and the driver would make a bucket
+        if self.renames:  # else directories are only a part of names, and the driver would make a bucket
             self._try("making", path, lambda: self._driver.makedirs(self._to_driver(path), exist_ok=True))
 
     def rename(self, source: str, target: str) -> None:
@@ -221,7 +221,7 @@ class RemoteFileSystem:
             try:
                 move(*names)
             except FileNotFoundError:
-                if not self.exists(target):  # else an earlier try came through, and its answer didn't
+                if not self.exists(target):  # else an earlier attempt succeeded, and its answer was lost
                     raise
 
         self._try("renaming", source, once)
@@ -262,7 +262,7 @@ def _make_driver(location: options.Location, url: str) -> Any:
 def _class_of(driver: str, fsspec: Any) -> Any:
     if driver == "hdfs":  # fsspec's own goes through a JVM
         kind = importlib.import_module("hdfs_native.fsspec").HdfsFileSystem
-        # Its own takes what stands behind a ? or # for no part of the name.
+        # Its own doesn't take what follows a ? or # for a part of the name.
         return type("HdfsFileSystem", (kind,), {"_strip_protocol": classmethod(_strip_hdfs)})
     if driver == "webhdfs":  # its own rename doesn't replace, and says nothing when it fails
         return type("WebHDFS", (fsspec.get_filesystem_class(driver),), {"mv": _rename_over_web})
@@ -290,7 +290,7 @@ def _status(path: str, found: Mapping[str, Any]) -> FileStatus:
 
 
 def _mtime_ms(found: Mapping[str, Any]) -> int:
-    """The time of change from what a file system tells; they don't agree on its name. 0 if it tells none."""
+    """The time of change in a driver's description of a file; they don't agree on its name. 0 if there is none."""
     for name in ("modificationTime", "modification_time"):  # HDFS: milliseconds
         if name in found:
             return int(found[name])
@@ -306,6 +306,6 @@ def _mtime_ms(found: Mapping[str, Any]) -> int:
 
 
 def _identity(found: Mapping[str, Any]) -> str | None:
-    """What a file system tells that changes with an object's content; they don't agree on its name."""
+    """What changes with an object's content in a driver's description of it; they don't agree on its name."""
     names = ("ETag", "etag", "generation", "version_id", "VersionId", "md5Hash", "content_md5", "checksum", "fileId")
     return next((str(found[name]) for name in names if found.get(name)), None)

@@ -42,7 +42,7 @@ _CLASSES = frozenset(
         "TransportError",  # google
     }
 )
-# hdfs-native tells by the text alone; name nodes that are starting or standing by refuse with these.
+# hdfs-native says so in the text only; name nodes that are starting or standing by refuse with these.
 _TEXTS = (
     "RPC",
     "IO error",
@@ -52,7 +52,7 @@ _TEXTS = (
     "could only be written to 0",
 )
 _SAFE_MODE = "Name node is in safe mode"  # WebHDFS's text
-_RUST_ERRNO = re.compile(r"\(os error (\d+)\)")  # hdfs-native's way to tell
+_RUST_ERRNO = re.compile(r"\(os error (\d+)\)")  # as hdfs-native writes it
 
 
 class TruncatedReadError(OSError):
@@ -65,7 +65,7 @@ def retried(what: str, operation: Callable[[], T], timeout_ms: int) -> T:
     Args:
         what: for the log: the operation and the URL.
         operation: may run more than once.
-        timeout_ms: no try begins later than this after the first.
+        timeout_ms: no attempt begins later than this after the first.
     """
     clock, delay_ms = SystemClock(), _FIRST_DELAY_MS
     until_ms = time.monotonic_ns() // 1_000_000 + timeout_ms
@@ -114,7 +114,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _status(error: BaseException) -> int | None:
-    """The status of the HTTP answer that an error tells of; drivers don't agree on where."""
+    """The status of the HTTP answer in an error; drivers don't agree on where it is."""
     response = getattr(error, "response", None)
     for holder in (error, response):
         for name in ("status_code", "status", "code"):

@@ -178,4 +178,4 @@ class Upload(io.BufferedIOBase):
             self.discard()
 
     def __del__(self) -> None:
-        self.discard()  # whoever didn't close it has failed: Python's own would close it
+        self.discard()  # its writer has failed, or would have closed it; Python's own __del__ would do that

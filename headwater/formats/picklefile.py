@@ -1,8 +1,9 @@
 """Pickle files: what `saveAsPickleFile` writes and `pickleFile` reads, interchangeable with PySpark's.
 
-1. The file is a Hadoop SequenceFile of `<NullWritable, BytesWritable>`.
-2. Each value is a Java-serialised `byte[][]`, each of whose arrays is the pickle of a list of records.
-3. We write uncompressed; record- and block-compressed files are read too.
+- The file is a Hadoop SequenceFile of `<NullWritable, BytesWritable>`.
+- Each value is a Java-serialised `byte[][]`, each of whose arrays is the pickle of a list of records.
+- We write uncompressed; record- and block-compressed files are read too.
+
 The grammar and an example are in docs/formats/picklefile.md.
 """
 
@@ -144,7 +145,7 @@ def read_pickle_file(file: BinaryIO) -> Iterator[Any]:
     """The records of a pickle file.
 
     Raises:
-        SparkException: the file isn't one, uses a codec that we don't have, is damaged or was cut short.
+        SparkException: the file isn't one, uses a codec that isn't supported, is damaged or was cut short.
     """
     return chain.from_iterable(map(load_records, chain.from_iterable(map(load_byte_arrays, read_values(file)))))
 

@@ -1,8 +1,9 @@
 """Hadoop's SequenceFile, version 6: a container of keys and values, which can be compressed and can be split.
 
-1. Keys and values are bytes here; `headwater.formats.writables` knows what they mean.
-2. A file is sections, each but the first beginning with a sync mark. A section belongs to the split in which it begins.
-3. A file that was cut short, or whose parts contradict each other, is an error that tells its name and the place.
+- Keys and values are bytes here; `headwater.formats.writables` knows what they mean.
+- A file is sections, each but the first beginning with a sync mark. A section belongs to the split in which it begins.
+- A file that was cut short, or whose parts contradict each other, is an error that names the file and the place.
+
 The grammar is in docs/formats/sequencefile.md.
 """
 
@@ -222,7 +223,7 @@ class SequenceFileReader:
                 self._check_sync(head)
                 continue
             if not 0 <= key_length <= length:
-                raise self._damaged(f"a record of {length} bytes tells a key of {key_length} bytes")
+                raise self._damaged(f"a record of {length} bytes has a key of {key_length} bytes")
             self._at += _LENGTHS.size
             record = self._exactly(length)
             value = record[key_length:]
@@ -279,7 +280,7 @@ class SequenceFileReader:
         classes = self._text(), self._text()
         compressed, by_block = self._exactly(2)
         if max(compressed, by_block) > 1 or by_block > compressed:
-            raise self._damaged(f"it tells the compression {compressed}, {by_block}")
+            raise self._damaged(f"it gives the compression {compressed}, {by_block}")
         compression: Compression = "NONE" if not compressed else "BLOCK" if by_block else "RECORD"
         codec = self._text() if compressed else ""
         metadata = {self._text(): self._text() for _ in range(self._int())}
@@ -306,7 +307,7 @@ class SequenceFileReader:
 
     def _exactly(self, count: int) -> bytes:
         if count < 0:
-            raise self._damaged(f"it tells a length of {count} bytes")
+            raise self._damaged(f"it gives a length of {count} bytes")
         data = self._file.read(count if count < _READ_BYTES else _READ_BYTES)
         if len(data) < count:
             parts, left = [data], count - len(data)

@@ -1,8 +1,9 @@
 """Text and binary files: how they are split among partitions, read, and written.
 
-1. A line belongs to the split in which it starts, so that every line is read once whatever the splits.
-2. Lines end by `\\n`, `\\r\\n` or a lone `\\r`; the last one needs no end. Undecodable bytes become U+FFFD.
-3. A compressed file is one split.
+- A line belongs to the split in which it starts, so that every line is read once whatever the splits.
+- Lines end by `\\n`, `\\r\\n` or a lone `\\r`; the last one needs no end. Undecodable bytes become U+FFFD.
+- A compressed file is one split.
+
 Splits are Hadoop's: the total over the partitions asked for, at most a block, and a last one up to a tenth larger.
 """
 
@@ -72,7 +73,7 @@ def text_splits(path: str, min_partitions: int, split_size: int = SPLIT_BYTES) -
     Args:
         path: as `list_files` takes it.
         min_partitions: how many splits there should be at least, from 1. Small or compressed files may make fewer.
-        split_size: the most bytes of a split, but for the slop.
+        split_size: bytes of a split at most, apart from the slop.
     """
     files = list_files(path)
     goal = sum(file.size for file in files) // max(1, min_partitions)
@@ -234,7 +235,7 @@ def _line_start(file: BinaryIO, position: int) -> int:
     """The first start of a line at or after `position`; the file's size if there is none."""
     if position == 0:
         return 0
-    at = position - 1  # the byte before tells whether a line starts right here
+    at = position - 1  # the byte before shows whether a line starts right here
     file.seek(at)
     after_return = False
     while data := file.read(_SEEK_BYTES):

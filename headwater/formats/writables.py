@@ -1,7 +1,7 @@
 """Hadoop's Writables: how Python's values are written as them and read back.
 
 - A class is known by its Java name. `ArrayWritable` doesn't say on the wire what it holds: here its name is
-  `ArrayWritable<class of its values>`, and so a program says it that reads arrays which Hadoop wrote.
+  `ArrayWritable<class of its values>`, and a program that reads arrays which Hadoop wrote gives that name.
 - Read values are PySpark's: int, float, str, bool, bytearray, None, dict, and tuple for an array. Of ShortWritable,
   ByteWritable, VIntWritable and VLongWritable PySpark gives text; here they are int.
 
@@ -89,7 +89,7 @@ class Writable(NamedTuple):
         """The value that is all of the data.
 
         Raises:
-            SparkException: it ends before the data does, or behind it.
+            SparkException: it ends before the data does, or after it.
         """
         value, end = self.decode(data, 0)
         if end != len(data):
@@ -105,7 +105,7 @@ def writable(name: str) -> Writable:
         IllegalArgumentException: it isn't one of those that are supported.
     """
     found = _writable(name)
-    return found if found.name == name else writable(found.name)  # one object a class
+    return found if found.name == name else writable(found.name)  # one object per class
 
 
 def _writable(name: str) -> Writable:
@@ -213,7 +213,7 @@ def _integer(name: str, value: Any, bits: int) -> int:
 
 
 def encode_vint(value: int) -> bytes:
-    """Hadoop's variable-length integer: small ones in one byte, else the first byte tells sign and length."""
+    """Hadoop's variable-length integer: small ones in one byte, else the first byte gives sign and length."""
     if -112 <= value <= 127:
         return value.to_bytes(1, "big", signed=True)
     magnitude = ~value if value < 0 else value
@@ -292,7 +292,7 @@ def _decode_int(data: bytes, at: int) -> tuple[int, int]:
 def _decode_count(data: bytes, at: int) -> tuple[int, int]:
     count, at = _decode_int(data, at)
     if count < 0:
-        raise SparkException(f"a value is damaged: it tells a count of {count}")
+        raise SparkException(f"a value is damaged: it gives a count of {count}")
     return count, at
 
 
@@ -323,12 +323,12 @@ def _array(inner: Writable) -> Writable:
 def _encode_map(value: Any) -> bytes:
     if not isinstance(value, dict):
         raise _unfit(MAP, value, "it is no dict")
-    own: dict[str, int] = {}  # classes that a reader is told
+    own: dict[str, int] = {}  # classes that the map itself names
     entries = []
     for half in (half for pair in value.items() for half in pair):
         name = class_for(half)
         if name.startswith(ARRAY):
-            raise _unfit(MAP, value, "a map can't hold arrays, whose class isn't told")
+            raise _unfit(MAP, value, "a map can't hold arrays, whose class isn't named")
         number = _MAP_NUMBERS.get(name) or own.setdefault(name, len(own) + 1)
         entries.append(number.to_bytes(1, "big", signed=True) + writable(name).encode(half))
     told = (number.to_bytes(1, "big") + _java_utf(name) for name, number in own.items())
@@ -400,7 +400,7 @@ def java_text(value: Any) -> str:
 
 
 def java_float_text(value: float) -> str:
-    """`java_text` of a number of 32 bits: as few digits as tell it from its neighbours.
+    """`java_text` of a number of 32 bits: as few digits as distinguish it from its neighbours.
 
     >>> java_float_text(0.10000000149011612)
     '0.1'

@@ -20,7 +20,7 @@ NOTHING_TO_DO, SOMETHING_TO_DO, UNREADABLE = 0, 1, 2
 def run(paths: Sequence[str], *, write: bool) -> int:
     """Migrate programs.
 
-    Arguments:
+    Args:
         paths: files, and directories whose .py files are meant.
         write: change the files; otherwise print the changes as a diff.
 

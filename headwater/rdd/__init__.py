@@ -1,4 +1,4 @@
-"""RDDs: distributed collections that remember how they were computed. `RDD` is all of it; each base adds a family."""
+"""RDDs: distributed collections that remember how they were computed. Each base of `RDD` adds a family of methods."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from headwater.rdd.partitioner import Partitioner
 
 T = TypeVar("T")
 U = TypeVar("U")
-# `take` looks at one partition first, then at so many times more than it has seen.
+# `take` looks at one partition first, then each time at this many times as many as it has seen.
 _TAKE_GROWTH = 4
 
 
@@ -40,7 +40,7 @@ class Actions(BaseRDD[T]):
     def toLocalIterator(self, prefetchPartitions: bool = False) -> Iterator[T]:
         """All records, with one partition at a time in the driver.
 
-        Arguments:
+        Args:
             prefetchPartitions: have the next partition computed while this one is being read.
         """
         self.ctx.check_running()

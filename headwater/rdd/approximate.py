@@ -20,7 +20,7 @@ from headwater.statcounter import StatCounter
 __all__ = ["BoundedFloat"]
 
 _MASK = 2**64 - 1
-# Beyond so many records the quantiles of Student's t are those of the normal distribution to three digits.
+# From this many records on, the quantiles of Student's t are those of the normal distribution to three digits.
 _NORMAL_FROM = 100
 # A relative error below it would need more registers than a 64-bit hash can fill.
 _RELATIVE_SD_MIN = 0.000017

@@ -1,8 +1,8 @@
 """Checkpoints of RDDs: partitions put where they survive, so that the lineage that led to them can go.
 
-A reliable checkpoint is a directory `rdd-<id>` with a file a partition: four bytes of magic and version, then pickled
-lists of records; all of it encrypted, if the application has a key. Files are written under hidden names and renamed. A
-local checkpoint keeps cached blocks instead.
+A reliable checkpoint is a directory `rdd-<id>` with a file for each partition: four bytes of magic and version, then
+pickled lists of records; all of it encrypted, if the application has a key. Files are written under hidden names and
+renamed. A local checkpoint keeps cached blocks instead.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from headwater.rdd.core import BaseRDD
 
 _MAGIC = b"HWC\x01"  # the last byte is the format's version
-_BATCH = 1000  # records a pickle
+_BATCH = 1000  # records per pickle
 
 
 def wanted_in(lineage: Dataset, wanted: Any) -> list[BaseRDD[Any]]:
-    """The datasets of a lineage whose checkpoint is wanted, but for those behind another one: its cut frees them."""
+    """The datasets of a lineage whose checkpoint is wanted, except those behind another one, whose cut frees them."""
     found: list[BaseRDD[Any]] = []
     seen: set[int] = set()
     todo = [lineage]
@@ -58,7 +58,7 @@ def write(
     """Compute an RDD into a checkpoint directory by a job of its own, then cut its lineage."""
     path = f"{directory}/rdd-{rdd.dataset_id}"
     filesystem, resolved = resolve_private(path)
-    with suppress(FileExistsError):  # an attempt of before that failed half-way
+    with suppress(FileExistsError):  # an earlier attempt failed half-way
         filesystem.make_directory(resolved)
     path = filesystem.openable(resolved)
     partitions = range(rdd.num_partitions)
@@ -135,7 +135,7 @@ def _context(part: str) -> str:
 
 @dataclass(frozen=True)
 class Parts(Leaf):
-    """The partitions of a checkpoint; a payload is a file's path. Nobody but the application that wrote it reads it."""
+    """The partitions of a checkpoint; a payload is a file's path. Only the application that wrote it reads it."""
 
     def read(self, task: TaskView, payload: str) -> Records:
         return _read_part(payload, task.cipher)

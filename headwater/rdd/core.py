@@ -1,8 +1,8 @@
 """What every RDD has: its identity, how it is kept, and the transformations that know nothing about its records.
 
-1. A transformation only adds a node to the lineage, in microseconds; it checks its arguments and looks at no data.
-2. Functions reach workers as they are or bound by `partial` to a module's function: that pickles faster than a closure.
-3. An RDD changes after construction in its name and in how it is kept, nothing else.
+- A transformation only adds a node to the lineage, in microseconds; it checks its arguments and looks at no data.
+- Functions reach workers as they are or bound by `partial` to a module's function: that pickles faster than a closure.
+- After its construction only an RDD's name and how it is kept can change.
 """
 
 from __future__ import annotations
@@ -187,7 +187,7 @@ class BaseRDD(Dataset, Generic[T]):
     def unpersist(self, blocking: bool = False) -> RDD[T]:
         """Forget the partitions that are kept; they will be computed again when they are needed.
 
-        Arguments:
+        Args:
             blocking: return only when they are gone.
         """
         self.storage_level = None
@@ -246,9 +246,9 @@ class BaseRDD(Dataset, Generic[T]):
 
     # -------------------------------------------------------------------------------------------- record by record
     def map(self, f: Callable[[T], U], preservesPartitioning: bool = False) -> RDD[U]:
-        """Each record by `f`.
+        """`f(record)` for each record.
 
-        Arguments:
+        Args:
             f: record -> new record.
             preservesPartitioning: `f` keeps the keys, so that this RDD's partitioner is the new one's too.
 
@@ -283,7 +283,7 @@ class BaseRDD(Dataset, Generic[T]):
 
     # ------------------------------------------------------------------------------------- partition by partition
     def mapPartitions(self, f: Callable[[Iterator[T]], Iterable[U]], preservesPartitioning: bool = False) -> RDD[U]:
-        """Each partition by `f`: an iterator of records -> an iterable of new records.
+        """`f(records)` for each partition: an iterator of records -> an iterable of new records.
 
         >>> sc.parallelize([1, 2, 3, 4], 2).mapPartitions(lambda records: [sum(records)]).collect()
         [3, 7]
@@ -294,7 +294,7 @@ class BaseRDD(Dataset, Generic[T]):
     def mapPartitionsWithIndex(
         self, f: Callable[[int, Iterator[T]], Iterable[U]], preservesPartitioning: bool = False
     ) -> RDD[U]:
-        """Each partition by `f(partition's number, iterator of records)`."""
+        """`f(partition's number, iterator of records)` for each partition."""
         check_function("f", f)
         return self._narrow(PerPartition(f), preservesPartitioning)
 
@@ -318,9 +318,9 @@ class BaseRDD(Dataset, Generic[T]):
         return self._narrow(PerPartition(functions.as_one_list))
 
     def pipe(self, command: str, env: Mapping[str, str] | None = None, checkCode: bool = False) -> RDD[str]:
-        """The lines that an external command prints when it is given a partition's records, one a line.
+        """The lines that an external command prints when it is given a partition's records, one per line.
 
-        Arguments:
+        Args:
             command: program and arguments, split as a shell would, but not run by one.
             env: the command's whole environment; None or empty leaves the worker's.
             checkCode: fail the task if the command's exit code isn't 0.
@@ -376,7 +376,7 @@ class BaseRDD(Dataset, Generic[T]):
     def coalesce(self, numPartitions: int, shuffle: bool = False) -> RDD[T]:
         """The same records in fewer partitions, each a group of neighbours; with a shuffle also in more.
 
-        Arguments:
+        Args:
             numPartitions: at least 1. Without a shuffle the number of partitions never grows.
             shuffle: distribute the records evenly.
 
@@ -395,7 +395,7 @@ class BaseRDD(Dataset, Generic[T]):
         return self._joined(Coalesce(groups), (self,), numPartitions)
 
     def repartition(self, numPartitions: int) -> RDD[T]:
-        """The same records, distributed evenly over so many partitions.
+        """The same records, distributed evenly over that many partitions.
 
         >>> sorted(map(len, sc.parallelize(range(40), 8).repartition(4).glom().collect()))
         [10, 10, 10, 10]
@@ -449,7 +449,7 @@ class BaseRDD(Dataset, Generic[T]):
         raise UnsupportedOperationException("withResources() is not supported: each task is given one core")
 
     def cleanShuffleDependencies(self, blocking: bool = False) -> None:
-        """Does nothing: a shuffle's output goes as soon as no RDD can read it any more."""
+        """Does nothing: a shuffle's output is removed as soon as no RDD can read it any more."""
 
 
 def _forget(application: weakref.ref[Application], dataset_id: int) -> None:

@@ -18,9 +18,8 @@ from headwater.errors import SparkException
 
 first = itemgetter(0)
 second = itemgetter(1)
-# A turn of `deal_round_robin` is at most this part of what a target has got already, and at most so many records.
-_DEAL_SHARE = 8
-_DEAL_MAX = 256
+_DEAL_SHARE = 8  # a turn of `deal_round_robin` is at most this part of what a target has got already,
+_DEAL_MAX = 256  # and at most this many records
 _ABSENT: Any = object()
 
 
@@ -75,7 +74,7 @@ def with_unique_id(partitions: int, partition: int, records: Iterator[Any]) -> I
 
 def deal_round_robin(targets: int, partition: int, records: Iterator[Any]) -> Iterator[tuple[int, list[Any]]]:
     """Pairs (target, some records). The more a target has got, the more it gets in a turn; so parts stay even."""
-    turns = count(partition)  # neighbours begin elsewhere, or the first targets would get every odd record
+    turns = count(partition)  # neighbours begin with other targets, or the first ones would get every odd record
     dealt_to_each, size = 0, 1
     while True:
         for _ in range(targets):

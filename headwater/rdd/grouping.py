@@ -1,6 +1,6 @@
 """Grouping and joining of pairs inside one task: in a dict while it fits the task's memory, else on disk.
 
-Each side of a join or cogroup comes partitioned by key. The dict is the fast path: plain loops, no call a record.
+Each side of a join or cogroup comes partitioned by key. The dict is the fast path: plain loops, no call per record.
 What is in it when the budget is full goes, with all that follows, to a `Merger` of (key, (side, value)).
 """
 

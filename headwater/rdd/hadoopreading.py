@@ -20,7 +20,7 @@ class WithHadoopInput:
     Formats: `TextInputFormat` (the byte at which a line starts, and the line), `KeyValueTextInputFormat`,
     `SequenceFileInputFormat` and `SequenceFileAsTextInputFormat`, in `org.apache.hadoop.mapred` for the methods without
     newAPI, and in `org.apache.hadoop.mapreduce.lib.input` for those with it. Settings are those of `spark.hadoop.*`,
-    and upon them those of `conf`; docs/hadoop.md lists which have a meaning.
+    overridden by those of `conf`; docs/hadoop.md lists which have a meaning.
     """
 
     def sequenceFile(
@@ -35,13 +35,13 @@ class WithHadoopInput:
     ) -> RDD[tuple[Any, Any]]:
         """The pairs of Hadoop SequenceFiles.
 
-        Arguments:
+        Args:
             path: files, directories and globs, separated by commas.
             keyClass: the Writable that keys are read as, if the file's class isn't one of Hadoop's own: for a subclass
                 of ArrayWritable, `ArrayWritable<org.apache.hadoop.io.IntWritable>`. Else the file says it.
             valueClass: as `keyClass`.
             keyConverter, valueConverter: Java classes in Spark; not supported.
-            minSplits: at least so many partitions, if the files are large enough; None is `defaultMinPartitions`.
+            minSplits: how many partitions at least, if the files are large enough; None is `defaultMinPartitions`.
             batchSize: accepted for PySpark's sake, and ignored.
 
         Raises:
@@ -73,7 +73,7 @@ class WithHadoopInput:
     ) -> RDD[tuple[Any, Any]]:
         """The pairs of files, by a format of `org.apache.hadoop.mapred`.
 
-        Arguments:
+        Args:
             path: files, directories and globs, separated by commas.
             inputFormatClass: Java's name of the format.
             keyClass: as for `sequenceFile`; text formats don't need it.

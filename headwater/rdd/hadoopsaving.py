@@ -18,16 +18,16 @@ class HadoopOutput(Saving[T]):
 
     Formats: `TextOutputFormat` and `SequenceFileOutputFormat`, in `org.apache.hadoop.mapred` for the methods without
     NewAPI, and in `org.apache.hadoop.mapreduce.lib.output` for those with it. Settings are those of `spark.hadoop.*`,
-    and upon them those of `conf`; docs/hadoop.md lists which have a meaning.
+    overridden by those of `conf`; docs/hadoop.md lists which have a meaning.
 
-    Keys and values are int, float, str, bool, bytes, None, dict, tuple or list. Which Writable a SequenceFile has for
-    them is said by `keyClass` and `valueClass`, or else by the first record, for which a job of its own is run.
+    Keys and values are int, float, str, bool, bytes, None, dict, tuple or list. `keyClass` and
+    `valueClass` say as which Writables a SequenceFile holds them; else the first record does, read by a job of its own.
     """
 
     def saveAsSequenceFile(self, path: str, compressionCodecClass: str | None = None) -> None:
         """Write pairs as SequenceFiles, which `SparkContext.sequenceFile` and Hadoop read.
 
-        Arguments:
+        Args:
             path: a directory that doesn't exist yet.
             compressionCodecClass: a Hadoop codec's name, such as `org.apache.hadoop.io.compress.DefaultCodec`, which
                 compresses many records together; None is uncompressed.
@@ -54,7 +54,7 @@ class HadoopOutput(Saving[T]):
     ) -> None:
         """Write pairs by a format of `org.apache.hadoop.mapred`.
 
-        Arguments:
+        Args:
             path: a directory that doesn't exist yet.
             outputFormatClass: Java's name of the format.
             keyClass: the Writable of the keys, such as `org.apache.hadoop.io.LongWritable`; None: that of the first.
@@ -91,11 +91,11 @@ class HadoopOutput(Saving[T]):
     def saveAsHadoopDataset(
         self, conf: Mapping[str, str], keyConverter: str | None = None, valueConverter: str | None = None
     ) -> None:
-        """As `saveAsHadoopFile`, with all that it is told in settings.
+        """As `saveAsHadoopFile`, with everything in settings.
 
-        Arguments:
+        Args:
             conf: `mapreduce.output.fileoutputformat.outputdir`, `mapred.output.format.class` (TextOutputFormat if it
-                isn't there), `mapreduce.job.output.key.class`, `mapreduce.job.output.value.class` and what else counts.
+                isn't there), `mapreduce.job.output.key.class`, `mapreduce.job.output.value.class`, and other settings.
             keyConverter, valueConverter: Java classes in Spark; not supported.
         """
         self._save_dataset(Api.OLD, conf, keyConverter, valueConverter)
@@ -103,9 +103,9 @@ class HadoopOutput(Saving[T]):
     def saveAsNewAPIHadoopDataset(
         self, conf: Mapping[str, str], keyConverter: str | None = None, valueConverter: str | None = None
     ) -> None:
-        """As `saveAsHadoopDataset`, in the way of `saveAsNewAPIHadoopFile`.
+        """As `saveAsHadoopDataset`, for the formats of `saveAsNewAPIHadoopFile`.
 
-        Arguments:
+        Args:
             conf: as there, but the format is in `mapreduce.job.outputformat.class`.
             keyConverter, valueConverter: Java classes in Spark; not supported.
         """

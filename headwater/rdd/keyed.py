@@ -41,7 +41,7 @@ class Keyed(Actions[T]):
         return self._narrow(PerRecord("values", functions.second))
 
     def mapValues(self, f: Callable[[Any], Any]) -> Any:
-        """Each value by `f`; keys, and the partitioner, stay.
+        """`f(value)` for each value; keys and partitioner stay.
 
         >>> sc.parallelize([("a", 1), ("b", 2)]).mapValues(lambda v: v * 10).collect()
         [('a', 10), ('b', 20)]
@@ -50,7 +50,7 @@ class Keyed(Actions[T]):
         return self._narrow(PerRecord("mapValues", f), True)
 
     def flatMapValues(self, f: Callable[[Any], Iterable[Any]]) -> Any:
-        """A pair for each thing that `f` gives for a value; keys, and the partitioner, stay.
+        """A pair for each record of `f(value)`, for each value; keys and partitioner stay.
 
         >>> sc.parallelize([("a", [1, 2]), ("b", [])]).flatMapValues(lambda v: v).collect()
         [('a', 1), ('a', 2)]
@@ -74,7 +74,7 @@ class Keyed(Actions[T]):
     ) -> Any:
         """Each key with its values combined.
 
-        Arguments:
+        Args:
             createCombiner: a key's first value -> combiner.
             mergeValue: (combiner, value) -> combiner; may change and return its first argument.
             mergeCombiners: (combiner, combiner) -> combiner; may change and return its first argument.
@@ -106,7 +106,7 @@ class Keyed(Actions[T]):
         numPartitions: int | None = None,
         partitionFunc: Hash = portable_hash,
     ) -> Any:
-        """`reduceByKey` that begins with a copy of `zeroValue`, once a key and map partition."""
+        """`reduceByKey` that begins with a copy of `zeroValue`, once per key and map partition."""
         check_function("func", func)
         create = partial(_add_to_copy, zeroValue, func)
         return self._combined(Aggregator(create, func, func), numPartitions, partitionFunc)
@@ -169,7 +169,7 @@ class Keyed(Actions[T]):
         """`(key, (left, right))` for all pairs of values of a key that both sides have.
 
         `numPartitions` None means `spark.default.parallelism` if that is set, else the sum of both sides' partitions,
-        or the partitions that both have already if their partitioners are equal. So it is for all joins.
+        or the partitions that both have already if their partitioners are equal. The same holds for all joins.
 
         >>> x, y = sc.parallelize([("a", 1), ("b", 4)]), sc.parallelize([("a", 2), ("a", 3)])
         >>> sorted(x.join(y).collect())
@@ -254,7 +254,7 @@ class Keyed(Actions[T]):
         return pairs
 
     def subtract(self, other: Any, numPartitions: int | None = None) -> Any:
-        """The records, repeated as they are, that the other RDD doesn't have.
+        """The records, with their duplicates, that the other RDD doesn't have.
 
         >>> sorted(sc.parallelize([1, 1, 2, 3]).subtract(sc.parallelize([3])).collect())
         [1, 1, 2]

@@ -43,7 +43,7 @@ class Numeric(Keyed[T]):
         return self.stats().stdev()
 
     def sampleVariance(self) -> float:
-        """The unbiased estimate of the variance of what the numbers are a sample of: it divides by n - 1."""
+        """The unbiased estimate of the variance of all that the numbers are a sample of: it divides by n - 1."""
         return self.stats().sampleVariance()
 
     def sampleStdev(self) -> float:
@@ -53,7 +53,7 @@ class Numeric(Keyed[T]):
     def histogram(self, buckets: int | Sequence[Any]) -> tuple[list[Any], list[int]]:
         """How many records fall into each bucket. None and nan are left out.
 
-        Arguments:
+        Args:
             buckets: how many, evenly between least and greatest; or the sorted bounds. A bucket includes its lower
                 bound; the last one also its upper.
 
@@ -62,7 +62,7 @@ class Numeric(Keyed[T]):
 
         Raises:
             ValueError: there are less than one bucket or two bounds, bounds are not sorted or occur twice, or there is
-                no record to tell the bounds from.
+                no record to find the bounds by.
             TypeError: `buckets` is neither an int nor a list or tuple, or the records are not numbers.
 
         >>> sc.parallelize(range(51)).histogram(2)
@@ -82,7 +82,7 @@ class Numeric(Keyed[T]):
         return bounds, counts or [0] * (len(bounds) - 1)
 
     def _even_bounds(self, buckets: int) -> tuple[list[Any], Any]:
-        """The bounds of so many buckets, and their width; one bucket of no width if all records are equal."""
+        """The bounds of that many buckets, and their width; one bucket of no width if all records are equal."""
         if buckets < 1:
             raise ValueError("number of buckets must be >= 1")
         ranges = [ends for ends in self._run(_least_and_greatest) if ends]
@@ -103,9 +103,9 @@ class Numeric(Keyed[T]):
 
     # -------------------------------------------------------------------------------------------- approximate
     def countApprox(self, timeout: int, confidence: float = 0.95) -> int:
-        """The number of records as far as it's known after a time; what isn't counted by then is estimated.
+        """The number of records, as far as it is known after a time; what isn't counted by then is estimated.
 
-        Arguments:
+        Args:
             timeout: milliseconds. The job is cancelled then.
             confidence: how sure the bounds of the estimate are to be, from 0 to 1.
         """
@@ -125,7 +125,7 @@ class Numeric(Keyed[T]):
     def countApproxDistinct(self, relativeSD: float = 0.05) -> int:
         """About how many distinct records there are, in memory that doesn't grow with their number.
 
-        Arguments:
+        Args:
             relativeSD: the standard error to be expected, relative to the result; at least 0.000017. Half the error
                 takes four times the memory.
 

@@ -1,4 +1,4 @@
-"""Saving an RDD: a directory with a part a partition, which readers see only once it is whole."""
+"""Saving an RDD: a directory with a part for each partition, which readers see only once it is whole."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Saving(Sorting[T]):
     def saveAsTextFile(self, path: str, compressionCodecClass: str | None = None) -> None:
         """Write `str(record)` of each record as a line.
 
-        Arguments:
+        Args:
             path: a directory that doesn't exist yet; gets `part-00000`, ... and, when all are there, `_SUCCESS`.
             compressionCodecClass: a Hadoop codec's name, such as `org.apache.hadoop.io.compress.GzipCodec`.
 
@@ -35,9 +35,9 @@ class Saving(Sorting[T]):
     def saveAsPickleFile(self, path: str, batchSize: int = 10) -> None:
         """Write the records pickled, in the container that PySpark uses; `SparkContext.pickleFile` reads them back.
 
-        Arguments:
+        Args:
             path: a directory that doesn't exist yet.
-            batchSize: records a pickle.
+            batchSize: records per pickle.
 
         Raises:
             FileAlreadyExistsException: there is something at the path already.

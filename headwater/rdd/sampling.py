@@ -16,7 +16,7 @@ from headwater.rdd.numeric import Numeric
 
 T = TypeVar("T")
 
-# takeSample asks for a bit more than it needs, so that one try suffices but for one time in ten thousand.
+# takeSample asks for a bit more than it needs, so that it has to try again once in ten thousand times.
 _SHORTFALL_RISK = 0.00005
 _POISSON_STEP = 30.0  # exp(-30) is far above the smallest float; larger means are drawn in steps
 
@@ -27,7 +27,7 @@ class Sampling(Numeric[T]):
     def sample(self, withReplacement: bool, fraction: float, seed: int | None = None) -> Any:
         """A random sample; about `fraction` of the records, not exactly.
 
-        Arguments:
+        Args:
             withReplacement: a record may be drawn more than once.
             fraction: how often a record is drawn on average; without replacement, the chance that it is drawn.
             seed: makes the sample repeatable; None takes another one each time.
@@ -98,7 +98,7 @@ class Sampling(Numeric[T]):
     def sampleByKey(self, withReplacement: bool, fractions: Mapping[Any, float], seed: int | None = None) -> Any:
         """A random sample of pairs, with a fraction of its own for each key.
 
-        Arguments:
+        Args:
             fractions: key -> fraction, as `sample` takes it; for each key that occurs.
 
         Raises:

@@ -22,7 +22,7 @@ from headwater.rdd.sampling import Sampling
 
 T = TypeVar("T")
 
-# Sampled keys a partition of the result: the largest partition is then hardly more than 1.5 times the mean.
+# Sampled keys per partition of the result: the largest partition is then hardly more than 1.5 times the mean.
 _SAMPLES = 60
 _SAMPLE_SEED = 1
 
@@ -51,10 +51,10 @@ class Sorting(Sampling[T]):
     ) -> Any:
         """The pairs, sorted by key: within each partition, and from partition to partition.
 
-        Runs a job that samples the keys, unless there is one partition only. How pairs of equal keys follow each other
-        is not defined.
+        Runs a job that samples the keys, unless there is one partition only. The order of pairs
+        with equal keys is not defined.
 
-        Arguments:
+        Args:
             keyfunc: key -> what to compare.
 
         >>> sc.parallelize([("b", 1), ("a", 2), ("1", 3)]).sortByKey(numPartitions=2).keys().collect()
@@ -157,7 +157,7 @@ def sorted_partition(
 def _sampled_keys(size: int, partition: int, pairs: Iterator[tuple[Any, Any]]) -> tuple[int, list[Any]]:
     """How many pairs there are, and up to `size` keys, each as likely to be among them as any other.
 
-    Reservoir sampling by K.-H. Li's algorithm L, which draws how many records to skip instead of one number a record.
+    Reservoir sampling by K.-H. Li's algorithm L, which draws the number of records to skip, not one for each record.
     """
     sample = [key for key, _ in islice(pairs, size)]
     count = len(sample)

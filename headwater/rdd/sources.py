@@ -87,7 +87,7 @@ def of_binary_records(ctx: Driver, path: str, record_length: int) -> RDD[Any]:
 
 
 def of_pickle_files(ctx: Driver, path: str) -> RDD[Any]:
-    """The records that `saveAsPickleFile` wrote, a partition a file."""
+    """The records that `saveAsPickleFile` wrote, one partition per file."""
     return _of_files(ctx, _pickled, partial(filesystem.list_files, _absolute(path)))
 
 
@@ -114,7 +114,7 @@ def _of_files(ctx: Driver, reader: Callable[[Any], Records], list_splits: Callab
 
 
 def _forgiving(reader: Callable[[Any], Records], missing: bool, corrupt: bool, payload: Any) -> Records:
-    """What can be read of a partition: after a file that can't be, or is missing, comes nothing more of it."""
+    """What can be read of a partition: its records up to the first file that is missing or can't be read on."""
     try:
         yield from reader(payload)
     except filesystem.InvalidInputException as error:
@@ -128,7 +128,7 @@ def _forgiving(reader: Callable[[Any], Records], missing: bool, corrupt: bool, p
 
 
 def _absolute(path: str) -> str:
-    """The paths as they are understood here: a worker may stand in another directory."""
+    """The paths as they are understood here: a worker may have another working directory."""
     if not isinstance(path, str):
         raise TypeError(f"a path should be a str, got {path!r} of type {type(path).__name__}")
     return ",".join(map(filesystem.qualify, filesystem.split_paths(path)))

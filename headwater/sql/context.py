@@ -47,7 +47,7 @@ _OF_THE_ENGINE = frozenset(
 class SQLContext:
     """An entry to SQL.
 
-    Arguments:
+    Args:
         sparkContext: the context on which it stands.
         sparkSession: the session whose settings it shows; None takes the active one, or makes one.
     """

@@ -39,7 +39,7 @@ class Row(tuple[Any, ...]):
     def asDict(self, recursive: bool = False) -> dict[str, Any]:
         """The fields by name.
 
-        Arguments:
+        Args:
             recursive: also turn the rows within into dicts, as far as they stand in rows, lists and dicts.
 
         Raises:

@@ -35,7 +35,7 @@ _OF_THE_ENGINE = frozenset(
 class SparkSession:
     """A program's entry to SQL; `sparkContext` leads to everything else.
 
-    Arguments:
+    Args:
         sparkContext: the context on which the session stands.
         options: settings of the session.
 

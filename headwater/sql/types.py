@@ -186,7 +186,7 @@ class VarcharType(CharType):
 class ArrayType(DataType):
     """A list.
 
-    Arguments:
+    Args:
         containsNull: whether elements may be None.
     """
 
@@ -217,7 +217,7 @@ class ArrayType(DataType):
 class MapType(DataType):
     """A dict.
 
-    Arguments:
+    Args:
         valueContainsNull: whether values may be None. Keys never are.
     """
 
@@ -251,7 +251,7 @@ class MapType(DataType):
 class StructField(DataType):
     """A field of a `StructType`.
 
-    Arguments:
+    Args:
         nullable: whether the field may be None.
         metadata: whatever the program wants to say of the field, as long as JSON can.
     """
@@ -324,7 +324,7 @@ class StructType(DataType):
     ) -> StructType:
         """Add a field at the end; returns this type.
 
-        Arguments:
+        Args:
             field: the field, or its name; then the other arguments say what it is.
             data_type: a type, or the name that a simple one has in JSON.
 

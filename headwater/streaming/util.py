@@ -13,7 +13,7 @@ __all__ = ["rddToFileName"]
 def rddToFileName(prefix: str, suffix: str | None, timestamp: datetime | int) -> str:
     """The path that `saveAsTextFiles` and its like give to a batch.
 
-    Arguments:
+    Args:
         prefix: the path up to the time.
         suffix: what follows the time after a dot, or None.
         timestamp: the batch time, as output functions get it, or in milliseconds.

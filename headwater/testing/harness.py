@@ -31,6 +31,7 @@ from headwater.streaming.listener import (
 from headwater.streaming.outputs.batchoutput import FunctionOutput
 
 T = TypeVar("T")
+Entered = TypeVar("Entered", bound="StreamHarness")
 
 # The clock's first reading: 500 ms before a batch time of any interval that divides 1000 s.
 _FIRST_MS = 1_000_000_000 - 500
@@ -83,7 +84,7 @@ class StreamHarness:
         self._checkpoints: tempfile.TemporaryDirectory[str] | None = None
         self._checkpoints_before: str | None = None  # of the SparkContext, which may go on
 
-    def __enter__(self) -> StreamHarness:
+    def __enter__(self: Entered) -> Entered:
         return self
 
     def __exit__(

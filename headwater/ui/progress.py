@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from headwater.engine.events import StageChanged
     from headwater.engine.status import StatusStore
 
-log = logging.getLogger("headwater.ui.progress")
+logger = logging.getLogger("headwater.ui.progress")
 
 # A stage that is over sooner isn't shown.
 FIRST_DELAY_MS = 500
@@ -107,7 +107,7 @@ class ConsoleProgress:
                 self._write(line.update(self._clock.now_ms(), running, shutil.get_terminal_size().columns))
             self._write(line.clear())
         except (OSError, ValueError):  # it was closed, and ValueError is how a file object says so
-            log.debug("no more progress bars: the terminal is gone", exc_info=True)
+            logger.debug("no more progress bars: the terminal is gone", exc_info=True)
 
     def _write(self, text: str) -> None:
         if text:

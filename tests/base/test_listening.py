@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from headwater.base.listening import Listener
-from tests.engine.processes import PATIENCE_SECONDS
 from tests.injection import watched_threads
+from tests.waiting import PATIENCE_SECONDS
 
 _ECHO = """
 import resource, socket, sys

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 import headwater
 from headwater.base.pickling import dump_records, dumps, load_records, loads
 from headwater.errors import SerializationError
+from tests.effort import tries
 
 ROOT = Path(headwater.__file__).parents[1]
 
@@ -41,7 +42,7 @@ class Point:
         return isinstance(other, Point) and other.x == self.x
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=tries(30))
 @given(st.lists(values, max_size=6))
 def test_records_come_back_as_they_were(records: list[Any]) -> None:
     back = load_records(dump_records(records))

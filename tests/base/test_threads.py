@@ -54,6 +54,6 @@ def test_every_thread_of_the_package_is_a_watched_one() -> None:
             if isinstance(node, (ast.Call, ast.ClassDef)) and _makes_a_thread(node):
                 found.append(f"{path.relative_to(ROOT)}: {ast.unparse(node).splitlines()[0]}")
     assert found == [
-        "threads.py: class WatchedThread(threading.Thread):",
+        "base/threads.py: class WatchedThread(threading.Thread):",
         "util.py: class InheritableThread(threading.Thread):",  # the program's own
     ]

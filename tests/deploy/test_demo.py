@@ -17,7 +17,8 @@ import pytest
 from headwater import SparkContext
 from headwater.deploy.cli import main
 from headwater.deploy.textserver import LINES
-from tests.engine.processes import alive, await_true, complaints, descendants, name_of, scratch_directories
+from tests.engine.processes import alive, complaints, descendants, name_of, scratch_directories
+from tests.waiting import wait_for
 
 PATIENCE_SECONDS = 60.0
 WORDS = {word for line in LINES for word in line.split()}
@@ -95,7 +96,7 @@ def test_demo_ends_cleanly_on_ctrl_c(master: str, to_all: bool, tmp_path: Path) 
     assert (process.returncode, complaints(errors)) == (0, [])
     assert f", on {master}.\nCtrl-C ends it.\n" in output
     assert "What to try next:" in rest
-    await_true(lambda: not alive(processes), f"ended: {[name_of(pid) for pid in processes]}")
+    wait_for(lambda: not alive(processes), f"ended: {[name_of(pid) for pid in processes]}")
     assert [path for path in directories if os.path.exists(path)] == []
     assert left_in(tmp_path) == []
 

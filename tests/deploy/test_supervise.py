@@ -17,7 +17,8 @@ import pytest
 from headwater.deploy.cli import main
 from headwater.deploy.supervise import HOUR_MS, RestartPolicy
 from headwater.errors import IllegalArgumentException
-from tests.engine.processes import alive, await_true
+from tests.engine.processes import alive
+from tests.waiting import wait_for
 
 PATIENCE_SECONDS = 60.0
 
@@ -73,7 +74,7 @@ class Supervised:
 
     def started(self, times: int) -> int:
         """Wait until the script has been started so often; returns the latest pid."""
-        await_true(lambda: len(self.pids()) >= times, f"started {times} times")
+        wait_for(lambda: len(self.pids()) >= times, f"started {times} times")
         return self.pids()[times - 1]
 
     def ended(self) -> tuple[int, list[str]]:
@@ -218,7 +219,7 @@ def test_program_that_takes_its_time_is_killed_when_a_second_signal_comes(superv
     with supervise(slow + WAIT_FOR_MORE) as supervised:
         pid = supervised.started(1)
         supervised.process.terminate()
-        await_true((tmp_path / "stopping").exists, "the first signal has arrived")
+        wait_for((tmp_path / "stopping").exists, "the first signal has arrived")
         assert alive([pid])
         supervised.process.terminate()
         code, log = supervised.ended()
@@ -230,7 +231,7 @@ def test_program_is_not_started_again_when_a_signal_comes_in_the_pause(supervise
     pause = ("--longest-pause", "3600", "--first-pause", "3600", "--log", "log")
     with supervise(BEGIN + "sys.exit(7)", *pause) as supervised:
         log = tmp_path / "log"
-        await_true(lambda: log.exists() and "it is started again in 3600 s" in log.read_text(), "it pauses")
+        wait_for(lambda: log.exists() and "it is started again in 3600 s" in log.read_text(), "it pauses")
         supervised.process.terminate()
         supervised.process.communicate(timeout=PATIENCE_SECONDS)
     assert supervised.process.returncode == 7
@@ -254,7 +255,7 @@ def test_program_dies_with_its_supervisor(supervise: Any) -> None:
     with supervise(WAIT_FOR_MORE) as supervised:
         pid = supervised.started(1)
         supervised.process.kill()
-        await_true(lambda: not alive([pid]), "the program is gone")
+        wait_for(lambda: not alive([pid]), "the program is gone")
 
 
 # ------------------------------------------------------------------------------------------------ files

@@ -24,7 +24,8 @@ from headwater.engine.backends.masters import make_backend, parse_master
 from headwater.engine.jobhandle import JobHandle
 from headwater.engine.lineage import Aggregator, Dataset, PerRecord, Shuffle, ShuffleRead, ShuffleWrite, Slice
 from headwater.storagelevel import StorageLevel
-from tests.engine.processes import PATIENCE_SECONDS, alive, await_true, descendants, executors, scratch_directories
+from tests.engine.processes import alive, descendants, executors, scratch_directories
+from tests.waiting import PATIENCE_SECONDS, wait_for
 
 MASTERS = ["local", "local[2]", "local-cluster[2,1,512]"]
 
@@ -159,4 +160,4 @@ def until_killed(marker: Path) -> Callable[[int, Any], None]:
 def kill_an_executor() -> None:
     doomed = executors()[0]
     os.kill(doomed, signal.SIGKILL)
-    await_true(lambda: not alive([doomed]), "the executor is dead")
+    wait_for(lambda: not alive([doomed]), "the executor is dead")

@@ -21,6 +21,7 @@ from headwater.engine.events import (
     ExecutorLeft,
     ReceiverPosted,
     TaskEnded,
+    TaskFailure,
     TaskReply,
     TaskSpec,
 )
@@ -28,12 +29,11 @@ from headwater.engine.lineage import Action, ShuffleWrite, Slice
 from headwater.engine.stages import Program
 from headwater.storagelevel import StorageLevel
 from tests.engine.processes import (
-    PATIENCE_SECONDS,
-    await_true,
     descendants,
     executors,
     scratch_directories,
 )
+from tests.waiting import PATIENCE_SECONDS, wait_for
 
 PONG = ("heard", "ping")
 MASTERS = {"in process": "local", "workers": "local[2]", "cluster": "local-cluster[2,1,512]"}
@@ -109,11 +109,18 @@ class Bed:
         (task_id,) = self.submit(function, **more)
         reply = self.reply(task_id)
         assert reply.failure is None, reply.failure
+        assert isinstance(reply.value, bytes)
         return loads(reply.value)
 
-    def failure(self, function: Any, **more: Any) -> Any:
+    def failure(self, function: Any, **more: Any) -> TaskFailure:
         (task_id,) = self.submit(function, **more)
-        return self.reply(task_id).failure
+        return self.failed(task_id)
+
+    def failed(self, task_id: int) -> TaskFailure:
+        """How a task has failed."""
+        failure = self.reply(task_id).failure
+        assert failure is not None
+        return failure
 
     # receivers
     def receive(self, factory: Callable[[Any], Any], receiver_id: int = 0) -> None:
@@ -131,7 +138,7 @@ class Bed:
             posted = [event for event in self.events if isinstance(event, ReceiverPosted)]
             return any((event.receiver_id, event.payload) == (receiver_id, PONG) for event in posted)
 
-        await_true(heard, "the receiver hears us")
+        wait_for(heard, "the receiver hears us")
 
     def payloads(self) -> list[Any]:
         return [event.payload for event in self.events if isinstance(event, ReceiverPosted)]

@@ -1,7 +1,7 @@
 """The scheduler's core alone, in words, and lineages for it that can't be computed.
 
 A task is named `stage.partition`, with `#attempt` from the second attempt on. Shuffle stages are numbered before the
-stage that reads them. What only reports progress (StageChanged and its like) is left out but for the tests on it.
+stage that reads them. What only reports progress (StageChanged and its like) is left out except in the tests on it.
 """
 
 from __future__ import annotations
@@ -24,12 +24,15 @@ from headwater.engine.events import (
     ExecutorSuspected,
     ExecutorTrusted,
     FailureKind,
+    JobFailure,
     JobOver,
     JobStarted,
     KillTask,
     Launch,
     MapOutput,
     RemoveBlocks,
+    SchedulerAction,
+    SchedulerEvent,
     Segment,
     StageChanged,
     StoredBlock,
@@ -119,10 +122,10 @@ class Core:
         for executor in executors.split():
             assert self.join(executor) == []
 
-    def handle(self, event: Any) -> list[str]:
+    def handle(self, event: SchedulerEvent | Woken) -> list[str]:
         return [self._text(action) for action in self.actions(event) if not isinstance(action, REPORTS)]
 
-    def actions(self, event: Any) -> list[Any]:
+    def actions(self, event: SchedulerEvent | Woken) -> list[SchedulerAction | Wake]:
         actions = self.scheduler.handle(event, self.now_ms)
         self.scheduler.check()
         for action in actions:
@@ -139,7 +142,7 @@ class Core:
             self._names[spec.task_id] = name + (f"#{spec.attempt}" if spec.attempt else "")
             assert_can_be_computed(spec, program)
 
-    def _text(self, action: Any) -> str:
+    def _text(self, action: SchedulerAction | Wake) -> str:
         match action:
             case Launch():
                 return f"{action.executor_id} runs " + " ".join(self._names[spec.task_id] for spec in action.tasks)
@@ -149,7 +152,7 @@ class Core:
                 return f"job {action.job_id} gets result {action.position}: {action.value.decode()}"
             case EndJob(job_id, None):
                 return f"job {job_id} succeeded"
-            case EndJob(job_id, failure):
+            case EndJob(job_id, JobFailure() as failure):
                 return f"job {job_id} {'cancelled' if failure.cancelled else 'failed'}: {failure.text}"
             case AddAccumulators():
                 return f"add {action.updates.decode()}"
@@ -215,7 +218,7 @@ class Core:
         return self.failed(task, "killed", "its job is over")
 
     def fetch_failed(self, task: str, *, shuffle: int, map_partition: int) -> list[str]:
-        """A reduce task didn't find the map output that it was told of."""
+        """A reduce task didn't find a map output where it should be."""
         (segments,) = [s for s in self.specs[task].inputs.values() if isinstance(s, list)]
         (segment,) = [s for s in segments if (s.shuffle_id, s.map_partition) == (shuffle, map_partition)]
         return self.failed(task, "fetch", "map output is gone", segment=segment)

@@ -1,22 +1,11 @@
-"""What tests with real processes share: who descends from whom, which scratch directories are locked, and waiting."""
+"""What tests with real processes share: who descends from whom, and which scratch directories are locked."""
 
 from __future__ import annotations
 
 import os
-import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
-
-PATIENCE_SECONDS = 60.0  # long, as others may use the machine: what is waited for comes at once, or never
-
-
-def await_true(condition: Callable[[], bool], what: str) -> None:
-    """Look at /proc or the file system, neither of which tells, until something is so."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, f"still not so after {PATIENCE_SECONDS:.0f} s: {what}"
-        time.sleep(0.005)
 
 
 def complaints(errors: str) -> list[str]:

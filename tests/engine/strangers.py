@@ -15,7 +15,7 @@ STRANGER = 65534 if os.geteuid() == 0 else os.geteuid()  # only root can act as 
 
 @contextmanager
 def shared_directory() -> Iterator[Path]:
-    """A directory like /tmp: everybody may write to it, and nobody may touch what is another's."""
+    """A directory like /tmp: all users may write to it, and touch only what is their own."""
     directory = Path(tempfile.mkdtemp(prefix="headwater-tests-"))
     try:
         directory.chmod(0o1777)

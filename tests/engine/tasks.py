@@ -97,6 +97,7 @@ def run(
 def result(around: Surroundings, dataset: Dataset, **more: Any) -> Any:
     reply = run(around, dataset, **more)
     assert reply.failure is None, reply.failure.traceback
+    assert isinstance(reply.value, bytes)
     return loads(reply.value)
 
 

@@ -16,7 +16,8 @@ from headwater.clock import SystemClock
 from headwater.engine.lineage import Dataset
 from headwater.errors import IllegalStateException, JobCancelled, SparkException, TaskError
 from tests.engine.applications import App, in_background, running, until_killed, with_workers
-from tests.engine.processes import PATIENCE_SECONDS, alive, await_true, descendants, scratch_directories
+from tests.engine.processes import alive, descendants, scratch_directories
+from tests.waiting import PATIENCE_SECONDS, wait_for
 
 pytestmark = pytest.mark.usefixtures("no_context")  # processes are counted: no other application may have any
 
@@ -51,7 +52,7 @@ def test_many_small_jobs_run_one_after_the_other(app: App) -> None:
     assert [app.result(dataset) for _ in range(60)] == [[[1], [2]]] * 60
 
 
-def test_results_come_one_by_one_to_who_asks_for_that(app: App) -> None:
+def test_results_come_one_by_one_when_that_is_asked_for(app: App) -> None:
     came: queue.SimpleQueue[Any] = queue.SimpleQueue()
     handle = app.submit(app.source([1], [2], [3]), on_result=lambda position, value: came.put((position, value)))
     assert handle.result(PATIENCE_SECONDS) == [[1], [2], [3]]
@@ -93,7 +94,7 @@ def test_result_that_is_waited_for_too_long_is_a_timeout_and_the_job_goes_on(app
     assert handle.result(PATIENCE_SECONDS) == ["done"]
 
 
-def test_status_tells_what_became_of_jobs(app: App) -> None:
+def test_status_says_what_became_of_jobs(app: App) -> None:
     app.result(app.source([1], [2]), properties={"spark.jobGroup.id": "g"})
     with pytest.raises(ZeroDivisionError):
         app.result(app.source([1]), lambda partition, records: 1 // 0)
@@ -172,7 +173,7 @@ def test_users_exception_keeps_its_attributes(app: App) -> None:
     assert caught.value.code == 7  # type: ignore[attr-defined]
 
 
-def test_exception_that_cannot_be_pickled_is_told_by_its_text_and_traceback(app: App) -> None:
+def test_exception_that_cannot_be_pickled_is_reported_by_its_text_and_traceback(app: App) -> None:
     class Locked(Exception):
         def __init__(self) -> None:
             import threading
@@ -298,7 +299,7 @@ def test_zero_sets_no_limit_to_results(master: str, tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------------ cancelling
 def test_job_is_cancelled_while_it_runs(app: App, tmp_path: Path) -> None:
     handle = app.submit(app.source([1], [2]), until_killed(tmp_path / "runs"))
-    await_true((tmp_path / "runs").exists, "the job runs")
+    wait_for((tmp_path / "runs").exists, "the job runs")
     handle.cancel("it takes too long")
     with pytest.raises(JobCancelled, match=f"Job {handle.job_id} cancelled: it takes too long") as caught:
         handle.result(PATIENCE_SECONDS)
@@ -308,7 +309,7 @@ def test_job_is_cancelled_while_it_runs(app: App, tmp_path: Path) -> None:
 
 def test_group_is_cancelled_and_others_go_on(app: App, tmp_path: Path) -> None:
     doomed = app.submit(app.source([1]), until_killed(tmp_path / "runs"), properties={"spark.jobGroup.id": "nightly"})
-    await_true((tmp_path / "runs").exists, "the job runs")
+    wait_for((tmp_path / "runs").exists, "the job runs")
     other = app.submit(app.source([1]), properties={"spark.jobGroup.id": "hourly"})
     app.application.cancel_group("nightly", "enough")
     with pytest.raises(JobCancelled, match="Job group nightly cancelled: enough"):
@@ -318,7 +319,7 @@ def test_group_is_cancelled_and_others_go_on(app: App, tmp_path: Path) -> None:
 
 def test_all_jobs_are_cancelled(app: App, tmp_path: Path) -> None:
     handles = [app.submit(app.source([1]), until_killed(tmp_path / "runs")) for _ in range(3)]
-    await_true((tmp_path / "runs").exists, "the first job runs")
+    wait_for((tmp_path / "runs").exists, "the first job runs")
     app.application.cancel_all("enough")
     for handle in handles:
         with pytest.raises(JobCancelled):
@@ -365,13 +366,13 @@ def test_application_ends_with_all_that_it_started(app: App) -> None:
     assert directories
     app.application.stop()
     app.application.stop()
-    await_true(lambda: not alive(below), "all processes ended")
+    wait_for(lambda: not alive(below), "all processes ended")
     assert not [directory for directory in directories if os.path.exists(directory)]
 
 
 def test_jobs_that_run_fail_when_the_application_stops(app: App, tmp_path: Path) -> None:
     handle = app.submit(app.source([1]), until_killed(tmp_path / "runs"))
-    await_true((tmp_path / "runs").exists, "the job runs")
+    wait_for((tmp_path / "runs").exists, "the job runs")
     app.application.stop()
     with pytest.raises(SparkException, match="the application was stopped"):
         handle.result(PATIENCE_SECONDS)
@@ -399,7 +400,7 @@ def test_application_whose_scheduler_failed_fails_its_jobs_and_can_still_be_stop
     clock = Broken()
     with running(master, tmp_path, clock) as app:
         handle = app.submit(app.source([1]), until_killed(tmp_path / "runs"))
-        await_true((tmp_path / "runs").exists, "the job runs")
+        wait_for((tmp_path / "runs").exists, "the job runs")
         below, directories = descendants(), scratch_directories({os.getpid(), *descendants()})
         clock.broken = True
         app.application.cancel_all("whatever")
@@ -408,7 +409,7 @@ def test_application_whose_scheduler_failed_fails_its_jobs_and_can_still_be_stop
         with pytest.raises(IllegalStateException, match="the scheduler failed"):
             app.submit(app.source([1]))
         app.application.stop()
-        await_true(lambda: not alive(below), "all processes ended")
+        wait_for(lambda: not alive(below), "all processes ended")
         assert not [directory for directory in directories if os.path.exists(directory)]
 
 

@@ -18,16 +18,8 @@ from headwater import accumulators
 from headwater.errors import IllegalStateException, SparkException
 from headwater.storagelevel import StorageLevel
 from tests.engine.applications import App, in_background, kill_an_executor, on, on_a_cluster, running, with_workers
-from tests.engine.processes import (
-    PATIENCE_SECONDS,
-    alive,
-    await_true,
-    descendants,
-    executors,
-    name_of,
-    scratch_directories,
-    workers,
-)
+from tests.engine.processes import alive, descendants, executors, name_of, scratch_directories, workers
+from tests.waiting import PATIENCE_SECONDS, wait_for
 
 ROOT = Path(headwater.__file__).parents[1]
 
@@ -127,7 +119,7 @@ def test_job_fails_and_does_not_wait_for_ever_when_no_executor_is_left(app: App)
             os.kill(pid, signal.SIGKILL)
         return len(dead) > 10 and not descendants()
 
-    await_true(no_more, "the executor gives up")
+    wait_for(no_more, "the executor gives up")
     outcome = in_background(lambda: app.result(app.source([1])))
     assert isinstance(outcome.get(timeout=2 * PATIENCE_SECONDS), SparkException | IllegalStateException)
 
@@ -186,7 +178,7 @@ def test_job_succeeds_though_an_executor_dies_in_mid_task(app: App, tmp_path: Pa
         return record
 
     handle = app.submit(app.mapped(app.source([1], [2], [3]), wait))
-    await_true((tmp_path / "begun").exists, "the job runs")
+    wait_for((tmp_path / "begun").exists, "the job runs")
     kill_an_executor()
     Path(gate).touch()
     assert handle.result(PATIENCE_SECONDS) == [[1], [2], [3]]
@@ -198,7 +190,7 @@ def test_application_goes_on_with_replacements_when_all_executors_die(app: App) 
     for pid in executors():
         os.kill(pid, signal.SIGKILL)
     assert app.works()
-    await_true(lambda: len(executors()) == 2, "both are replaced")
+    wait_for(lambda: len(executors()) == 2, "both are replaced")
 
 
 # ------------------------------------------------------------------------------------------------ the driver ends
@@ -248,7 +240,7 @@ class Driver:
         self._words = self.process.stdout
         self.heard("ready")
         if master != "local":
-            await_true(lambda: bool(workers(self.process.pid)), "the workers are there")
+            wait_for(lambda: bool(workers(self.process.pid)), "the workers are there")
         self.below = descendants(self.process.pid)
         self.directories = scratch_directories({self.process.pid, *self.below})
         assert self.directories
@@ -260,7 +252,7 @@ class Driver:
         """Wait for the end of it and of all that it started; returns what it complained of."""
         _, complaints = self.process.communicate(timeout=PATIENCE_SECONDS)
         assert self.process.returncode == code, complaints
-        await_true(lambda: not alive(self.below), "all processes ended")
+        wait_for(lambda: not alive(self.below), "all processes ended")
         return complaints
 
     def left(self) -> list[str]:
@@ -269,7 +261,7 @@ class Driver:
     def leaves_nothing(self) -> None:
         """Whose warden or executor is left cleans up at once; the rest is swept by the next start."""
         later = {"local": len(self.directories), "local[2]": 0}.get(self._master, 1)
-        await_true(lambda: len(self.left()) <= later, "the directories are gone")
+        wait_for(lambda: len(self.left()) <= later, "the directories are gone")
         with running("local", self._local_dir):
             assert self.left() == []
 

@@ -20,7 +20,8 @@ from headwater.engine.events import ReceiverLost
 from headwater.errors import SerializationError, SparkException
 from headwater.storagelevel import StorageLevel
 from tests.engine.applications import App, kill_an_executor, on, on_a_cluster, running, with_workers
-from tests.engine.processes import PATIENCE_SECONDS, await_true, executors
+from tests.engine.processes import executors
+from tests.waiting import PATIENCE_SECONDS, wait_for
 
 pytestmark = pytest.mark.usefixtures("no_context")  # processes are counted: no other application may have any
 
@@ -58,7 +59,7 @@ def test_unpersisted_partitions_are_removed_and_computed_again(app: App) -> None
     kept.storage_level = None
     app.application.unpersist(kept.dataset_id, blocking=True)
     assert app.application.cached_partitions(kept.dataset_id) == {}
-    await_true(lambda: not app.blocks("rdd_"), "the files are gone")
+    wait_for(lambda: not app.blocks("rdd_"), "the files are gone")
     assert app.collected(kept) == [1, 2]
 
 
@@ -75,7 +76,7 @@ def test_what_does_not_fit_into_memory_is_dropped_or_moved_as_its_level_says(tmp
         there = len(app.blocks("rdd_"))
         assert there == 6 if level == "MEMORY_AND_DISK" else 0 < there < 6
         stored = app.application.cached_partitions
-        await_true(lambda: len(stored(kept.dataset_id)) == there, "the scheduler has heard of what was dropped")
+        wait_for(lambda: len(stored(kept.dataset_id)) == there, "the scheduler has heard of what was dropped")
 
 
 def test_shuffle_files_are_removed_when_nothing_refers_to_their_dataset(master: str, tmp_path: Path) -> None:
@@ -85,7 +86,7 @@ def test_shuffle_files_are_removed_when_nothing_refers_to_their_dataset(master: 
         assert app.blocks("shuffle_")
         del reduced
         gc.collect()
-        await_true(lambda: not app.blocks("shuffle_"), "the files are gone")
+        wait_for(lambda: not app.blocks("shuffle_"), "the files are gone")
 
 
 def test_shuffle_files_are_kept_while_a_dataset_refers_to_them(master: str, tmp_path: Path) -> None:
@@ -120,7 +121,7 @@ def test_broadcast_is_gone_from_everywhere_when_it_is_removed(app: App) -> None:
     assert app.result(dataset, lambda p, records: sum(words.value)) == [6, 6]
     assert app.blocks(f"broadcast_{words.id}")
     words.destroy()
-    await_true(lambda: not app.blocks(f"broadcast_{words.id}"), "the files are gone")
+    wait_for(lambda: not app.blocks(f"broadcast_{words.id}"), "the files are gone")
     with pytest.raises(
         (SparkException, SerializationError), match=rf"Attempted to use Broadcast\({words.id}\) after it was destroyed"
     ):
@@ -138,7 +139,7 @@ def test_broadcast_is_gone_when_nothing_refers_to_it(app: App) -> None:
     assert app.result(app.source([1]), adding_up(words)) == [6]
     del words
     gc.collect()
-    await_true(lambda: not app.blocks(f"broadcast_{number}"), "the files are gone")
+    wait_for(lambda: not app.blocks(f"broadcast_{number}"), "the files are gone")
 
 
 def test_broadcast_is_sent_again_when_it_was_only_unpersisted(app: App) -> None:
@@ -228,7 +229,7 @@ class Owner:
             app.application.send_to_receiver(receiver_id, "do you hear me?")
             return self._hears.wait(0.01)
 
-        await_true(hears, "the receiver hears us")
+        wait_for(hears, "the receiver hears us")
         assert self.next() == ("made", self.executor_id)
 
     def _take(self, event: Any) -> None:
@@ -278,7 +279,7 @@ def test_receiver_starts_on_the_executor_to_avoid_when_there_is_no_other(app: Ap
 
 
 @on_a_cluster
-def test_receiver_that_is_lost_with_its_executor_is_told_once(app: App, tmp_path: Path) -> None:
+def test_receiver_that_is_lost_with_its_executor_is_reported_once(app: App, tmp_path: Path) -> None:
     app.await_all_executors(tmp_path / "met")
     owners = [Owner(app, receiver_id) for receiver_id in range(2)]
     for pid in executors():

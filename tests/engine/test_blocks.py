@@ -274,7 +274,7 @@ def test_store_removes_all_blocks_of_a_prefix(store: Store) -> None:
     assert files(store.places) == ["memory/rdd_10_0"]
 
 
-def test_store_tells_the_sizes_of_a_prefix(store: Store) -> None:
+def test_store_knows_the_sizes_of_a_prefix(store: Store) -> None:
     store.store.put("rdd_1_0", [b"12"], use_memory=True, use_disk=False, evictable=True)
     store.store.put("input-0-1", [b"345"], use_memory=False, use_disk=True, evictable=False)
     assert store.store.sizes("rdd_") == (2, 0)

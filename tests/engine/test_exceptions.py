@@ -13,7 +13,7 @@ from headwater import accumulators
 from headwater.accumulators import AccumulatorParam
 from headwater.errors import SparkException, TaskError
 from tests.engine.applications import App, with_workers
-from tests.engine.processes import PATIENCE_SECONDS
+from tests.waiting import PATIENCE_SECONDS
 
 
 class OnlyHere:
@@ -41,7 +41,7 @@ def _raise(error: Any) -> Any:
 
 
 @with_workers
-def test_exception_that_cannot_be_unpickled_in_the_driver_is_told_by_its_text_and_traceback(app: App) -> None:
+def test_exception_that_cannot_be_unpickled_in_the_driver_is_reported_by_its_text_and_traceback(app: App) -> None:
     class Mine(Exception):
         def __reduce__(self) -> tuple[Any, ...]:
             return Mine, (OnlyHere(),)
@@ -55,7 +55,7 @@ def test_exception_that_cannot_be_unpickled_in_the_driver_is_told_by_its_text_an
     assert app.works()
 
 
-def test_exception_with_endless_text_is_told_by_its_beginning_and_end(app: App) -> None:
+def test_exception_with_endless_text_is_reported_by_its_beginning_and_end(app: App) -> None:
     def fail(_partition: int, _records: Any) -> None:
         raise ValueError("the beginning " + "x" * 50_000_000 + " the end")
 
@@ -69,7 +69,7 @@ def test_exception_with_endless_text_is_told_by_its_beginning_and_end(app: App) 
     assert app.works()
 
 
-def test_exception_whose_methods_raise_is_told_by_its_type(app: App) -> None:
+def test_exception_whose_methods_raise_is_reported_by_its_type(app: App) -> None:
     class Sullen(Exception):
         def __str__(self) -> str:
             raise SystemExit("from __str__")

@@ -20,7 +20,7 @@ MIB = 1024 * 1024
 
 
 class FullEvery(MemoryBudget):
-    """Full whenever so many records are held (0: never)."""
+    """Full whenever that many records are held (0: never)."""
 
     def __init__(self, count: int) -> None:
         super().__init__(limit=1 << 60)

@@ -147,7 +147,7 @@ for level in ("MEMORY_ONLY", "MEMORY_AND_DISK", "MEMORY_AND_DISK_2"):
         assert kept.map(lambda pair: (pair[0], len(pair[1]))).collect() == [(i, 1 << 20) for i in range(8)]
     print(level, blocks("/dev/shm", "rdd_"), blocks(sys.argv[2], "rdd_"))
     kept.unpersist(blocking=True)
-    sc.parallelize([1]).count()  # removed before, as executors do one after the other what they are told
+    sc.parallelize([1]).count()  # removed before: executors follow their orders one after the other
 shuffled = numbers.map(lambda pair: (pair[0] % 2, pair[1])).groupByKey(2).mapValues(lambda v: sum(map(len, v)))
 print(sorted(shuffled.collect()), blocks("/dev/shm", "shuffle_"), blocks(sys.argv[2], "shuffle_"))
 words = sc.broadcast(bytes(4 << 20))

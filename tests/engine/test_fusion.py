@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from headwater.engine.fusion import combine, scatter, transform
 from headwater.engine.lineage import PerRecord
+from tests.effort import tries
 
 # Each kind's function on pairs of integers; all give pairs, so that any order of steps makes sense.
 FUNCTIONS: dict[str, Any] = {
@@ -50,13 +51,13 @@ def always(_keys: int) -> bool:
     return True
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=tries(30))
 @given(chains, pairs)
 def test_fused_chain_equals_its_list_version(steps: list[PerRecord], records: list[Any]) -> None:
     assert list(transform(steps, records)) == plainly(steps, records)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=tries(30))
 @given(chains, pairs)
 def test_combined_chain_equals_a_dict(steps: list[PerRecord], records: list[Any]) -> None:
     expected: dict[Any, int] = {}
@@ -65,7 +66,7 @@ def test_combined_chain_equals_a_dict(steps: list[PerRecord], records: list[Any]
     assert list(combine(steps, records, None, lambda a, v: a - v, never)) == [expected]
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=tries(30))
 @given(chains, pairs)
 def test_combined_chain_creates_a_combiner_from_the_first_value(steps: list[PerRecord], records: list[Any]) -> None:
     expected: dict[Any, list[int]] = {}
@@ -74,7 +75,7 @@ def test_combined_chain_creates_a_combiner_from_the_first_value(steps: list[PerR
     assert list(combine(steps, records, lambda v: [v], lambda a, v: [*a, v], never)) == [expected]
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=tries(30))
 @given(chains, pairs, st.integers(1, 4))
 def test_scattered_chain_puts_each_pair_into_its_bucket_in_order(
     steps: list[PerRecord], records: list[Any], partitions: int

@@ -1,4 +1,4 @@
-"""Where peers knock: strangers who prove nothing keep nobody out."""
+"""Where peers knock: strangers who prove nothing keep no peer out."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ import pytest
 
 from headwater.engine import handshakes, wire
 from headwater.engine.handshakes import PeerListener
-from tests.engine.processes import PATIENCE_SECONDS, descendants, executors, listening_ports
+from tests.engine.processes import descendants, executors, listening_ports
+from tests.waiting import PATIENCE_SECONDS
 
 SECRET = b"the application's secret"
 

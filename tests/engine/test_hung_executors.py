@@ -20,14 +20,8 @@ from headwater import accumulators
 from headwater.base.pickling import dumps
 from headwater.errors import IllegalStateException, SparkException
 from tests.engine.applications import MASTERS, in_background, on, running
-from tests.engine.processes import (
-    PATIENCE_SECONDS,
-    alive,
-    await_true,
-    descendants,
-    executors,
-    scratch_directories,
-)
+from tests.engine.processes import alive, descendants, executors, scratch_directories
+from tests.waiting import PATIENCE_SECONDS, wait_for
 
 ROOT = Path(headwater.__file__).parents[1]
 TWO = "local-cluster[2,1,512]"
@@ -66,16 +60,16 @@ def test_hung_executor_is_replaced_with_all_that_it_had_and_its_tasks_run_elsewh
     total = accumulators.create(0)
     with running(TWO, tmp_path / "scratch", **QUICK) as app:
         handle = app.submit(app.mapped(app.source([1], [2], [3]), at_the_gate(tmp_path, total)))
-        await_true(lambda: all((tmp_path / f"begun-{i}").exists() for i in (1, 2)), "both executors are at it")
+        wait_for(lambda: all((tmp_path / f"begun-{i}").exists() for i in (1, 2)), "both executors are at it")
         hung = executors()[0]
         below, directories = descendants(hung), scratch_directories([hung])
         os.kill(hung, signal.SIGSTOP)
         (tmp_path / "gate").touch()
         assert handle.result(PATIENCE_SECONDS) == [[1], [2], [3]]
         assert total.value == 3
-        await_true(lambda: not alive([hung, *below]), "it is killed, with its warden and its workers")
-        await_true(lambda: not any(map(os.path.exists, directories)), "its directories are gone")
-        await_true(lambda: len(app.application.hosts()) == 2, "it is replaced")
+        wait_for(lambda: not alive([hung, *below]), "it is killed, with its warden and its workers")
+        wait_for(lambda: not any(map(os.path.exists, directories)), "its directories are gone")
+        wait_for(lambda: len(app.application.hosts()) == 2, "it is replaced")
         assert app.works()
     assert said(caplog, "gets no tasks until it is heard again") == 1
     assert said(caplog, "longer than spark.network.timeout allows. Its process is killed") == 1
@@ -88,8 +82,8 @@ def test_hung_executor_leaves_nothing_when_its_warden_and_its_workers_hang_too(t
         all_of_it, directories = {hung, *descendants(hung)}, scratch_directories([hung])
         for pid in all_of_it:
             os.kill(pid, signal.SIGSTOP)
-        await_true(lambda: not alive(all_of_it), "all processes ended")
-        await_true(lambda: not any(map(os.path.exists, directories)), "its directories are gone")
+        wait_for(lambda: not alive(all_of_it), "all processes ended")
+        wait_for(lambda: not any(map(os.path.exists, directories)), "its directories are gone")
         assert app.works()
 
 
@@ -101,17 +95,17 @@ def test_executor_that_hangs_for_a_while_gets_no_tasks_until_it_is_heard_and_cou
     with running(TWO, tmp_path / "scratch", **{**QUICK, "spark_network_timeout": "60s"}) as app:
         before = app.application.hosts()
         handle = app.submit(app.mapped(app.source([1], [2], [3], [4], [5]), at_the_gate(tmp_path, total)))
-        await_true(lambda: all((tmp_path / f"begun-{i}").exists() for i in (1, 2)), "both executors are at it")
+        wait_for(lambda: all((tmp_path / f"begun-{i}").exists() for i in (1, 2)), "both executors are at it")
         hung = executors()[0]
         os.kill(hung, signal.SIGSTOP)
-        await_true(lambda: said(caplog, "gets no tasks") == 1, "it is suspect")
+        wait_for(lambda: said(caplog, "gets no tasks") == 1, "it is suspect")
         (tmp_path / "gate").touch()
-        await_true(lambda: all((tmp_path / f"begun-{i}").exists() for i in (3, 4, 5)), "the other one does the rest")
+        wait_for(lambda: all((tmp_path / f"begun-{i}").exists() for i in (3, 4, 5)), "the other one does the rest")
         assert not handle.done()
         os.kill(hung, signal.SIGCONT)
         assert handle.result(PATIENCE_SECONDS) == [[1], [2], [3], [4], [5]]
         assert total.value == 5
-        await_true(lambda: said(caplog, "is heard again") == 1, "it is trusted")
+        wait_for(lambda: said(caplog, "is heard again") == 1, "it is trusted")
         app.await_all_executors(tmp_path / "met")
         assert app.application.hosts() == before
 
@@ -139,7 +133,7 @@ def test_receivers_start_where_executors_are_heard(tmp_path: Path, caplog: pytes
     with running(TWO, tmp_path / "scratch", **{**QUICK, "spark_network_timeout": "60s"}) as app:
         hung = executors()[0]
         os.kill(hung, signal.SIGSTOP)
-        await_true(lambda: said(caplog, "gets no tasks") == 1, "it is suspect")
+        wait_for(lambda: said(caplog, "gets no tasks") == 1, "it is suspect")
         places = [app.application.start_receiver(i, dumps(factory), lambda _event: None) for i in range(3)]
         assert len(set(places)) == 1
         os.kill(hung, signal.SIGKILL)
@@ -172,7 +166,7 @@ def test_executor_that_computes_without_a_pause_is_heard(tmp_path: Path, caplog:
     with running(TWO, tmp_path / "scratch", **QUICK) as app:
         before, heard = app.application.hosts(), []
         app.application.start_receiver(0, dumps(factory), heard.append)
-        await_true(lambda: heard == ["busy"], "it spins")
+        wait_for(lambda: heard == ["busy"], "it spins")
         time.sleep(2 * TIMEOUT_SECONDS)  # what may pass without any harm
         assert app.works()
         assert app.application.hosts() == before
@@ -264,7 +258,7 @@ def test_task_that_takes_longer_than_its_timeout_is_killed_and_runs_again(
         assert app.result(hanging) == [[1], [2]]
         hung = int((tmp_path / "hung").read_text())
         if master != "local":
-            await_true(lambda: not alive([hung]), "the hung worker is gone")
+            wait_for(lambda: not alive([hung]), "the hung worker is gone")
         assert app.works()
 
 

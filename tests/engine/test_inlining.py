@@ -84,7 +84,7 @@ def test_any_other_function_is_called(function: Callable[..., Any]) -> None:
     assert recognised(function) is None
 
 
-def test_nothing_is_inlined_while_somebody_traces_calls(untraced: None) -> None:
+def test_nothing_is_inlined_while_calls_are_traced(untraced: None) -> None:
     function = lambda x: (x, 1)  # noqa: E731
     assert inlined(function) is not None
     sys.settrace(lambda *_: None)

@@ -17,16 +17,16 @@ PATIENCE_SECONDS = 10.0
 class Script:
     """A core that answers each event by what was written for it, and notes when it came."""
 
-    def __init__(self, answers: dict[Any, list[Any]]) -> None:
+    def __init__(self, answers: dict[Any, Any]) -> None:
         self._answers = answers
         self.seen: list[tuple[Any, int]] = []
 
     def handle(self, event: Any, now_ms: int) -> list[Any]:
         self.seen.append((event, now_ms))
-        answer = self._answers.get(event, [])
+        answer: Any = self._answers.get(event, [])
         if isinstance(answer, Exception):
             raise answer
-        return answer
+        return list(answer)
 
 
 class WatchedClock(ManualClock):
@@ -54,7 +54,7 @@ class Stage:
         self.core = Script(answers)
         self.performed: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.crashes: queue.SimpleQueue[BaseException] = queue.SimpleQueue()
-        self.loop = Loop(
+        self.loop: Loop[Any, Any] = Loop(
             "script", self.core, perform or self.performed.put, self.clock, self.crashes.put, by_poster=by_poster
         )
         self.loop.start()
@@ -141,7 +141,7 @@ def test_wake_up_in_the_past_comes_at_once() -> None:
 
 
 @pytest.mark.parametrize("where", ["core", "performer"])
-def test_crash_is_told_and_ends_the_loop(where: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_crash_is_reported_and_ends_the_loop(where: str, caplog: pytest.LogCaptureFixture) -> None:
     bug = ValueError("a bug")
 
     def perform(action: Any) -> None:
@@ -195,7 +195,7 @@ def on_another_thread(work: Callable[[], None]) -> threading.Thread:
     return thread
 
 
-def test_poster_handles_its_event_itself_when_nobody_else_is_at_it() -> None:
+def test_poster_handles_its_event_itself_when_no_other_thread_is_at_it() -> None:
     threads: list[str] = []
     stage = Stage({"a": [1]}, lambda _action: threads.append(threading.current_thread().name), by_poster=True)
     on_another_thread(lambda: stage.loop.post("a")).join(PATIENCE_SECONDS)
@@ -220,7 +220,7 @@ def test_event_posted_later_is_left_to_the_loop() -> None:
 
 
 def test_event_that_is_posted_by_an_action_is_handled_after_it() -> None:
-    done = []
+    done: list[str] = []
 
     def perform(action: Any) -> None:
         if action == "first":

@@ -10,8 +10,8 @@ from headwater.engine.events import ReceiverLost, ReceiverPosted
 from headwater.engine.members import Members
 from headwater.engine.receiverplaces import ReceiverPlaces
 from headwater.errors import SparkException
-from tests.engine.processes import PATIENCE_SECONDS
 from tests.engine.told import Fixed
+from tests.waiting import PATIENCE_SECONDS
 
 
 class Bed:

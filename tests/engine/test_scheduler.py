@@ -5,6 +5,9 @@ How tasks are named is said in `cores`.
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 
 from headwater.engine.events import (
@@ -217,7 +220,7 @@ def test_shuffle_without_files_is_forgotten_without_a_word_to_the_executors() ->
     assert core.handle(ForgetShuffle(0)) == []
 
 
-def test_shuffle_that_nobody_knows_is_forgotten_without_harm() -> None:
+def test_unknown_shuffle_is_forgotten_without_harm() -> None:
     assert Core("a").handle(ForgetShuffle(17)) == []
 
 
@@ -493,6 +496,20 @@ def test_cancelling_makes_room_for_the_next_job() -> None:
     assert core.cancel(job_id=0) == ["a kills 0.0", "wake at 11000", "a runs 1.0"]
 
 
+def test_cancelled_job_frees_its_lineage_without_the_garbage_collector() -> None:
+    core, dataset = Core("a"), source(2)
+    lineage = weakref.ref(dataset)
+    gc.disable()
+    try:
+        core.submit(dataset)
+        del dataset
+        assert lineage() is not None
+        core.cancel()
+        assert lineage() is None
+    finally:
+        gc.enable()
+
+
 # ------------------------------------------------------------------------------------------------ results and sums
 def test_job_whose_results_are_too_large_together_fails() -> None:
     core = Core("a*3", result_bytes=10)
@@ -573,4 +590,4 @@ def test_job_without_a_description_is_known_by_its_call_site() -> None:
 
 def test_core_refuses_what_is_not_an_event() -> None:
     with pytest.raises(AssertionError, match="not an event of the scheduler: 'hello'"):
-        Core().handle("hello")
+        Core().handle("hello")  # type: ignore[arg-type]

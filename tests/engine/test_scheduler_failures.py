@@ -55,7 +55,7 @@ def test_failures_are_counted_a_partition() -> None:
     assert core.ended("0.0") == ["job 0 gets result 0: 0.0"]
 
 
-def test_failure_tells_the_place_and_the_users_exception() -> None:
+def test_failure_names_the_place_and_the_users_exception() -> None:
     core = Core("a", task_failures=2)
     core.submit(source(2), partitions=[1])
     core.failed("0.1")

@@ -74,7 +74,7 @@ def test_directory_is_removed_with_all_that_is_in_it_when_it_is_closed(tmp_path:
     assert list(home(tmp_path).iterdir()) == []
 
 
-def test_directories_of_one_process_are_told_apart(tmp_path: Path) -> None:
+def test_directories_of_one_process_differ(tmp_path: Path) -> None:
     first, second = ScratchDirectory(str(tmp_path)), ScratchDirectory(str(tmp_path))
     assert first.path != second.path
     first.close()

@@ -38,7 +38,7 @@ def take_home(shared: Path, mode: str = "777") -> Path:
 
 
 def dead_directory(directory: Path, name: str) -> Path:
-    """What a killed application has left: nobody has its lock."""
+    """What a killed application has left: its lock is free."""
     dead = directory / name
     dead.mkdir(mode=0o700)
     (dead / ".lock").touch()
@@ -59,7 +59,7 @@ def test_home_that_others_may_write_or_read_is_not_used(shared: Path, mode: str)
     assert not os.path.exists(scratch.path)
 
 
-def test_home_that_another_user_keeps_for_himself_keeps_nobody_from_starting(shared: Path) -> None:
+def test_home_that_another_user_keeps_for_himself_hinders_no_start(shared: Path) -> None:
     take_home(shared, "700")
     with running("local[1]", shared) as app:
         assert app.works()
@@ -74,7 +74,7 @@ def test_home_that_is_a_link_is_not_used_wherever_it_leads(shared: Path, tmp_pat
     scratch.close()
 
 
-def test_home_that_is_not_used_is_told_once_with_the_reason_and_the_remedy(
+def test_home_that_is_not_used_is_reported_once_with_the_reason_and_the_remedy(
     shared: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     home = take_home(shared)
@@ -88,9 +88,7 @@ def test_home_that_is_not_used_is_told_once_with_the_reason_and_the_remedy(
     ]
 
 
-def test_root_whose_entries_others_can_rename_is_warned_about(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_root_whose_entries_others_can_rename_is_warned_about(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     tmp_path.chmod(0o777)
     ScratchDirectory(str(tmp_path)).close()
     assert f"others can rename Headwater's files in {tmp_path}" in caplog.text and f"chmod +t {tmp_path}" in caplog.text
@@ -141,7 +139,7 @@ def test_sweep_does_not_take_a_lock_through_a_link(shared: Path, tmp_path: Path)
 # ------------------------------------------------------------------------------------------------ programs of ours
 @pytest.mark.parametrize("master", ["local[1]", "local-cluster[1,1,512]"])
 def test_workers_and_executors_import_nothing_from_the_working_directory(tmp_path: Path, master: str) -> None:
-    """A program started in /tmp must not run the `pickle.py` that somebody has put there."""
+    """A program started in /tmp must not run a `pickle.py` that is there."""
     (tmp_path / "pickle.py").write_text("raise SystemExit('a stranger runs code')\n")
     (tmp_path / "program").mkdir()
     program = tmp_path / "program" / "app.py"

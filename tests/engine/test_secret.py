@@ -1,4 +1,4 @@
-"""The application's secret: who knows it talks with the driver, nobody else does."""
+"""The application's secret: only processes that know it talk with the driver."""
 
 from __future__ import annotations
 

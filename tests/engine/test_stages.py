@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pickle
 import threading
+from collections.abc import Mapping
 from itertools import count
 from typing import Any
 
@@ -54,7 +55,7 @@ def stage(dataset: Dataset) -> Stage:
     return Stage(0, dataset, Action(never))
 
 
-def plan(dataset: Dataset, known: dict[int, Any] | None = None, **properties: str) -> Job:
+def plan(dataset: Dataset, known: Mapping[int, object] | None = None, **properties: str) -> Job:
     planner = Planner(count(), known or {})
     return planner.plan(0, dataset, Action(never), range(dataset.num_partitions), properties, "collect at x.py:1")
 
@@ -160,7 +161,7 @@ def test_job_reuses_the_stages_of_shuffles_that_are_known() -> None:
 
 
 def test_job_belongs_to_the_group_of_its_properties() -> None:
-    job = plan(source(), **{"spark.jobGroup.id": "nightly", "spark.job.description": "count them"})
+    job = plan(source(), None, **{"spark.jobGroup.id": "nightly", "spark.job.description": "count them"})
     assert (job.group, job.description) == ("nightly", "count them")
     assert (plan(source()).group, plan(source()).description) == (None, "collect at x.py:1")
 
@@ -183,7 +184,7 @@ def test_lineage_whose_ways_double_at_each_step_is_planned() -> None:
 
 
 class CutMeanwhile(Dataset):
-    """A mapped dataset that another thread cuts after it was looked at so many times."""
+    """A mapped dataset that another thread cuts after it was looked at that many times."""
 
     looks = 1 << 30
 

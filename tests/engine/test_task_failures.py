@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import threading
+from collections.abc import Callable
 
 import pytest
 
@@ -71,7 +72,10 @@ class NotUnpicklable(Exception):
 def test_exception_that_does_not_survive_pickling_is_told_by_its_text(
     around: Surroundings, error: Exception, text: str
 ) -> None:
-    made = {"NotPicklable": NotPicklable, "NotUnpicklable": lambda: NotUnpicklable(7, reason="why not")}
+    made: dict[str, Callable[[], Exception]] = {
+        "NotPicklable": NotPicklable,
+        "NotUnpicklable": lambda: NotUnpicklable(7, reason="why not"),
+    }
     make, name = made[type(error).__name__], type(error).__name__
 
     def fail(_record: int) -> int:

@@ -17,8 +17,9 @@ import pytest
 from headwater.base.pickling import dumps
 from headwater.errors import IllegalStateException, SparkException
 from tests.engine.applications import App, on, on_a_cluster
-from tests.engine.processes import PATIENCE_SECONDS, alive, await_true, executors, listening_ports
+from tests.engine.processes import alive, executors, listening_ports
 from tests.injection import inject, watched_threads
+from tests.waiting import PATIENCE_SECONDS, wait_for
 
 pytestmark = pytest.mark.usefixtures("untraced", "no_context")
 
@@ -76,7 +77,7 @@ def test_executors_are_replaced_when_the_threads_that_read_their_connections_hav
     before = executors()
     inject("cluster-link")
     assert app.works()
-    await_true(lambda: not alive(before) and len(executors()) == len(before), "the executors are replaced")
+    wait_for(lambda: not alive(before) and len(executors()) == len(before), "the executors are replaced")
     assert app.works()
 
 
@@ -88,14 +89,14 @@ def test_executor_is_let_in_when_the_thread_that_lets_in_has_failed(app: App) ->
     before = executors()
     for executor in before:
         os.kill(executor, signal.SIGKILL)
-    await_true(lambda: not alive(before) and len(executors()) == len(before), "the executors are replaced")
+    wait_for(lambda: not alive(before) and len(executors()) == len(before), "the executors are replaced")
     assert app.works()
 
 
 @on_a_cluster
-def test_jobs_fail_with_the_reason_at_the_next_death_when_nobody_watches_the_executors_any_more(app: App) -> None:
+def test_jobs_fail_with_the_reason_at_the_next_death_when_executors_are_no_longer_watched(app: App) -> None:
     inject("executors-watch")
-    await_true(lambda: "executors-watch" not in watched_threads(), "the watch has ended")
+    wait_for(lambda: "executors-watch" not in watched_threads(), "the watch has ended")
     for executor in executors():
         os.kill(executor, signal.SIGKILL)
     with pytest.raises((SparkException, IllegalStateException), match="the watch over the executors failed: Injected"):

@@ -1,4 +1,4 @@
-"""What the warden reports, in words, and what it's told; what it does is shown where workers and drivers die."""
+"""What the warden reports, in words, and what it is sent; what it does is shown where workers and drivers die."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.engine.applications import MASTERS, running
         (-63, "was killed by a signal (signal 63)"),
     ],
 )
-def test_end_of_a_process_is_told_in_words(status: int, text: str) -> None:
+def test_end_of_a_process_is_reported_in_words(status: int, text: str) -> None:
     assert signal_text(status) == text
 
 

@@ -139,6 +139,6 @@ def test_pickle_file_may_have_metadata_of_any_length(stored: bytes) -> None:
     assert _read(content[: HEADER - 20] + metadata + content[HEADER - 16 :]) == ["abc"]
 
 
-def test_pickle_file_that_tells_a_negative_length_is_damaged() -> None:
-    with pytest.raises(SparkException, match="it tells a length of -129 bytes"):
+def test_pickle_file_that_gives_a_negative_length_is_damaged() -> None:
+    with pytest.raises(SparkException, match="it gives a length of -129 bytes"):
         _read(b"SEQ\x06\x87\x80")

@@ -42,7 +42,7 @@ def test_file_gives_back_what_was_written(pairs: list[Pair], compression: Compre
 
 
 @given(st.dictionaries(st.text(), st.text()), _compression)
-def test_header_tells_classes_compression_and_metadata(metadata: dict[str, str], compression: Compression) -> None:
+def test_header_gives_classes_compression_and_metadata(metadata: dict[str, str], compression: Compression) -> None:
     content = written([], compression, "GzipCodec", metadata=metadata)
     header = SequenceFileReader(io.BytesIO(content)).header
     assert header[:5] == ("K", "V", compression, "" if compression == "NONE" else f"{CODEC_PACKAGE}GzipCodec", metadata)
@@ -192,5 +192,5 @@ def test_header_of_something_else_is_refused(before: bytes, after: bytes, messag
 def test_lengths_that_do_not_fit_are_damage() -> None:
     content = written([(b"key", b"value")])
     record = SequenceFileReader(io.BytesIO(content)).header.length
-    with pytest.raises(SparkException, match="a record of 8 bytes tells a key of 9 bytes"):
+    with pytest.raises(SparkException, match="a record of 8 bytes has a key of 9 bytes"):
         read(content[: record + 4] + b"\0\0\0\x09" + content[record + 8 :])

@@ -70,7 +70,7 @@ def test_bytes_are_hadoops(name: str, value: Any, data: str) -> None:
     assert writable(kind.name) is kind
 
 
-def test_map_tells_classes_that_hadoop_does_not_number() -> None:
+def test_map_names_classes_that_hadoop_does_not_number() -> None:
     data = writable("MapWritable").encode({"half": 0.5})
     name = b"org.apache.hadoop.io.DoubleWritable"
     assert data[:4] == bytes([1, 1, 0, len(name)])

@@ -43,7 +43,7 @@ def test_relative_paths_are_the_drivers(
     assert (tmp_path / "out" / "part-00000").read_text() == "x\n"
 
 
-def test_whole_files(sc: SparkContext, tmp_path: pathlib.Path) -> None:
+def test_whole_files_are_pairs_of_uri_and_content(sc: SparkContext, tmp_path: pathlib.Path) -> None:
     for name in "abc":
         (tmp_path / name).write_bytes(f"{name}\n{name}".encode())
     texts = [(f"file:{tmp_path}/{name}", f"{name}\n{name}") for name in "abc"]
@@ -53,14 +53,16 @@ def test_whole_files(sc: SparkContext, tmp_path: pathlib.Path) -> None:
     assert sc.wholeTextFiles(str(tmp_path), use_unicode=False).collect() == binary
 
 
-def test_binary_records(sc: SparkContext, tmp_path: pathlib.Path) -> None:
+def test_binary_records_are_of_the_length_that_is_given(sc: SparkContext, tmp_path: pathlib.Path) -> None:
     (tmp_path / "records").write_bytes(bytes(range(40)))
     assert sc.binaryRecords(str(tmp_path), 4).map(sum).collect() == [sum(range(i, i + 4)) for i in range(0, 40, 4)]
     with pytest.raises(SparkException, match="ends within a record"):
         sc.binaryRecords(str(tmp_path), 7).collect()
 
 
-def test_saved_text_has_a_part_a_partition_and_a_success_marker(sc: SparkContext, tmp_path: pathlib.Path) -> None:
+def test_saved_text_has_a_part_for_each_partition_and_a_success_marker(
+    sc: SparkContext, tmp_path: pathlib.Path
+) -> None:
     sc.parallelize(["a", 1, None, b"raw", ("x", 2)], 2).saveAsTextFile(f"{tmp_path}/out")
     assert sorted(os.listdir(tmp_path / "out")) == ["_SUCCESS", "part-00000", "part-00001"]
     assert sc.textFile(f"{tmp_path}/out").collect() == ["a", "1", "None", "raw", "('x', 2)"]

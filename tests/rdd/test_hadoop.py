@@ -117,7 +117,7 @@ LINES = "a\t1\nonly\n2.5E7\ntrue\t01 ff\n1\t{x=0.5}\n"
 
 
 @pytest.mark.parametrize("kind", ["old", "new"])
-def test_text_is_key_separator_value_but_for_none(sc: SparkContext, tmp_path: Path, kind: str) -> None:
+def test_text_is_key_separator_value_except_for_none(sc: SparkContext, tmp_path: Path, kind: str) -> None:
     rdd = sc.parallelize(PAIRS, 1)
     if kind == "old":
         rdd.saveAsHadoopFile(f"{tmp_path}/out", f"{OLD}TextOutputFormat")
@@ -145,7 +145,7 @@ def test_text_is_compressed_as_the_settings_or_the_argument_say(sc: SparkContext
 
 
 # ------------------------------------------------------------------------------------------------ data sets
-def test_dataset_is_told_in_settings(sc: SparkContext, tmp_path: Path) -> None:
+def test_dataset_is_described_by_settings(sc: SparkContext, tmp_path: Path) -> None:
     rdd = sc.parallelize([(1, "a"), (2, "b")], 1)
     conf = {
         "mapred.output.format.class": f"{OLD}SequenceFileOutputFormat",
@@ -166,7 +166,7 @@ def test_dataset_is_told_in_settings(sc: SparkContext, tmp_path: Path) -> None:
     assert (tmp_path / "text" / "part-r-00000").read_text() == "1\ta\n2\tb\n"
 
 
-def test_dataset_must_tell_where_and_by_which_api(sc: SparkContext, tmp_path: Path) -> None:
+def test_dataset_must_say_where_and_by_which_api(sc: SparkContext, tmp_path: Path) -> None:
     rdd = sc.parallelize([(1, 2)])
     with pytest.raises(IllegalArgumentException, match="where to write: set .*outputdir or mapred.output.dir"):
         rdd.saveAsHadoopDataset({})

@@ -184,7 +184,7 @@ def test_a_deep_lineage_is_no_problem(sc: SparkContext) -> None:
     assert len(rdd.toDebugString().splitlines()) == 2001
 
 
-def test_identity(sc: SparkContext) -> None:
+def test_rdd_has_an_id_a_name_and_its_context(sc: SparkContext) -> None:
     one, other = sc.parallelize([1]), sc.parallelize([1])
     assert one.id() != other.id()
     assert one.name() is None

@@ -75,7 +75,7 @@ def test_a_cogroup_on_disk_keeps_the_order_of_values(task: TaskWithoutMemory) ->
     assert task.spill.spilled_bytes > 0
 
 
-def test_sets_of_keys_on_disk(task: TaskWithoutMemory) -> None:
+def test_sets_of_keys_on_disk_are_those_in_memory(task: TaskWithoutMemory) -> None:
     left, right = by_key(LEFT), by_key(RIGHT)
     assert Counter(grouping.without_keys_of_other(0, sides())) == Counter(p for p in LEFT if p[0] not in right)
     assert sorted(grouping.in_both(0, sides())) == sorted(set(left) & set(right))
@@ -83,7 +83,7 @@ def test_sets_of_keys_on_disk(task: TaskWithoutMemory) -> None:
 
 
 @pytest.mark.parametrize("create", [None, lambda value: [value]])
-def test_combining_within_a_partition_on_disk(task: TaskWithoutMemory, create: Any) -> None:
+def test_combining_on_disk_gives_what_it_gives_in_memory(task: TaskWithoutMemory, create: Any) -> None:
     def extend(a: list[int], b: list[int]) -> list[int]:
         return a + b
 
@@ -95,7 +95,7 @@ def test_combining_within_a_partition_on_disk(task: TaskWithoutMemory, create: A
     assert task.spill.spilled_bytes > 0
 
 
-def test_sorting_on_disk(task: TaskWithoutMemory) -> None:
+def test_sorting_on_disk_gives_what_it_gives_in_memory(task: TaskWithoutMemory) -> None:
     found = list(sorting.sorted_partition(lambda pair: pair[0], True, 0, iter(LEFT)))
     assert found == sorted(LEFT, key=lambda pair: pair[0], reverse=True)
     assert task.spill.spilled_bytes > 0

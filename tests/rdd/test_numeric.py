@@ -53,7 +53,7 @@ def test_a_histogram_counts_every_number_once(sc: SparkContext, data: list[float
         ([], [0, 10], ([0, 10], [0])),
     ],
 )
-def test_histogram_examples(sc: SparkContext, data: Any, buckets: Any, expected: Any) -> None:
+def test_histogram_gives_bounds_and_counts(sc: SparkContext, data: Any, buckets: Any, expected: Any) -> None:
     assert sc.parallelize(data, 2).histogram(buckets) == expected
 
 
@@ -71,7 +71,9 @@ def test_histogram_examples(sc: SparkContext, data: Any, buckets: Any, expected:
         ([1.0, math.inf], 2, ValueError, "Can not generate buckets with infinite value"),
     ],
 )
-def test_histogram_refuses(sc: SparkContext, data: Any, buckets: Any, error: type[Exception], text: str) -> None:
+def test_histogram_refuses_what_can_not_be_counted(
+    sc: SparkContext, data: Any, buckets: Any, error: type[Exception], text: str
+) -> None:
     with pytest.raises(error, match=text):
         sc.parallelize(data, 2).histogram(buckets)
 

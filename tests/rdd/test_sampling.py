@@ -53,7 +53,7 @@ def test_random_split_divides_the_records(sc: SparkContext, seed: int, weights: 
 
 
 @given(seed=seeds, num=st.integers(0, 60), replacement=st.booleans())
-def test_take_sample_takes_so_many(sc: SparkContext, seed: int, num: int, replacement: bool) -> None:
+def test_take_sample_takes_as_many_as_are_asked_for(sc: SparkContext, seed: int, num: int, replacement: bool) -> None:
     rdd = sc.parallelize(range(40), 3)
     taken = rdd.takeSample(replacement, num, seed)
     assert len(taken) == (num if replacement else min(num, 40))

@@ -229,7 +229,7 @@ def test_sort_spreads_skewed_data_over_its_partitions(sc: SparkContext) -> None:
     assert sorted(one_key.values().collect()) == list(range(100))
 
 
-def test_repartition_and_sort_within_partitions(sc: SparkContext) -> None:
+def test_repartition_and_sort_sorts_each_partition_by_key(sc: SparkContext) -> None:
     pairs = sc.parallelize([(0, 5), (3, 8), (2, 6), (0, 8), (3, 8), (1, 3)], 2)
     by_parity = pairs.repartitionAndSortWithinPartitions(2, lambda key: key % 2)
     assert by_parity.glom().collect() == [[(0, 5), (0, 8), (2, 6)], [(1, 3), (3, 8), (3, 8)]]

@@ -19,14 +19,13 @@ HERE = Path(__file__).parent
 CACHE = HERE.parent.parent / "build" / "servers"
 FETCH_SECONDS_MAX = 600
 
-# What was left out -> how to get it.
-LEFT_OUT: dict[str, str] = {}
+# How the reason begins for which such a test is skipped.
+LEFT_OUT = "Left out: tests with "
 
 
 def leave_out(what: str, remedy: str) -> NoReturn:
     """Skip a test that needs a server which can't be run here."""
-    LEFT_OUT[what] = remedy
-    pytest.skip(f"{what} left out: {remedy}")
+    pytest.skip(f"{LEFT_OUT}{what}. To run them: {remedy}")
 
 
 def node_modules(what: str) -> Path:

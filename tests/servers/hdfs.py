@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from tests.servers import jars, leave_out
-from tests.servers.processes import await_answer, dies_with_its_parent, free_port, running, until
+from tests.servers.processes import await_answer, dies_with_its_parent, free_port, running
 from tests.servers.stores import Store
+from tests.waiting import wait_for
 
 # As Hadoop's own scripts start them; the web server of Hadoop 3 reaches into Java's packages.
 JAVA = ["java", "-Xmx192m", "-XX:TieredStopAtLevel=1", "--add-opens=java.base/java.lang=ALL-UNNAMED"]
@@ -62,7 +63,7 @@ class HdfsCluster:
         log = self._directory / "name-node.log"
         process = self._name_node.enter_context(running(self._name_node_command(), log))
         await_answer(self.http_port, process, log)
-        until(self._is_ready, "a data node has come to the name node")
+        wait_for(self._is_ready, "a data node has come to the name node")
 
     def kill_name_node(self) -> None:
         """End the name node as a power cut would; the data node stays, and looks for it."""

@@ -115,7 +115,7 @@ class KafkaBroker:
 
     def topic(self, partitions: int = 1, name: str = "", **settings: object) -> str:
         """A new topic; dots in the settings' names are written as underscores."""
-        from confluent_kafka.admin import NewTopic
+        from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
 
         name = name or f"topic-{uuid.uuid4().hex[:8]}"
         config = {key.replace("_", "."): str(value) for key, value in settings.items()}
@@ -132,7 +132,7 @@ class KafkaBroker:
 
     def add_partitions(self, topic: str, total: int) -> None:
         """Have a topic have so many partitions."""
-        from confluent_kafka.admin import NewPartitions
+        from confluent_kafka.admin import NewPartitions  # type: ignore[attr-defined]
 
         for future in self.admin.create_partitions([NewPartitions(topic, total)]).values():
             future.result(ADMIN_SECONDS)
@@ -186,10 +186,11 @@ class KafkaBroker:
     def end(self, topic: str, partition: int = 0) -> int:
         """The offset that the next record will have."""
         from confluent_kafka import TopicPartition
-        from confluent_kafka.admin import OffsetSpec
+        from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]
 
         asked = TopicPartition(topic, partition)
-        return int(self.admin.list_offsets({asked: OffsetSpec.latest()})[asked].result(ADMIN_SECONDS).offset)
+        latest: Any = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        return int(self.admin.list_offsets({asked: latest})[asked].result(ADMIN_SECONDS).offset)
 
     def commit(self, group: str, topic: str, offset: int, partition: int = 0) -> None:
         """Have a group's offset be this."""
@@ -230,10 +231,12 @@ class KafkaBroker:
             while ended < partitions:
                 message = consumer.poll(ADMIN_SECONDS)
                 assert message is not None, f"{topic} can't be read"
-                if message.error() is None:
-                    found[message.partition()].append((message.key(), message.value()))
+                error, place = message.error(), message.partition()
+                if error is None:
+                    assert place is not None
+                    found[place].append((message.key(), message.value()))
                 else:
-                    assert message.error().name() == "_PARTITION_EOF", message.error()
+                    assert error.name() == "_PARTITION_EOF", error
                     ended += 1
         finally:
             consumer.close()

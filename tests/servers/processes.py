@@ -7,10 +7,11 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+
+from tests.waiting import wait_for
 
 START_SECONDS_MAX = 60
 _PR_SET_PDEATHSIG = 1
@@ -46,9 +47,8 @@ def free_port() -> int:
 
 
 def await_answer(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Wait until a process listens at a port; it has ended: what it printed is the error."""
-    until(lambda: answers(port) or process.poll() is not None, f"port {port} answers")
-    assert process.poll() is None, log.read_text()[-3000:]
+    """Wait until a process listens at a port; the error is what it has printed."""
+    wait_for(lambda: answers(port), lambda: f"port {port} answers\n{log.read_text()[-3000:]}", process=process)
 
 
 def answers(port: int) -> bool:
@@ -58,11 +58,3 @@ def answers(port: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    """Wait for a process outside to get somewhere."""
-    deadline = time.monotonic() + START_SECONDS_MAX
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {START_SECONDS_MAX} s: {what}"
-        time.sleep(0.05)

@@ -1,7 +1,7 @@
 """Drivers that are killed wherever they are, by the hundred: what their outputs hold is compared, record by record.
 
 A schedule is a seed: how many drivers one after the other, where each of them dies, how long nobody runs in between,
-what comes in. HEADWATER_SCHEDULES=5000 runs so many of them, HEADWATER_SCHEDULE=17 that one alone.
+what comes in. HEADWATER_SCHEDULES=5000 runs that number of them, HEADWATER_SCHEDULE=17 that one alone.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from queue import SimpleQueue
 
 import pytest
 
+from tests.effort import tries
 from tests.simulation.fates import DIED, PLACES, Fate
 from tests.simulation.lives import BATCH_MS, Life, Nursery, acknowledged
 from tests.streaming.recovery.killing import Program
 
-SCHEDULES = int(os.environ.get("HEADWATER_SCHEDULES", "150"))
+SCHEDULES = int(os.environ.get("HEADWATER_SCHEDULES", tries(40)))
 AT_ONCE = 2
 DEATHS_MAX = 4
 # Some come to their end before they come to the place where they are to die.

@@ -102,7 +102,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="the first round's seed; others follow")
     arguments = parser.parse_args()
     end, seed = time.monotonic() + 60 * arguments.minutes, arguments.first
-    rounds = []
+    rounds: list[Round] = []
     while not rounds or (arguments.seed is None and time.monotonic() < end):
         rounds.append(run(seed if arguments.seed is None else arguments.seed))
         seed += 1

@@ -8,10 +8,6 @@ import pytest
 
 from headwater import SparkConf, SparkContext, filesystem
 from tests.conftest import stop_active_context
-from tests.servers.azure import azure  # noqa: F401
-from tests.servers.gcs import gcs  # noqa: F401
-from tests.servers.hdfs import hdfs, hdfs_cluster, webhdfs  # noqa: F401
-from tests.servers.s3 import s3  # noqa: F401
 from tests.servers.stores import Store
 
 HTTP_STORES = ["s3", "webhdfs", "azure", "gcs"]

@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +26,7 @@ from tests.servers.stores import Store
 from tests.stores.counting import KEYS
 from tests.stores.test_faults import numbers_of, saved
 from tests.stores.test_files import write
+from tests.waiting import wait_for
 
 PROGRAM = Path(__file__).with_name("counting.py")
 PATIENCE_SECONDS = 60.0
@@ -45,12 +45,9 @@ def driver(store: Store, place: str, directory: Path) -> contextlib.AbstractCont
     return running([sys.executable, str(PROGRAM), place, json.dumps(SETTINGS)], directory / "log", environment)
 
 
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert process.poll() is None, log.read_text()[-4000:]
-        assert time.monotonic() < deadline, log.read_text()[-4000:]
-        time.sleep(0.1)
+def await_it(condition: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait for what a driver does."""
+    wait_for(condition, lambda: log.read_text()[-4000:], process=process)
 
 
 def counted(place: str) -> dict[str, int]:
@@ -68,12 +65,12 @@ def test_driver_that_is_killed_is_followed_by_one_that_loses_nothing(store: Stor
     log = tmp_path / "log"
     for run in range(3):
         with driver(store, place, tmp_path) as process:
-            wait_for(lambda run=run: log.read_text().count("started") > run, process, log)  # type: ignore[misc]
+            await_it(lambda run=run: log.read_text().count("started") > run, process, log)  # type: ignore[misc]
             for name in range(2 * run, 2 * run + 2):
                 write(f"{place}/in/{name}", numbers_of(name))
             records = len(numbers_of(0).split()) * (2 * run + 2)
             if run != 1:  # the second one is killed whatever it is at
-                wait_for(lambda records=records: sum(counted(place).values()) == records, process, log)  # type: ignore[misc]
+                await_it(lambda records=records: sum(counted(place).values()) == records, process, log)  # type: ignore[misc]
     numbers = [int(number) for name in range(6) for number in numbers_of(name).split()]
     assert counted(place) == {str(key): sum(number % KEYS == key for number in numbers) for key in range(KEYS)}
     assert complete(place) == Counter(numbers)
@@ -84,12 +81,12 @@ def test_second_driver_is_refused(store: Store, place: str, tmp_path: Path) -> N
     log, second_log = tmp_path / "log", tmp_path / "second" / "log"
     second_log.parent.mkdir()
     with driver(store, place, tmp_path) as process:
-        wait_for(lambda: "started" in log.read_text(), process, log)
+        await_it(lambda: "started" in log.read_text(), process, log)
         with driver(store, place, second_log.parent) as second:
             assert second.wait(PATIENCE_SECONDS) != 0
         assert f"is in use by process {process.pid} on" in second_log.read_text()
         write(f"{place}/in/0", numbers_of(0))
-        wait_for(lambda: bool(counted(place)), process, log)
+        await_it(lambda: bool(counted(place)), process, log)
 
 
 def test_of_drivers_that_start_at_once_one_gets_the_directory(place: str) -> None:
@@ -120,9 +117,9 @@ def complete(place: str) -> Counter[int]:
 def test_keys_reach_neither_checkpoints_nor_what_is_logged(store: Store, place: str, tmp_path: Path) -> None:
     log = tmp_path / "log"
     with driver(store, place, tmp_path) as process:
-        wait_for(lambda: "started" in log.read_text(), process, log)
+        await_it(lambda: "started" in log.read_text(), process, log)
         write(f"{place}/in/0", numbers_of(0))
-        wait_for(lambda: bool(counted(place)), process, log)
+        await_it(lambda: bool(counted(place)), process, log)
     files = [file.path for file in filesystem.list_files(f"{place}/checkpoints/{{checkpoint,program}}-*")]
     kept = b"".join(filesystem.open_raw(path).read() for path in files)
     assert b"headwater.streaming.fileStream.selection" in kept

@@ -48,7 +48,7 @@ class Harness(StreamHarness):
         self.recorder = Recorder()
         self.ssc.addStreamingListener(self.recorder)
 
-    def collected(self, stream: DStream) -> list[list[Any]]:
+    def collected(self, stream: DStream[Any]) -> list[list[Any]]:
         """A list that gets one list of records a batch."""
         return self.collect(stream)
 

@@ -48,7 +48,9 @@ class Program(StreamingListener):
 
 @contextmanager
 def program(
-    make: Callable[[StreamingContext], DStream], settings: dict[str, str] | None = None, checkpoint: Path | None = None
+    make: Callable[[StreamingContext], DStream[Any]],
+    settings: dict[str, str] | None = None,
+    checkpoint: Path | None = None,
 ) -> Iterator[Program]:
     """Run a program with one stream."""
     conf = SparkConf(loadDefaults=False).setMaster("local[2]").setAppName("program")

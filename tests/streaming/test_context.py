@@ -30,19 +30,19 @@ def with_output(sc, **more):
 
 # ------------------------------------------------------------------------------------------------ construction
 @pytest.mark.parametrize("duration", [0, -1, 0.0001, "1", float("nan")])
-def test_batch_duration_that_makes_no_sense_is_refused(sc, duration):
+def test_batch_duration_that_makes_no_sense_is_refused(sc, duration) -> None:
     with pytest.raises(ValueError, match="batch duration must be"):
         StreamingContext(sc, duration)
 
 
-def test_missing_arguments_are_refused_with_sparks_words(sc):
+def test_missing_arguments_are_refused_with_sparks_words(sc) -> None:
     with pytest.raises(ValueError, match="Batch duration for StreamingContext cannot be null"):
         StreamingContext(sc)
     with pytest.raises(ValueError, match="both SparkContext and checkpoint as null"):
         StreamingContext(None, 1)
 
 
-def test_remember_can_be_set_once(sc):
+def test_remember_can_be_set_once(sc) -> None:
     ssc = StreamingContext(sc, 1)
     ssc.remember(5)
     with pytest.raises(IllegalArgumentException, match="Remember duration already set as 5000 ms"):
@@ -50,7 +50,7 @@ def test_remember_can_be_set_once(sc):
 
 
 # ------------------------------------------------------------------------------------------------ the states
-def test_start_without_outputs_stops_the_context_for_good(sc):
+def test_start_without_outputs_stops_the_context_for_good(sc) -> None:
     ssc = StreamingContext(sc, 1)
     ssc.queueStream([])
     with pytest.raises(IllegalArgumentException, match="requirement failed: No output operations registered"):
@@ -60,7 +60,7 @@ def test_start_without_outputs_stops_the_context_for_good(sc):
         ssc.start()
 
 
-def test_second_start_only_warns(sc, caplog):
+def test_second_start_only_warns(sc, caplog) -> None:
     ssc = with_output(sc)
     ssc.start()
     ssc.start()
@@ -68,7 +68,7 @@ def test_second_start_only_warns(sc, caplog):
     ssc.stop(stopSparkContext=False)
 
 
-def test_stop_before_start_is_terminal(sc, caplog):
+def test_stop_before_start_is_terminal(sc, caplog) -> None:
     ssc = with_output(sc)
     ssc.stop(stopSparkContext=False)
     assert "StreamingContext has not been started yet" in caplog.text
@@ -79,7 +79,7 @@ def test_stop_before_start_is_terminal(sc, caplog):
     assert "StreamingContext has already been stopped" in caplog.text
 
 
-def test_only_one_context_is_active_and_the_other_can_start_later(sc):
+def test_only_one_context_is_active_and_the_other_can_start_later(sc) -> None:
     first, second = with_output(sc), with_output(sc)
     first.start()
     assert StreamingContext.getActive() is first
@@ -95,7 +95,7 @@ def test_only_one_context_is_active_and_the_other_can_start_later(sc):
 @pytest.mark.parametrize(
     ("stopped", "words"), [(False, "after starting a context is not"), (True, "after stopping a context is not")]
 )
-def test_nothing_can_be_added_once_started(sc, stopped, words):
+def test_nothing_can_be_added_once_started(sc, stopped, words) -> None:
     ssc = with_output(sc)
     stream = ssc.queueStream([])
     ssc.start()
@@ -127,7 +127,7 @@ def test_connector_adds_an_input_of_its_own(harness: Harness) -> None:
     assert collected == [["a", "b"], ["a", "b"]]
 
 
-def test_get_active_or_create(sc):
+def test_get_active_or_create(sc) -> None:
     with pytest.raises(ValueError, match="setupFunc cannot be None"):
         StreamingContext.getActiveOrCreate(None, None)
     ssc = StreamingContext.getActiveOrCreate(None, lambda: with_output(sc))
@@ -141,7 +141,7 @@ def test_get_active_or_create(sc):
     ("now_ms", "batch_seconds", "first_ms"),
     [(1_000_000, 1, 1_001_000), (1_000_001, 1, 1_001_000), (1_000_000, 7, 1_001_000), (999_999, 0.25, 1_000_000)],
 )
-def test_first_batch_is_the_next_multiple_since_the_epoch(sc, now_ms, batch_seconds, first_ms, patience):
+def test_first_batch_is_the_next_multiple_since_the_epoch(sc, now_ms, batch_seconds, first_ms, patience) -> None:
     clock, times, seen = ManualClock(now_ms), [], threading.Event()
 
     class Listener(StreamingListener):
@@ -159,7 +159,7 @@ def test_first_batch_is_the_next_multiple_since_the_epoch(sc, now_ms, batch_seco
     assert times == [first_ms]
 
 
-def test_missed_batches_are_made_up_for_with_their_own_times(harness, patience):
+def test_missed_batches_are_made_up_for_with_their_own_times(harness, patience) -> None:
     out = harness.collected(harness.ssc.queueStream([[1], [2], [3]]))
     harness.ssc.start()
     harness.clock.advance(500 + 2000)
@@ -169,7 +169,7 @@ def test_missed_batches_are_made_up_for_with_their_own_times(harness, patience):
 
 
 # ------------------------------------------------------------------------------------------------ events
-def test_listener_hears_a_batch_in_sparks_order(harness):
+def test_listener_hears_a_batch_in_sparks_order(harness) -> None:
     stream = harness.ssc.queueStream([[1]])
     harness.collected(stream)
     harness.collected(stream)
@@ -197,7 +197,7 @@ class Oops(Exception):
     pass
 
 
-def test_failed_output_is_raised_by_every_wait_and_the_rest_goes_on(harness, caplog):
+def test_failed_output_is_raised_by_every_wait_and_the_rest_goes_on(harness, caplog) -> None:
     stream = harness.ssc.queueStream([[1], [2]])
 
     def fail(rdd):
@@ -218,7 +218,7 @@ def test_failed_output_is_raised_by_every_wait_and_the_rest_goes_on(harness, cap
     assert harness.ssc.getState() is StreamingContextState.ACTIVE
 
 
-def test_user_function_that_fails_in_a_worker_is_raised_with_its_own_type(harness):
+def test_user_function_that_fails_in_a_worker_is_raised_with_its_own_type(harness) -> None:
     harness.collected(harness.ssc.queueStream([[0]]).map(lambda n: 1 / n))
     harness.ssc.start()
     harness.run(1)
@@ -226,7 +226,7 @@ def test_user_function_that_fails_in_a_worker_is_raised_with_its_own_type(harnes
         harness.ssc.awaitTerminationOrTimeout(0)
 
 
-def test_failed_generation_fails_its_own_outputs_and_runs_once(harness, caplog):
+def test_failed_generation_fails_its_own_outputs_and_runs_once(harness, caplog) -> None:
     calls = []
 
     def fail(rdd):
@@ -245,7 +245,7 @@ def test_failed_generation_fails_its_own_outputs_and_runs_once(harness, caplog):
     assert "Error generating jobs for time 1000000000 ms" in caplog.text
 
 
-def test_transform_that_returns_no_rdd_says_what_it_returned(harness):
+def test_transform_that_returns_no_rdd_says_what_it_returned(harness) -> None:
     harness.collected(harness.ssc.queueStream([[1]]).transform(lambda rdd: rdd.collect()))
     harness.ssc.start()
     harness.run(1)
@@ -253,7 +253,7 @@ def test_transform_that_returns_no_rdd_says_what_it_returned(harness):
         harness.ssc.awaitTerminationOrTimeout(0)
 
 
-def test_a_receiver_that_cannot_travel_is_refused_at_once(sc):
+def test_a_receiver_that_cannot_travel_is_refused_at_once(sc) -> None:
     class Holding(Receiver):
         def __init__(self):
             super().__init__()
@@ -267,14 +267,14 @@ def test_a_receiver_that_cannot_travel_is_refused_at_once(sc):
 
 
 @pytest.mark.parametrize("port", [0, 65536, -1])
-def test_port_out_of_bounds_is_refused(sc, port):
+def test_port_out_of_bounds_is_refused(sc, port) -> None:
     with pytest.raises(ValueError, match="port must be between 1 and 65535"):
         StreamingContext(sc, 1).socketTextStream("localhost", port)
 
 
 # ------------------------------------------------------------------------------------------------ stops
 @pytest.mark.parametrize("gracefully", [False, True])
-def test_stop_from_within_an_output(harness, patience, gracefully):
+def test_stop_from_within_an_output(harness, patience, gracefully) -> None:
     def stop(rdd):
         harness.ssc.stop(stopSparkContext=False, stopGraceFully=gracefully)
 
@@ -287,7 +287,7 @@ def test_stop_from_within_an_output(harness, patience, gracefully):
 
 
 @pytest.mark.parametrize("gracefully", [False, True])
-def test_stop_from_within_a_transform_function(harness, patience, gracefully):
+def test_stop_from_within_a_transform_function(harness, patience, gracefully) -> None:
     def stop(rdd):
         harness.ssc.stop(stopSparkContext=False, stopGraceFully=gracefully)
         return rdd
@@ -305,7 +305,7 @@ LISTENED = ["onStreamingStarted", "onBatchSubmitted", "onBatchStarted", "onOutpu
 
 @pytest.mark.parametrize("gracefully", [False, True])
 @pytest.mark.parametrize("event", LISTENED)
-def test_stop_from_within_a_listener(harness, patience, event, gracefully):
+def test_stop_from_within_a_listener(harness, patience, event, gracefully) -> None:
     listener = StreamingListener()
     setattr(listener, event, lambda event: harness.ssc.stop(stopSparkContext=False, stopGraceFully=gracefully))
     harness.ssc.addStreamingListener(listener)
@@ -316,7 +316,7 @@ def test_stop_from_within_a_listener(harness, patience, event, gracefully):
     assert harness.ssc.getState() is StreamingContextState.STOPPED
 
 
-def test_graceful_stop_from_within_a_listener_finishes_batches_that_wait(harness, patience):
+def test_graceful_stop_from_within_a_listener_finishes_batches_that_wait(harness, patience) -> None:
     queued, out = threading.Event(), []
 
     class Stopper(StreamingListener):
@@ -339,7 +339,7 @@ def test_graceful_stop_from_within_a_listener_finishes_batches_that_wait(harness
     assert out == [[1], [2], [3]]
 
 
-def test_stop_from_within_an_output_stops_the_spark_context_too(no_context, patience):
+def test_stop_from_within_an_output_stops_the_spark_context_too(no_context, patience) -> None:
     from headwater import SparkConf, SparkContext
 
     sc = SparkContext(conf=SparkConf(loadDefaults=False).setMaster("local").setAppName("t"))
@@ -352,7 +352,7 @@ def test_stop_from_within_an_output_stops_the_spark_context_too(no_context, pati
     assert SparkContext._active_spark_context is None
 
 
-def test_interrupt_of_a_wait_leaves_a_context_that_can_be_stopped(harness):
+def test_interrupt_of_a_wait_leaves_a_context_that_can_be_stopped(harness) -> None:
     harness.ssc.queueStream([]).foreachRDD(lambda rdd: os.kill(os.getpid(), signal.SIGINT))
     harness.ssc.start()
     with pytest.raises(KeyboardInterrupt):
@@ -365,7 +365,7 @@ def test_interrupt_of_a_wait_leaves_a_context_that_can_be_stopped(harness):
 
 
 @pytest.mark.parametrize("last", ["has no job", "fails"])
-def test_graceful_stop_ends_at_once_when_its_last_batch(harness, patience, last):
+def test_graceful_stop_ends_at_once_when_its_last_batch(harness, patience, last) -> None:
     def without_job(rdd):
         return None
 
@@ -388,7 +388,7 @@ def test_graceful_stop_ends_at_once_when_its_last_batch(harness, patience, last)
     assert not stopper.is_alive()
 
 
-def test_graceful_stop_finishes_batches_that_wait(harness, patience):
+def test_graceful_stop_finishes_batches_that_wait(harness, patience) -> None:
     gate, begun, out = threading.Event(), threading.Event(), []
 
     def slow(rdd):
@@ -410,7 +410,7 @@ def test_graceful_stop_finishes_batches_that_wait(harness, patience):
 
 
 @pytest.mark.parametrize("graceful", [0, 1, 4])
-def test_several_threads_may_stop_at_once(harness, patience, graceful):
+def test_several_threads_may_stop_at_once(harness, patience, graceful) -> None:
     harness.collected(harness.ssc.queueStream([]))
     harness.ssc.start()
     threads = [threading.Thread(target=harness.ssc.stop, args=(False, n < graceful), daemon=True) for n in range(4)]
@@ -422,7 +422,7 @@ def test_several_threads_may_stop_at_once(harness, patience, graceful):
     assert harness.ssc.getState() is StreamingContextState.STOPPED
 
 
-def test_stop_that_is_not_graceful_hurries_one_that_is(harness, patience, monkeypatch):
+def test_stop_that_is_not_graceful_hurries_one_that_is(harness, patience, monkeypatch) -> None:
     monkeypatch.setattr(running, "JOB_STOP_SECONDS", 0.05)
     begun, gate, out = threading.Event(), threading.Event(), []
 
@@ -453,7 +453,7 @@ def ours(threads):
     return sorted(name for name in names if name.startswith(("streaming", "receiver", "block", "stop-receiver")))
 
 
-def test_no_thread_is_left_after_a_stop(harness):
+def test_no_thread_is_left_after_a_stop(harness) -> None:
     before = set(threading.enumerate())
     harness.collected(harness.ssc.queueStream([]))
     harness.ssc.start()
@@ -466,7 +466,7 @@ def test_no_thread_is_left_after_a_stop(harness):
 @pytest.mark.parametrize(
     "thread", ["streaming-listeners", "streaming-job-executor-0", "streaming-receivers", "streaming-batches"]
 )
-def test_start_that_fails_halfway_leaves_nothing_running(sc, patience, monkeypatch, thread):
+def test_start_that_fails_halfway_leaves_nothing_running(sc, patience, monkeypatch, thread) -> None:
     before = set(threading.enumerate())
     start = threading.Thread.start
 
@@ -488,7 +488,7 @@ def test_start_that_fails_halfway_leaves_nothing_running(sc, patience, monkeypat
     another.stop(stopSparkContext=False)
 
 
-def test_stop_of_a_stopped_context_still_stops_the_spark_context(no_context):
+def test_stop_of_a_stopped_context_still_stops_the_spark_context(no_context) -> None:
     from headwater import SparkConf, SparkContext
 
     sc = SparkContext(conf=SparkConf().setMaster("local").setAppName("t"))
@@ -498,7 +498,7 @@ def test_stop_of_a_stopped_context_still_stops_the_spark_context(no_context):
     assert SparkContext._active_spark_context is None
 
 
-def test_log_lines_of_a_batch(harness, caplog):
+def test_log_lines_of_a_batch(harness, caplog) -> None:
     harness.collected(harness.ssc.queueStream([]))
     with caplog.at_level(logging.INFO, "headwater.streaming"):
         harness.ssc.start()

@@ -112,7 +112,7 @@ def pending(harness: Harness) -> tuple[int, ...]:
 
 # ------------------------------------------------------------------------------------------------ retry
 @pytest.mark.parametrize("harness", [RETRY], indirect=True)
-def test_failed_output_is_tried_again_alone_and_nobody_is_told_when_it_succeeds(harness, caplog):
+def test_failed_output_is_tried_again_alone_and_nobody_is_told_when_it_succeeds(harness, caplog) -> None:
     stream = harness.ssc.queueStream([[1], [2]])
     failing = Failing(2)
     tried = []
@@ -129,7 +129,7 @@ def test_failed_output_is_tried_again_alone_and_nobody_is_told_when_it_succeeds(
 
 
 @pytest.mark.parametrize("harness", [RETRY], indirect=True)
-def test_output_that_has_used_up_its_tries_is_reported_and_later_batches_go_on(harness):
+def test_output_that_has_used_up_its_tries_is_reported_and_later_batches_go_on(harness) -> None:
     failing = Failing(3)
     done = []
     harness.ssc.queueStream([[1], [2]]).foreachRDD(lambda rdd: done.append(failing(rdd).collect()))
@@ -143,7 +143,7 @@ def test_output_that_has_used_up_its_tries_is_reported_and_later_batches_go_on(h
 
 
 @pytest.mark.parametrize("harness", [RETRY], indirect=True)
-def test_later_outputs_and_batches_wait_while_one_is_tried_again(harness, patience):
+def test_later_outputs_and_batches_wait_while_one_is_tried_again(harness, patience) -> None:
     failing = Failing(2)
     both = threading.Event()
     order = []
@@ -166,7 +166,7 @@ def test_later_outputs_and_batches_wait_while_one_is_tried_again(harness, patien
 
 
 @pytest.mark.parametrize("harness", [RETRY], indirect=True)
-def test_failed_generation_is_tried_again_for_each_of_its_outputs(harness):
+def test_failed_generation_is_tried_again_for_each_of_its_outputs(harness) -> None:
     failing = Failing(2)
     bad = harness.ssc.queueStream([[1], [2]]).transform(failing)
     one = harness.collected(bad)
@@ -180,7 +180,7 @@ def test_failed_generation_is_tried_again_for_each_of_its_outputs(harness):
 
 
 @pytest.mark.parametrize("harness", [RETRY], indirect=True)
-def test_generation_that_gives_no_rdd_when_it_is_tried_again_is_a_success(harness):
+def test_generation_that_gives_no_rdd_when_it_is_tried_again_is_a_success(harness) -> None:
     failing = Failing(1)
     out = harness.collected(harness.ssc.queueStream([[1]]).transform(lambda rdd: failing(None)))
     harness.ssc.start()
@@ -189,7 +189,7 @@ def test_generation_that_gives_no_rdd_when_it_is_tried_again_is_a_success(harnes
 
 
 @pytest.mark.parametrize("harness", [RETRY], indirect=True)
-def test_received_blocks_are_held_while_their_batch_is_tried_again_and_go_after(harness, tmp_path):
+def test_received_blocks_are_held_while_their_batch_is_tried_again_and_go_after(harness, tmp_path) -> None:
     failing = Failing(1)
     held = []
     done = []
@@ -211,7 +211,7 @@ def test_received_blocks_are_held_while_their_batch_is_tried_again_and_go_after(
 
 @pytest.mark.parametrize("harness", [{**RETRY, WAIT: "10s"}], indirect=True)
 @pytest.mark.parametrize("gracefully", [False, True])
-def test_stop_ends_a_pause_between_tries_at_once_when_not_graceful(harness, patience, gracefully):
+def test_stop_ends_a_pause_between_tries_at_once_when_not_graceful(harness, patience, gracefully) -> None:
     failing, failed = Failing(1), threading.Event()
     first: list[bool] = []
 
@@ -250,7 +250,7 @@ class Pauses:
         return EXPIRED
 
 
-def test_pause_between_tries_is_as_long_as_it_was_set(patience):
+def test_pause_between_tries_is_as_long_as_it_was_set(patience) -> None:
     clock, reports = Pauses(), queue.SimpleQueue()
     failing = Failing(2)
     prepared = []
@@ -267,14 +267,14 @@ def test_pause_between_tries_is_as_long_as_it_was_set(patience):
     assert prepared == [job, job, job]
 
 
-def test_closing_threads_that_were_never_started_ends_at_once(patience):
+def test_closing_threads_that_were_never_started_ends_at_once(patience) -> None:
     threads = JobThreads(2, FailurePolicy(), ManualClock(), lambda report: None, lambda job: None, raises)
     threads.submit((job := OutputJob(2000, 0, "out", "out at x", lambda oldest_pending_ms: None),))
     assert threads.close(patience)
     assert threads.dropped() == (job,)
 
 
-def test_closing_drops_what_waits_and_lets_end_what_runs(patience):
+def test_closing_drops_what_waits_and_lets_end_what_runs(patience) -> None:
     begun, gate, reports = threading.Event(), threading.Event(), queue.SimpleQueue()
 
     def slow(oldest_pending_ms):
@@ -297,7 +297,7 @@ def test_closing_drops_what_waits_and_lets_end_what_runs(patience):
 
 # ------------------------------------------------------------------------------------------------ stop
 @pytest.mark.parametrize("harness", [{POLICY: "stop"}], indirect=True)
-def test_first_failure_stops_the_context_and_names_what_is_dropped(harness, patience, caplog):
+def test_first_failure_stops_the_context_and_names_what_is_dropped(harness, patience, caplog) -> None:
     all_there = threading.Event()
     calls = []
 
@@ -326,7 +326,7 @@ def test_first_failure_stops_the_context_and_names_what_is_dropped(harness, pati
         harness.ssc.awaitTerminationOrTimeout(0)
 
 
-def test_error_that_ends_the_context_is_raised_once_it_has_ended_or_the_time_is_over(patience):
+def test_error_that_ends_the_context_is_raised_once_it_has_ended_or_the_time_is_over(patience) -> None:
     waiter, raised = Waiter(), queue.SimpleQueue()
 
     def wait(seconds):
@@ -347,7 +347,7 @@ def test_error_that_ends_the_context_is_raised_once_it_has_ended_or_the_time_is_
 
 
 @pytest.mark.parametrize("harness", [{POLICY: "stop"}], indirect=True)
-def test_failed_generation_stops_the_context_too(harness, patience):
+def test_failed_generation_stops_the_context_too(harness, patience) -> None:
     harness.collected(harness.ssc.queueStream([[1]]).transform(Failing(1)))
     harness.ssc.start()
     harness.clock.advance(500)
@@ -357,7 +357,7 @@ def test_failed_generation_stops_the_context_too(harness, patience):
 
 
 @pytest.mark.parametrize("harness", [{POLICY: "stop"}], indirect=True)
-def test_failure_during_a_graceful_stop_ends_it(harness, patience):
+def test_failure_during_a_graceful_stop_ends_it(harness, patience) -> None:
     begun, gate = threading.Event(), threading.Event()
 
     def fail(rdd):
@@ -379,7 +379,7 @@ def test_failure_during_a_graceful_stop_ends_it(harness, patience):
 
 
 # ------------------------------------------------------------------------------------------------ one bad, others good
-def test_failing_transform_takes_no_received_block_from_other_outputs(harness, tmp_path):
+def test_failing_transform_takes_no_received_block_from_other_outputs(harness, tmp_path) -> None:
     def fail(rdd):
         raise Oops("in transform")
 
@@ -402,7 +402,7 @@ def place(directory, name, modified_ms):
     os.utime(path, ns=(modified_ms * 1_000_000, modified_ms * 1_000_000))
 
 
-def test_failing_transform_takes_no_file_from_other_outputs(harness, tmp_path):
+def test_failing_transform_takes_no_file_from_other_outputs(harness, tmp_path) -> None:
     files = harness.ssc.textFileStream(str(tmp_path))
     harness.collected(files.transform(Failing(1)))
     good = harness.collected(files)
@@ -414,7 +414,9 @@ def test_failing_transform_takes_no_file_from_other_outputs(harness, tmp_path):
     assert good == [["one"], ["two"]]
 
 
-def test_failing_listing_of_one_directory_harms_no_other_stream_and_loses_no_file(harness, tmp_path, monkeypatch):
+def test_failing_listing_of_one_directory_harms_no_other_stream_and_loses_no_file(
+    harness, tmp_path, monkeypatch
+) -> None:
     bad, good = tmp_path / "bad", tmp_path / "good"
     for directory in (bad, good):
         directory.mkdir()
@@ -443,7 +445,7 @@ def test_failing_listing_of_one_directory_harms_no_other_stream_and_loses_no_fil
     assert from_bad == [[], ["early"]]
 
 
-def test_failing_receiver_harms_no_other_receiver(harness, caplog):
+def test_failing_receiver_harms_no_other_receiver(harness, caplog) -> None:
     bad = harness.collected(harness.ssc.receiverStream(Broken()))
     good = harness.collected(harness.ssc.receiverStream(Batches()))
     harness.ssc.start()
@@ -454,7 +456,7 @@ def test_failing_receiver_harms_no_other_receiver(harness, caplog):
     assert "no connection" in caplog.text
 
 
-def test_waits_that_raise_again_and_again_do_not_lengthen_the_traceback(harness):
+def test_waits_that_raise_again_and_again_do_not_lengthen_the_traceback(harness) -> None:
     def fail(rdd):
         raise Oops
 

@@ -6,8 +6,9 @@ import os
 import queue
 from typing import Any
 
-from tests.engine.processes import alive, await_true
+from tests.engine.processes import alive
 from tests.streaming.conftest import Harness
+from tests.waiting import wait_for
 
 
 def test_output_that_forks_runs_once_a_batch_and_leaves_no_process(harness: Harness) -> None:
@@ -27,4 +28,4 @@ def test_output_that_forks_runs_once_a_batch_and_leaves_no_process(harness: Harn
     with open(reader) as file:
         forked = file.read().split()  # which ends when they have
     assert len(forked) == 2
-    await_true(lambda: not alive(map(int, forked)), "what was forked has ended")
+    wait_for(lambda: not alive(map(int, forked)), "what was forked has ended")

@@ -58,16 +58,16 @@ ACCESSORS = [
 
 
 @pytest.mark.parametrize(("thing", "accessor", "value"), ACCESSORS)
-def test_accessor_gives_its_field(thing, accessor, value):
+def test_accessor_gives_its_field(thing, accessor, value) -> None:
     assert getattr(thing, accessor)() == value
 
 
 @pytest.mark.parametrize("thing", [BATCH, FAILED])
-def test_batch_time_is_an_object_that_knows_its_milliseconds(thing):
+def test_batch_time_is_an_object_that_knows_its_milliseconds(thing) -> None:
     assert (thing.batchTime().milliseconds(), str(thing.batchTime())) == (5000, "5000 ms")
 
 
-def test_absent_numbers_are_minus_one_and_absent_texts_none():
+def test_absent_numbers_are_minus_one_and_absent_texts_none() -> None:
     queued = events.OutputOperationInfo(5000, 0, "out", "out")
     assert (queued.startTime(), queued.endTime(), queued.failureReason()) == (-1, -1, None)
     waiting = events.BatchInfo(5000, {}, 5001, -1, -1, {0: queued})
@@ -79,7 +79,7 @@ def test_absent_numbers_are_minus_one_and_absent_texts_none():
 
 
 # ------------------------------------------------------------------------------------------------ the bus
-def test_each_event_has_its_method_and_they_are_called_in_order():
+def test_each_event_has_its_method_and_they_are_called_in_order() -> None:
     heard: list[Any] = []
     sent = [thing for thing, accessor, _ in ACCESSORS if type(thing).__name__ in _event_names()]
 
@@ -103,11 +103,11 @@ def _event_names() -> list[str]:
     return [name.removeprefix("on") for name in vars(StreamingListener) if name.startswith("on")]
 
 
-def test_there_are_nine_events():
+def test_there_are_nine_events() -> None:
     assert len(_event_names()) == 9
 
 
-def test_listener_that_is_added_later_hears_what_comes_later(harness):
+def test_listener_that_is_added_later_hears_what_comes_later(harness) -> None:
     harness.collected(harness.ssc.queueStream([]))
     harness.ssc.start()
     harness.run(1)
@@ -119,7 +119,7 @@ def test_listener_that_is_added_later_hears_what_comes_later(harness):
 
 
 # ------------------------------------------------------------------------------------------------ distributions
-def test_distribution_shows_sparks_quantiles():
+def test_distribution_shows_sparks_quantiles() -> None:
     assert distribution("Total delay", range(1, 101)) == [
         "Total delay: (count: 100, mean: 50.5, stdev: 28.86607004772212, max: 100.0, min: 1.0)",
         "\t0%\t5%\t10%\t25%\t50%\t75%\t90%\t95%\t100%",
@@ -130,7 +130,7 @@ def test_distribution_shows_sparks_quantiles():
 @pytest.mark.parametrize(
     ("ms", "text"), [(0, "0.0 ms"), (1000, "1000.0 ms"), (1500, "1.5 s"), (90_000, "1.5 min"), (5_400_000, "1.5 h")]
 )
-def test_durations_of_a_distribution_have_the_unit_that_fits(ms, text):
+def test_durations_of_a_distribution_have_the_unit_that_fits(ms, text) -> None:
     assert distribution("x", [ms])[2] == "\t" + "\t".join([text] * 9)
 
 
@@ -138,7 +138,7 @@ def completed(total_ms: int, processing_ms: int) -> events.BatchCompleted:
     return events.BatchCompleted(events.BatchInfo(0, {}, 5000, 5000 + total_ms - processing_ms, 5000 + total_ms, {}))
 
 
-def test_stats_report_covers_the_latest_batches(caplog):
+def test_stats_report_covers_the_latest_batches(caplog) -> None:
     listener = StatsReportListener(2)
     with caplog.at_level(logging.INFO, "headwater.streaming"):
         for total_ms, processing_ms in ((900, 800), (40, 20), (60, 30)):
@@ -150,7 +150,7 @@ def test_stats_report_covers_the_latest_batches(caplog):
     ]
 
 
-def test_stats_report_of_a_running_context_covers_ten_batches(harness, caplog):
+def test_stats_report_of_a_running_context_covers_ten_batches(harness, caplog) -> None:
     harness.collected(harness.ssc.queueStream([]))
     harness.ssc.addStreamingListener(StatsReportListener())
     with caplog.at_level(logging.INFO, "headwater.streaming"):
@@ -162,6 +162,6 @@ def test_stats_report_of_a_running_context_covers_ten_batches(harness, caplog):
 
 
 @pytest.mark.parametrize("number", [0, -1])
-def test_stats_report_of_no_batches_is_refused(number):
+def test_stats_report_of_no_batches_is_refused(number) -> None:
     with pytest.raises(ValueError, match="numBatchInfos must be at least 1"):
         StatsReportListener(number)

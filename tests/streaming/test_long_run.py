@@ -110,7 +110,7 @@ def run(no_context: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
         made.ssc.stop()
 
 
-def test_nothing_grows_over_thousands_of_batches_with_a_shuffle_and_a_cached_stream(run, patience):
+def test_nothing_grows_over_thousands_of_batches_with_a_shuffle_and_a_cached_stream(run, patience) -> None:
     stream = run.ssc.queueStream([], default=[("a", 1), ("b", 2), ("a", 3)])
     sums = stream.reduceByKey(lambda a, b: a + b, 2).cache()
     sums.foreachRDD(lambda rdd: rdd.collect())
@@ -118,7 +118,7 @@ def test_nothing_grows_over_thousands_of_batches_with_a_shuffle_and_a_cached_str
     run.check_that_nothing_grows(patience)
 
 
-def test_nothing_grows_when_an_output_and_a_transformation_fail_in_each_batch(run, patience, caplog):
+def test_nothing_grows_when_an_output_and_a_transformation_fail_in_each_batch(run, patience, caplog) -> None:
     def fail(rdd):
         raise ValueError("no")
 
@@ -149,7 +149,7 @@ class Told(Receiver):
         Told.wishes.put(False)
 
 
-def test_nothing_grows_when_each_batch_has_a_received_block(run, patience):
+def test_nothing_grows_when_each_batch_has_a_received_block(run, patience) -> None:
     def tell() -> None:
         Told.wishes.put(True)
         Told.done.get(timeout=patience)

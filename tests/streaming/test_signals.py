@@ -16,7 +16,8 @@ import pytest
 from headwater import SparkContext
 from headwater.streaming import StreamingContext
 from headwater.streaming.termination import Course, Termination
-from tests.engine.processes import alive, await_true, descendants
+from tests.engine.processes import alive, descendants
+from tests.waiting import wait_for
 
 PATIENCE_SECONDS = 60.0
 #: What a shell says of a program that SIGTERM has ended.
@@ -111,9 +112,9 @@ class Driver:
         said, _ = self.process.communicate()
         self._patience.cancel()
         assert self.children
-        await_true(lambda: not alive(self.children), "its processes are gone")
+        wait_for(lambda: not alive(self.children), "its processes are gone")
         (home,) = (self.directory / "scratch").iterdir()
-        await_true(lambda: not list(home.iterdir()), "its scratch files are gone")
+        wait_for(lambda: not list(home.iterdir()), "its scratch files are gone")
         return self.process.returncode, said
 
     def numbers(self, name: str) -> list[int]:
@@ -192,7 +193,7 @@ def test_programs_own_handler_of_sigterm_is_left_alone(start: Callable[..., Driv
     driver.says("mine")
     driver.process.communicate()
     assert driver.process.returncode == 7
-    await_true(lambda: not alive(driver.children), "its processes are gone")
+    wait_for(lambda: not alive(driver.children), "its processes are gone")
 
 
 @pytest.mark.parametrize("gracefully", [False, True])

@@ -13,8 +13,8 @@ import pytest
 from headwater import SparkConf, SparkContext
 from headwater.errors import IllegalStateException, SparkException
 from headwater.streaming import Receiver, StreamingContext, StreamingListener
-from tests.engine.processes import await_true
 from tests.injection import Injected, inject, watched_threads
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.usefixtures("untraced", "no_context")
 
@@ -90,8 +90,8 @@ def test_threads_of_a_stream_are_those_that_are_ended_here(tmp_path: Path) -> No
     before = threading.enumerate()  # others may have left some
     with running(tmp_path):
         expected = {*ENDS, *GOES_ON, *ENDS_WITH_THE_RECEIVER}
-        await_true(lambda: watched_threads(but=before) == expected, f"these are all threads: {expected}")
-    await_true(lambda: not watched_threads(but=before), "the stream's threads have ended")
+        wait_for(lambda: watched_threads(but=before) == expected, f"these are all threads: {expected}")
+    wait_for(lambda: not watched_threads(but=before), "the stream's threads have ended")
 
 
 @pytest.mark.parametrize("name", ENDS)
@@ -121,7 +121,7 @@ def test_stream_ends_in_good_order_when_a_receivers_supervisor_has_failed(tmp_pa
     with running(tmp_path) as (ssc, _seen):
         inject(name)
         ssc.stop()
-    await_true(lambda: not watched_threads(but=before), "the stream's threads have ended")
+    wait_for(lambda: not watched_threads(but=before), "the stream's threads have ended")
 
 
 class Leaves(Receiver):

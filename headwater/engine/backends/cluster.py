@@ -14,13 +14,12 @@ import subprocess
 import threading
 from functools import partial
 from itertools import count
-from typing import Any
 
 from headwater.base.threads import WatchedThread
 from headwater.clock import SystemClock
 from headwater.engine import interpreter, wire
 from headwater.engine.backend import ExecutorHandle, Post
-from headwater.engine.backends.connection import Announced, Answer, FarExecutor, unreadable
+from headwater.engine.backends.connection import Announced, Answer, FarExecutor, Hello, unreadable
 from headwater.engine.backends.watch import (
     PAUSE_MS_MAX,
     Deaths,
@@ -35,6 +34,8 @@ from headwater.engine.backends.watch import (
     Suspect,
     Trust,
     Watch,
+    WatchAction,
+    WatchEvent,
 )
 from headwater.engine.events import (
     CancelJobs,
@@ -64,7 +65,9 @@ class ClusterBackend:
         self._secret = settings.secret or secrets.token_bytes(32)
         self._silence_ms_max = silence_ms_max
         watch = Watch(settings.heartbeat_ms, silence_ms_max)
-        self._watch = Loop("executors-watch", watch, self._perform, SystemClock(), self._watch_failed)
+        self._watch: Loop[WatchEvent, WatchAction] = Loop(
+            "executors-watch", watch, self._perform, SystemClock(), self._watch_failed
+        )
         self._listener: PeerListener | None = None  # until the start
         self._ids = count()
         self._lock = threading.Lock()  # guards all below
@@ -157,7 +160,7 @@ class ClusterBackend:
             return ExecutorLeft(executor_id, self._fenced.pop(executor_id, reason))
 
     # -------------------------------------------------------------------------------------------- the watch
-    def _perform(self, action: Any) -> None:
+    def _perform(self, action: WatchAction) -> None:
         match action:
             case Look():
                 with self._lock:
@@ -211,23 +214,23 @@ class ClusterBackend:
     def _serve(self, channel: wire.Channel) -> None:
         """The connection of an executor, on a thread of its own; however it ends, the executor has left."""
         try:
-            executor_id, host, cores, address = channel.receive()
+            hello: Hello = channel.receive()
         except (OSError, EOFError):
             channel.close()
             return  # it has died, which its process tells
-        far = FarExecutor(channel)
+        far, executor_id = FarExecutor(channel), hello.executor_id
         with self._lock:
             if self._stopping or executor_id in self._met or executor_id in self._fenced:  # it has had its life
                 channel.close()
                 return
             self._met.add(executor_id)
             self._executors[executor_id] = far
-            self._addresses[executor_id] = address
+            self._addresses[executor_id] = hello.address
         self._watch.post(Joined(executor_id))
         end = ExecutorLeft(executor_id, "its connection ended")
         try:
             self._tell_peers()
-            self._post(ExecutorJoined(executor_id, host, cores))
+            self._post(ExecutorJoined(executor_id, hello.host, hello.cores))
             end = self._listen(executor_id, far, channel) or end
         except BaseException as failure:
             end = ExecutorLeft(executor_id, f"what it says can't be read: {description(failure)}")

@@ -1,6 +1,7 @@
 """An executor's control connection: the driver's calls go one way; answers, and what happens, come back the other.
 
-Here are both ends. The messages are `Call` and `Answer`, events of `engine.events`, and `Announced` before a large one.
+Here are both ends. The messages are `Hello`, then `Call` one way, and the other way `Answer`, `BackendEvent`,
+`Heartbeat`, and `Announced` before a large one.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from typing import Any, NamedTuple, cast
 
 from headwater.base.threads import WatchedThread
 from headwater.engine import wire
-from headwater.engine.backend import SURFACE, WAITED_FOR, ExecutorHandle
-from headwater.engine.events import FailureKind, TaskEnded, TaskFailure, TaskReply
+from headwater.engine.backend import SURFACE, WAITED_FOR, Address, ExecutorHandle
+from headwater.engine.events import BackendEvent, FailureKind, Heartbeat, TaskEnded, TaskFailure, TaskReply
 from headwater.engine.failures import description
 
 logger = logging.getLogger(__name__)
@@ -26,6 +27,15 @@ logger = logging.getLogger(__name__)
 ANNOUNCED_BYTES = 1 << 20
 _SUBMIT = ExecutorHandle.submit.__name__
 _STOP_RECEIVER = ExecutorHandle.stop_receiver.__name__
+
+
+class Hello(NamedTuple):
+    """The first message, from the executor: who it is, and where its block server listens."""
+
+    executor_id: str
+    host: str
+    cores: int
+    address: Address
 
 
 class Call(NamedTuple):
@@ -149,7 +159,7 @@ def _answer(channel: wire.Channel, number: int, value: Any) -> None:
             channel.send(Answer(number, value))
 
 
-def send_event(channel: wire.Channel, event: Any) -> None:
+def send_event(channel: wire.Channel, event: BackendEvent | Heartbeat) -> None:
     """Tell the driver of an event; should there be no memory for a large reply on either side, only its task fails.
 
     Raises:

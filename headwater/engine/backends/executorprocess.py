@@ -10,13 +10,12 @@ import pickle
 import signal
 import sys
 import threading
-from typing import Any
 
 from headwater.base import logs
 from headwater.base.threads import WatchedThread
 from headwater.engine import wire
-from headwater.engine.backends.connection import obey, send_event
-from headwater.engine.events import ExecutorLeft, Heartbeat
+from headwater.engine.backends.connection import Hello, obey, send_event
+from headwater.engine.events import BackendEvent, ExecutorLeft, Heartbeat
 from headwater.engine.executor import Executor
 from headwater.engine.failures import description
 from headwater.engine.settings import ExecutorSettings
@@ -29,7 +28,7 @@ def serve(settings: ExecutorSettings, driver: tuple[str, int]) -> None:
     except ConnectionRefusedError:
         return  # the driver has ended meanwhile
 
-    def post(event: Any) -> None:
+    def post(event: BackendEvent | Heartbeat) -> None:
         with contextlib.suppress(OSError):  # the driver is gone, which `obey` will notice
             send_event(channel, event)
 
@@ -45,7 +44,8 @@ def serve(settings: ExecutorSettings, driver: tuple[str, int]) -> None:
 
     try:
         executor.start()
-        channel.send((settings.executor_id, settings.host, settings.cores, executor.address))
+        assert executor.address is not None  # what isn't in the driver's process serves its blocks
+        channel.send(Hello(settings.executor_id, settings.host, settings.cores, executor.address))
         WatchedThread(beat, name="heartbeat", on_failure=lambda failure: leave("its heartbeats ended", failure)).start()
         try:
             obey(channel, executor)

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from headwater.engine.events import Wake, Woken
 
@@ -23,7 +23,7 @@ STARTING_MS_MAX = 60_000
 # Before a replacement, once as many have died as there should be, without work in between; doubles each time.
 FIRST_PAUSE_MS = 100
 PAUSE_MS_MAX = 30_000
-# So often may as many die as there should be: then something is wrong with the machine.
+# Rounds in which as many die as there should be, without work in between: then something is wrong with the machine.
 FRUITLESS_ROUNDS_MAX = 8
 
 
@@ -58,6 +58,9 @@ class Replace(NamedTuple):
     pause_ms: int
 
 
+WatchEvent = Started | Joined | Gone | Looked | Replace | Woken
+
+
 # ------------------------------------------------------------------------------------------------ actions
 class Look(NamedTuple):
     """Find out who was heard, then send `Looked`."""
@@ -88,6 +91,9 @@ class Fence(NamedTuple):
     silent_ms: int
 
 
+WatchAction = Look | Start | Suspect | Trust | Fence  # and `Wake`, which the loop performs
+
+
 # ------------------------------------------------------------------------------------------------ the core
 @dataclass(slots=True)
 class _Watched:
@@ -108,7 +114,7 @@ class Watch:
         self._looked_ms: int | None = None  # None: nobody is watched
         self._due_ms: list[int] = []  # when executors are to be started
 
-    def handle(self, event: Any, now_ms: int) -> list[Any]:
+    def handle(self, event: WatchEvent, now_ms: int) -> list[WatchAction | Wake]:
         """Take an event; returns the actions, in order."""
         match event:
             case Started():
@@ -130,30 +136,29 @@ class Watch:
                 return self._looked(event.heard, now_ms)
             case Woken():
                 return self._woken(now_ms)
-        raise TypeError(f"not an event of the watch: {event!r}")
 
-    def _begin(self, now_ms: int) -> list[Any]:
+    def _begin(self, now_ms: int) -> list[WatchAction | Wake]:
         if self._looked_ms is not None:
             return []
         self._looked_ms = now_ms
         return [Wake(now_ms + self._period_ms)]
 
-    def _woken(self, now_ms: int) -> list[Any]:
+    def _woken(self, now_ms: int) -> list[WatchAction | Wake]:
         due = [at_ms for at_ms in self._due_ms if at_ms <= now_ms]
         self._due_ms = [at_ms for at_ms in self._due_ms if at_ms > now_ms]
-        actions: list[Any] = [Start() for _ in due]
+        actions: list[WatchAction | Wake] = [Start() for _ in due]
         if self._looked_ms is not None and now_ms >= self._looked_ms + self._period_ms:
             actions.append(Look())
         return actions
 
-    def _looked(self, heard: frozenset[str], now_ms: int) -> list[Any]:
+    def _looked(self, heard: frozenset[str], now_ms: int) -> list[WatchAction | Wake]:
         if not self._watched:
             self._looked_ms = None
             return []
         assert self._looked_ms is not None
         passed_ms = min(now_ms - self._looked_ms, 2 * self._period_ms)
         self._looked_ms = now_ms
-        actions: list[Any] = []
+        actions: list[WatchAction | Wake] = []
         for executor_id, watched in list(self._watched.items()):
             if executor_id in heard:
                 if watched.suspect:

@@ -1,8 +1,8 @@
 """Segments, the stored pieces of versions: which ones a version stands on, and their bytes (docs/formats/state.md).
 
-1. A segment has what was changed since the one below, or all entries: then it is an image, and stands alone.
-2. `FANOUT` segments of a level are merged into one of the next. So a version stands on few, and each change is
-   written again a few times only.
+- A segment has what was changed since the one below, or all entries: then it is an image, and stands alone.
+- `FANOUT` segments of a level are merged into one of the next. So a version stands on few, and each change is
+  written again a few times only.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """Hadoop's input and output formats: those that Python programs meet, without Hadoop.
 
-`settings` knows what a job is told, `inputs` and `outputs` the formats by their class names. The files themselves are
+`settings` knows a job's settings, `inputs` and `outputs` the formats by their class names. The files themselves are
 those of `headwater.formats.textfiles` and `headwater.formats.sequencefile`.
 """

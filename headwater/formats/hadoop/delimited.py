@@ -1,4 +1,4 @@
-"""Text whose records end with a text of the program's own, as `textinputformat.record.delimiter` tells.
+"""Text whose records end with a text of the program's own, as `textinputformat.record.delimiter` says.
 
 A record belongs to the split in which it starts. Where one starts is found by one rule for a split's begin and end:
 delimiters are counted from a place that none of them can straddle, so that neighbours see the same `\\n\\n` within
@@ -41,7 +41,7 @@ def _some(split: TextSplit, delimiter: bytes) -> Iterator[Iterator[tuple[int, st
 
 
 def _read(file: BinaryIO, waiting: int, left: int | None) -> bytes:
-    """What comes next: more if more waits already, so that a long record isn't copied for each piece of it."""
+    """The next bytes: more, the more are waiting, so that a long record isn't copied for each of its pieces."""
     count = max(_READ_BYTES, waiting)
     return file.read(count if left is None else min(count, left))
 
@@ -74,7 +74,7 @@ def _record_start(file: BinaryIO, position: int, delimiter: bytes) -> int:
 
 
 def _undivided(file: BinaryIO, place: int, delimiter: bytes) -> int:
-    """The last byte up to `place` that is not within a delimiter, but for its first one."""
+    """The last byte up to `place` that isn't within a delimiter, or is its first one."""
     reach = len(delimiter) - 1
     while place > 0:
         start = max(0, place - reach)

@@ -20,10 +20,10 @@ _COMPRESSIONS: tuple[Compression, ...] = ("NONE", "RECORD", "BLOCK")
 
 @dataclass(frozen=True)
 class TextOutput:
-    """Lines of key, separator and value; of None there is neither a text nor a separator, of two not even a line."""
+    """Lines of key, separator and value; a None has neither a text nor a separator, a pair of two not even a line."""
 
     separator: str
-    extension: str  # tells the compression
+    extension: str  # says how it is compressed
 
     wants_first = False
 
@@ -40,7 +40,7 @@ class TextOutput:
 
 @dataclass(frozen=True)
 class SequenceOutput:
-    """A SequenceFile a part. A class that is None is that of the first record."""
+    """A SequenceFile for each part. A class that is None is that of the first record."""
 
     key_class: str | None
     value_class: str | None
@@ -114,10 +114,10 @@ def output_format(
 
 
 def format_in(settings: JobSettings, api: Api) -> str:
-    """The class name of the format that a job is told; TextOutputFormat if none is, as in Hadoop.
+    """The class name of the format that a job's settings name; TextOutputFormat if they name none, as in Hadoop.
 
     Raises:
-        IllegalArgumentException: it is told to the other API.
+        IllegalArgumentException: they name it for the other API.
     """
     name = settings.get(api.output_format_key)
     if name is None and settings.get(api.other.output_format_key) is not None:

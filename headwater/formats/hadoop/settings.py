@@ -1,4 +1,4 @@
-"""What a Hadoop job is told: the names of its formats, and its settings, which have an old name and a new one each.
+"""The settings of a Hadoop job, each of which has an old name and a new one, and the names of its formats.
 
 `mapred` and `mapreduce` are Hadoop's two APIs. A format belongs to one of them; settings are read by both.
 """
@@ -64,12 +64,12 @@ class Api(Enum):
 
     @property
     def other(self) -> Api:
-        """The one that this one isn't."""
+        """The other one of the two."""
         return Api.OLD if self is Api.NEW else Api.NEW
 
 
 class JobSettings:
-    """The settings of a job: the application's (`spark.hadoop.*`), and upon them its own.
+    """The settings of a job: the application's (`spark.hadoop.*`), overridden by its own.
 
     Raises:
         TypeError: its own are no dict of strings.
@@ -97,7 +97,7 @@ class JobSettings:
         """
         text = self.get(key)
         if not text:
-            raise IllegalArgumentException(f"conf doesn't tell {meaning}: set {_names(key)}")
+            raise IllegalArgumentException(f"conf doesn't say {meaning}: set {_names(key)}")
         return text
 
     def flag(self, key: str) -> bool:

@@ -130,10 +130,6 @@ class FileInput(InputNode):
         self._unsettled: dict[int, _Unsettled] = {}  # by batch time, of the remembered ones
         self._failures: list[_Failure] = []  # that the generator's thread hasn't dealt with
 
-    def taken(self) -> dict[int, tuple[str, ...]]:
-        """Batch time -> paths of the files that it took, of the remembered batches that were listed."""
-        return {time_ms: tuple(file.path for file in files) for time_ms, files in self._files.items()}
-
     def source(self) -> Source:
         return ("file stream of", self._lister.pattern)
 

@@ -18,11 +18,8 @@ from tests.engine.beds import (
     spin,
     with_workers,
 )
-from tests.engine.processes import (
-    await_true,
-    executors,
-    workers,
-)
+from tests.engine.processes import executors, workers
+from tests.waiting import wait_for
 
 
 def test_block_that_is_put_can_be_got_until_it_is_removed(bed: Bed) -> None:
@@ -102,7 +99,7 @@ def test_file_reaches_workers_that_start_later(bed: Bed) -> None:
 def test_busy_worker_holds_up_nobody_however_much_it_is_told(bed: Bed, tmp_path: Path) -> None:
     """It reads its messages between two tasks only."""
     (busy,) = bed.submit(spin(tmp_path / "runs"))
-    await_true((tmp_path / "runs").exists, "the task runs")
+    wait_for((tmp_path / "runs").exists, "the task runs")
     handle, told = bed.handle(), threading.Event()
 
     def tell() -> None:

@@ -17,8 +17,8 @@ from headwater.engine.backends.connection import ANNOUNCED_BYTES, Announced, Ans
 from headwater.engine.events import Heartbeat, TaskEnded, TaskReply
 from headwater.engine.executor import Executor
 from headwater.engine.wire import Channel
-from tests.engine.processes import PATIENCE_SECONDS
 from tests.engine.told import Told
+from tests.waiting import PATIENCE_SECONDS
 
 
 class Slow(Told):
@@ -127,7 +127,7 @@ def test_question_without_an_answer_is_answered_with_none_when_the_connection_en
 def test_large_reply_is_announced_and_nothing_else() -> None:
     ours, theirs = socket.socketpair()
     driver, executor = Channel(ours), Channel(theirs)
-    events = [
+    events: list[Heartbeat | TaskEnded] = [
         Heartbeat(),
         TaskEnded("0", TaskReply(1, None, b"small", b"", (), {})),
         TaskEnded("0", TaskReply(2, None, bytes(ANNOUNCED_BYTES), b"", (), {})),

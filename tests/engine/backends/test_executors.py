@@ -20,16 +20,8 @@ from tests.engine.beds import (
     on_a_cluster,
     spin,
 )
-from tests.engine.processes import (
-    PATIENCE_SECONDS,
-    alive,
-    await_true,
-    descendants,
-    executors,
-    name_of,
-    scratch_directories,
-    workers,
-)
+from tests.engine.processes import alive, descendants, executors, name_of, scratch_directories, workers
+from tests.waiting import PATIENCE_SECONDS, wait_for
 
 
 def test_executor_is_announced_before_all_else_when_it_can_take_tasks(bed: Bed) -> None:
@@ -43,13 +35,13 @@ def test_executor_is_announced_before_all_else_when_it_can_take_tasks(bed: Bed) 
 def test_executor_ends_with_its_backend_and_leaves_nothing(bed: Bed) -> None:
     bed.submit(lambda records: list(records), tasks=3)
     processes = descendants()
-    await_true(lambda: len(workers()) == bed.workers, "the workers are there")
+    wait_for(lambda: len(workers()) == bed.workers, "the workers are there")
     assert bed.scratch
     bed.backend.stop()
     bed.backend.stop()
-    await_true(lambda: not alive(processes), "all processes ended")
+    wait_for(lambda: not alive(processes), "all processes ended")
     assert not [directory for directory in bed.scratch if os.path.exists(directory)]
-    await_true(lambda: not set(threading.enumerate()) - bed.before, "all threads ended")
+    wait_for(lambda: not set(threading.enumerate()) - bed.before, "all threads ended")
 
 
 def test_executor_ends_with_its_backend_though_it_is_busy(bed: Bed, tmp_path: Path) -> None:
@@ -61,11 +53,11 @@ def test_executor_ends_with_its_backend_though_it_is_busy(bed: Bed, tmp_path: Pa
             pass
 
     bed.submit(work, tasks=2)
-    await_true(started.exists, "the task runs")
+    wait_for(started.exists, "the task runs")
     processes = descendants()
     bed.backend.stop()
     started.unlink()
-    await_true(lambda: not alive(processes), "all processes ended")
+    wait_for(lambda: not alive(processes), "all processes ended")
     assert not [directory for directory in bed.scratch if os.path.exists(directory)]
 
 
@@ -104,12 +96,12 @@ def test_executor_that_gives_up_is_replaced_and_ends(bed: Bed) -> None:
             os.kill(pid, signal.SIGKILL)
         return any(isinstance(event, ExecutorLeft) for event in bed.events)
 
-    await_true(gives_up, "the executor gives up")
+    wait_for(gives_up, "the executor gives up")
     left = bed.wait(lambda e: isinstance(e, ExecutorLeft))
     assert left.executor_id not in bed.backend.executors()
     assert bed.backend.left(left.executor_id, left.reason) is None
     bed.wait(lambda e: isinstance(e, ExecutorJoined), 3)
-    await_true(lambda: not alive([tired]), "its process has ended")
+    wait_for(lambda: not alive([tired]), "its process has ended")
     assert len([event for event in bed.events if isinstance(event, ExecutorLeft)]) == 1
 
 
@@ -117,13 +109,13 @@ def test_executor_that_gives_up_is_replaced_and_ends(bed: Bed) -> None:
 def test_executor_that_dies_takes_its_workers_and_scratch_directories_along(bed: Bed, tmp_path: Path) -> None:
     for executor_id, handle in bed.backend.executors().items():
         bed.submit(spin(tmp_path / executor_id), handle=handle)
-        await_true((tmp_path / executor_id).exists, "the task runs")
+        wait_for((tmp_path / executor_id).exists, "the task runs")
     doomed = executors()[0]
     below, directories = descendants(doomed), scratch_directories([doomed])
     assert workers(doomed)
     os.kill(doomed, signal.SIGKILL)
-    await_true(lambda: not alive(below), "its warden and workers ended")
-    await_true(lambda: not any(map(os.path.exists, directories)), "its directories are gone")
+    wait_for(lambda: not alive(below), "its warden and workers ended")
+    wait_for(lambda: not any(map(os.path.exists, directories)), "its directories are gone")
 
 
 @on_a_cluster

@@ -18,9 +18,7 @@ from tests.engine.beds import (
     spin,
     with_workers,
 )
-from tests.engine.processes import (
-    await_true,
-)
+from tests.waiting import wait_for
 
 
 def test_each_task_ends_once_though_there_are_more_than_cores(bed: Bed) -> None:
@@ -40,7 +38,7 @@ def test_task_ended_names_its_executor(bed: Bed) -> None:
 
 
 def test_task_that_raises_ends_as_raised_and_the_next_one_runs(bed: Bed) -> None:
-    failure = bed.failure(lambda records: {}["missing"])
+    failure = bed.failure(lambda records: dict(records)["missing"])
     assert (failure.kind, failure.text) == (FailureKind.RAISED, "KeyError: 'missing'")
     assert bed.result(lambda records: 7) == 7
 
@@ -83,9 +81,9 @@ def test_task_of_a_large_result_ends(bed: Bed) -> None:
 
 def test_killed_task_ends_as_killed_and_the_next_one_runs(bed: Bed, tmp_path: Path) -> None:
     (task_id,) = bed.submit(spin(tmp_path / "runs"))
-    await_true((tmp_path / "runs").exists, "the task runs")
+    wait_for((tmp_path / "runs").exists, "the task runs")
     bed.handle().kill(task_id, "its job is over")
-    assert bed.reply(task_id).failure.kind is FailureKind.KILLED
+    assert bed.failed(task_id).kind is FailureKind.KILLED
     assert bed.result(lambda records: 7) == 7
 
 
@@ -93,7 +91,7 @@ def test_killed_task_ends_as_killed_though_it_has_not_begun(bed: Bed, tmp_path: 
     first = bed.submit(spin(tmp_path / "runs"), tasks=bed.cores)
     (waiting,) = bed.submit(lambda records: 7)
     bed.handle().kill(waiting, "its job is over")
-    assert bed.reply(waiting).failure.kind is FailureKind.KILLED
+    assert bed.failed(waiting).kind is FailureKind.KILLED
     for task_id in first:
         bed.handle().kill(task_id, "its job is over")
 

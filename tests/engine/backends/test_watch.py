@@ -45,7 +45,7 @@ class Watched:
         return [_text(action) for action in actions if not isinstance(action, Wake)]
 
     def pass_ms(self, ms: int, *heard: str) -> list[str]:
-        """Time passes in which these are heard all the time; what the watch says, but for its looks."""
+        """Time passes in which these are heard all the time; what the watch says, except for its looks."""
         end_ms, said = self.now_ms + ms, []
         while self.wakes and min(self.wakes) <= end_ms:
             self.now_ms = max(self.now_ms, min(self.wakes))
@@ -111,7 +111,7 @@ def test_executor_is_watched_when_all_before_it_have_left() -> None:
 
 
 @pytest.mark.parametrize("times", [1, 8])
-def test_time_in_which_the_driver_was_stopped_is_nobodys_silence(times: int) -> None:
+def test_time_in_which_the_driver_was_stopped_is_no_executors_silence(times: int) -> None:
     """Each time two periods at most count, and between two such times the executors are heard."""
     watched = Watched("a", "b")
     for _ in range(times):

@@ -19,12 +19,8 @@ from tests.engine.beds import (
     spin,
     with_workers,
 )
-from tests.engine.processes import (
-    await_true,
-    descendants,
-    name_of,
-    workers,
-)
+from tests.engine.processes import descendants, name_of, workers
+from tests.waiting import wait_for
 
 
 @with_workers
@@ -45,11 +41,11 @@ def test_worker_that_exits_loses_its_task_and_is_replaced(bed: Bed) -> None:
 
 @with_workers
 def test_worker_that_dies_idle_is_replaced(bed: Bed) -> None:
-    await_true(lambda: len(workers()) == bed.workers, "the workers are there")
+    wait_for(lambda: len(workers()) == bed.workers, "the workers are there")
     before = workers()
     for pid in before:
         os.kill(pid, signal.SIGKILL)
-    await_true(lambda: len(workers()) == len(before) and not set(workers()) & set(before), "the workers are replaced")
+    wait_for(lambda: len(workers()) == len(before) and not set(workers()) & set(before), "the workers are replaced")
     for handle in bed.backend.executors().values():
         assert bed.result(lambda records: 7, handle=handle) == 7
 
@@ -64,7 +60,7 @@ def test_worker_that_dies_takes_no_other_task_with_it(bed: Bed, tmp_path: Path) 
     before = bed.submit(lambda records: 7, tasks=3)
     (doomed,) = bed.submit(die)
     after = bed.submit(lambda records: 7, tasks=3)
-    assert bed.reply(doomed).failure.kind is FailureKind.LOST
+    assert bed.failed(doomed).kind is FailureKind.LOST
     assert [loads(bed.reply(task_id).value) for task_id in (*before, *after)] == [7] * 6
 
 
@@ -79,16 +75,16 @@ def test_executor_stays_in_service_however_many_workers_the_tasks_kill(bed: Bed)
 @with_workers
 def test_workers_die_with_their_warden_and_are_replaced(bed: Bed, tmp_path: Path) -> None:
     (task_id,) = bed.submit(spin(tmp_path / "runs"))
-    await_true((tmp_path / "runs").exists, "the task runs")
+    wait_for((tmp_path / "runs").exists, "the task runs")
 
     def wardens() -> list[int]:
         return [pid for pid in descendants() if name_of(pid).startswith("hw-warden")]
 
     # A worker bears its warden's name for a moment.
-    await_true(lambda: len(wardens()) == bed.executors, "the workers have names of their own")
+    wait_for(lambda: len(wardens()) == bed.executors, "the workers have names of their own")
     for pid in wardens():
         os.kill(pid, signal.SIGKILL)
-    failure = bed.reply(task_id).failure
+    failure = bed.failed(task_id)
     assert failure.kind is FailureKind.LOST
     assert "warden" in failure.text
     for handle in bed.backend.executors().values():

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from headwater.errors import SparkException
 from headwater.formats.hadoop.delimited import read_delimited
 from headwater.formats.textfiles import TextSplit, text_splits
+from tests.effort import tries
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def reference(content: bytes, delimiter: bytes) -> list[tuple[int, str]]:
     return found
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=tries(50), deadline=None)
 @given(
     st.lists(st.sampled_from([b"\n", b"\n\n", b"|", b"||", b"a", b"ab", "é".encode()]), max_size=30).map(b"".join),
     st.sampled_from([b"\n", b"\n\n", b"||", b"aba", b"a|b", "é".encode()]),

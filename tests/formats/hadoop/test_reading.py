@@ -219,7 +219,7 @@ def test_classes_and_converters_that_are_not_there_are_refused(sc: SparkContext)
         sc.newAPIHadoopRDD(f"{NEW}TextInputFormat", LONG, TEXT, "org.acme.C", conf={})
 
 
-def test_input_must_be_told(sc: SparkContext) -> None:
+def test_input_must_be_named(sc: SparkContext) -> None:
     with pytest.raises(IllegalArgumentException, match="which files to read: set .*inputdir or mapred.input.dir"):
         sc.hadoopRDD(f"{OLD}TextInputFormat", LONG, TEXT)
 

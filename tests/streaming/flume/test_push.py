@@ -20,8 +20,9 @@ from headwater.streaming.flume.push import AVRO_SOURCE_PROTOCOL, FlumeReceiver, 
 from headwater.streaming.flume.rpc import Protocol, Requestor, Response
 from tests.servers.certificates import certificate
 from tests.servers.flume import pushing_agent
-from tests.servers.processes import answers, free_port, until
+from tests.servers.processes import answers, free_port
 from tests.streaming.programs import FRAGILE_LOG, LOG, Program, broken, program
+from tests.waiting import wait_for
 
 PROTOCOL = Protocol(AVRO_SOURCE_PROTOCOL)
 LEVEL = StorageLevel.MEMORY_AND_DISK_2
@@ -33,7 +34,7 @@ class Sink:
     """A client as an avro sink is one, over a plain, compressed or TLS connection."""
 
     def __init__(self, port: int, tls: ssl.SSLContext | None = None, compressed: bool = False) -> None:
-        until(lambda: answers(port), "the receiver listens")
+        wait_for(lambda: answers(port), "the receiver listens")
         self.connection = socket.create_connection(("127.0.0.1", port), timeout=60)
         if tls is not None:
             self.connection = tls.wrap_socket(self.connection, server_hostname="127.0.0.1")

@@ -39,19 +39,19 @@ def sliced_in_each_batch(harness: Harness, stream: Any, batches: int) -> list[li
 
 
 # ------------------------------------------------------------------------------------------------ remembering
-def test_stream_remembers_no_more_than_the_batch_before_when_nobody_asks_for_more(harness):
+def test_stream_remembers_no_more_than_the_batch_before_when_nobody_asks_for_more(harness) -> None:
     stream = harness.ssc.queueStream([[n] for n in range(5)])
     assert sliced_in_each_batch(harness, stream, 5) == [[[0]], [[0], [1]], [[1], [2]], [[2], [3]], [[3], [4]]]
 
 
-def test_every_stream_remembers_as_long_as_it_was_told_and_no_longer(harness):
+def test_every_stream_remembers_as_long_as_it_was_told_and_no_longer(harness) -> None:
     harness.ssc.remember(3)
     stream = harness.ssc.queueStream([[n] for n in range(6)]).map(lambda n: n)
     seen = sliced_in_each_batch(harness, stream, 6)
     assert seen[3:] == [[[0], [1], [2], [3]], [[1], [2], [3], [4]], [[2], [3], [4], [5]]]
 
 
-def test_slice_computes_nothing_of_the_past_and_nothing_of_the_future(harness):
+def test_slice_computes_nothing_of_the_past_and_nothing_of_the_future(harness) -> None:
     calls = []
 
     def noted(time, rdd):
@@ -67,7 +67,7 @@ def test_slice_computes_nothing_of_the_past_and_nothing_of_the_future(harness):
     assert len(calls) == 4
 
 
-def test_slice_gives_the_batches_of_its_closed_interval(harness):
+def test_slice_gives_the_batches_of_its_closed_interval(harness) -> None:
     harness.ssc.remember(60)
     stream = harness.ssc.queueStream([[n] for n in range(5)])
     harness.collected(stream)
@@ -101,22 +101,22 @@ def stored_rdds(harness: Harness, **remember: float) -> list[int]:
     return counts
 
 
-def test_persisted_rdds_are_unpersisted_with_their_batch(harness):
+def test_persisted_rdds_are_unpersisted_with_their_batch(harness) -> None:
     assert stored_rdds(harness) == [1, 2, 2, 2, 2, 2]
 
 
-def test_persisted_rdds_stay_as_long_as_remembered(harness):
+def test_persisted_rdds_stay_as_long_as_remembered(harness) -> None:
     assert stored_rdds(harness, remember=3) == [1, 2, 3, 4, 4, 4]
 
 
 @pytest.mark.parametrize("harness", [{"spark.streaming.unpersist": "false"}], indirect=True)
-def test_persisted_rdds_stay_when_that_is_set(harness):
+def test_persisted_rdds_stay_when_that_is_set(harness) -> None:
     assert stored_rdds(harness) == [1, 2, 3, 4, 5, 6]
 
 
 # ------------------------------------------------------------------------------------------------ several jobs at once
 @pytest.mark.parametrize("harness", [{CONCURRENT: "2"}], indirect=True)
-def test_batches_overlap_and_what_the_slower_one_reads_is_held(harness, patience):
+def test_batches_overlap_and_what_the_slower_one_reads_is_held(harness, patience) -> None:
     first_may_go = threading.Event()
     done: queue.SimpleQueue[int] = queue.SimpleQueue()
 
@@ -142,7 +142,7 @@ def test_batches_overlap_and_what_the_slower_one_reads_is_held(harness, patience
 
 
 @pytest.mark.parametrize("harness", [{CONCURRENT: "2"}], indirect=True)
-def test_outputs_of_one_batch_overlap(harness, patience):
+def test_outputs_of_one_batch_overlap(harness, patience) -> None:
     both = threading.Barrier(2)
     stream = harness.ssc.queueStream([])
     for _ in range(2):
@@ -153,7 +153,7 @@ def test_outputs_of_one_batch_overlap(harness, patience):
     assert harness.recorder.names().count("BatchStarted") == 1
 
 
-def test_batches_do_not_overlap_by_default(harness, patience):
+def test_batches_do_not_overlap_by_default(harness, patience) -> None:
     here: list[int] = []
 
     def output(rdd):
@@ -179,7 +179,7 @@ RETRYING = {
 
 
 @pytest.mark.parametrize("harness", [RETRYING], indirect=True)
-def test_later_batches_of_an_output_wait_for_its_retry_while_another_output_goes_on(harness, patience):
+def test_later_batches_of_an_output_wait_for_its_retry_while_another_output_goes_on(harness, patience) -> None:
     tries: list[int] = []
     order: list[tuple[str, int]] = []
     others_done = threading.Event()
@@ -210,7 +210,7 @@ def test_later_batches_of_an_output_wait_for_its_retry_while_another_output_goes
 
 
 @pytest.mark.parametrize("harness", [{CONCURRENT: "4"}], indirect=True)
-def test_books_are_right_after_many_overlapping_batches_of_which_some_fail(harness, patience):
+def test_books_are_right_after_many_overlapping_batches_of_which_some_fail(harness, patience) -> None:
     seed = random.randrange(10**6)
     print("seed", seed)
     unlucky = set(random.Random(seed).sample(range(100), 20))

@@ -54,7 +54,7 @@ OPERATIONS = [
 
 @pytest.mark.parametrize(("records", "operation", "expected"), [row[1:] for row in OPERATIONS],
                          ids=[row[0] for row in OPERATIONS])  # fmt: skip
-def test_operation_of_one_batch(harness, records, operation, expected, monkeypatch):
+def test_operation_of_one_batch(harness, records, operation, expected, monkeypatch) -> None:
     from headwater.streaming import DStream
 
     monkeypatch.setattr(DStream, "keys_only", lambda s: s.map(lambda pair: pair[0]), raising=False)
@@ -64,7 +64,7 @@ def test_operation_of_one_batch(harness, records, operation, expected, monkeypat
     assert as_sets(out) == [sorted(expected)]
 
 
-def test_word_count_over_batches_is_each_batchs_own(harness):
+def test_word_count_over_batches_is_each_batchs_own(harness) -> None:
     lines = [["a b a"], [], ["c"], ["a", "a"]]
     words = harness.ssc.queueStream(lines).flatMap(lambda line: line.split())
     out = harness.collected(words.map(lambda w: (w, 1)).reduceByKey(operator.add))
@@ -74,7 +74,7 @@ def test_word_count_over_batches_is_each_batchs_own(harness):
 
 
 # ------------------------------------------------------------------------------------------------ time and sharing
-def test_functions_get_the_batch_time_as_a_naive_local_datetime(harness):
+def test_functions_get_the_batch_time_as_a_naive_local_datetime(harness) -> None:
     times = []
 
     def seen(time, rdd):
@@ -88,7 +88,7 @@ def test_functions_get_the_batch_time_as_a_naive_local_datetime(harness):
     assert all(isinstance(time, datetime) and time.tzinfo is None for time in times)
 
 
-def test_shared_parent_of_two_outputs_is_computed_once_a_batch(harness):
+def test_shared_parent_of_two_outputs_is_computed_once_a_batch(harness) -> None:
     calls = []
 
     def once(rdd):
@@ -102,7 +102,7 @@ def test_shared_parent_of_two_outputs_is_computed_once_a_batch(harness):
     assert (len(calls), one, two) == (2, [[1], [2]], [[-1], [-2]])
 
 
-def test_stream_without_an_output_is_never_computed(harness):
+def test_stream_without_an_output_is_never_computed(harness) -> None:
     calls = []
     harness.ssc.queueStream([[1]]).transform(lambda rdd: calls.append(rdd))
     out = harness.collected(harness.ssc.queueStream([[2]]))
@@ -111,7 +111,7 @@ def test_stream_without_an_output_is_never_computed(harness):
     assert (calls, out) == ([], [[2]])
 
 
-def test_transform_that_returns_none_has_no_output_in_that_batch(harness):
+def test_transform_that_returns_none_has_no_output_in_that_batch(harness) -> None:
     out = harness.collected(harness.ssc.queueStream([[1]]).transform(lambda rdd: None))
     other = harness.collected(harness.ssc.queueStream([[2]]))
     harness.ssc.start()
@@ -119,7 +119,7 @@ def test_transform_that_returns_none_has_no_output_in_that_batch(harness):
     assert (out, other) == ([], [[2]])
 
 
-def test_context_transform_gets_a_list_of_rdds(harness):
+def test_context_transform_gets_a_list_of_rdds(harness) -> None:
     one, two = harness.ssc.queueStream([[1]]), harness.ssc.queueStream([[2]])
     out = harness.collected(harness.ssc.transform([one, two], lambda rdds: rdds[0].union(rdds[1])))
     harness.ssc.start()
@@ -127,7 +127,7 @@ def test_context_transform_gets_a_list_of_rdds(harness):
     assert as_sets(out) == [[1, 2]]
 
 
-def test_context_union_of_streams(harness):
+def test_context_union_of_streams(harness) -> None:
     streams = [harness.ssc.queueStream([[n]]) for n in range(3)]
     assert harness.ssc.union(streams[0]) is streams[0]
     with pytest.raises(ValueError, match="should have at least one DStream to union"):
@@ -139,7 +139,7 @@ def test_context_union_of_streams(harness):
 
 
 # ------------------------------------------------------------------------------------------------ queues
-def test_queue_is_live_and_a_list_is_left_as_it_is(harness):
+def test_queue_is_live_and_a_list_is_left_as_it_is(harness) -> None:
     entries = [[1]]
     out = harness.collected(harness.ssc.queueStream(entries))
     harness.ssc.start()
@@ -149,7 +149,7 @@ def test_queue_is_live_and_a_list_is_left_as_it_is(harness):
     assert (out, entries) == ([[1], [], [2]], [[1], [2]])
 
 
-def test_deque_is_emptied(harness):
+def test_deque_is_emptied(harness) -> None:
     entries = deque([[1], [2]])
     out = harness.collected(harness.ssc.queueStream(entries, oneAtATime=False))
     harness.ssc.start()
@@ -157,7 +157,7 @@ def test_deque_is_emptied(harness):
     assert (as_sets(out), len(entries)) == ([[1, 2]], 0)
 
 
-def test_default_is_used_whenever_the_queue_is_empty(harness):
+def test_default_is_used_whenever_the_queue_is_empty(harness) -> None:
     out = harness.collected(harness.ssc.queueStream([[1]], default=[0]))
     harness.ssc.start()
     harness.run(3)
@@ -166,7 +166,7 @@ def test_default_is_used_whenever_the_queue_is_empty(harness):
 
 @settings(max_examples=5)
 @given(st.lists(st.lists(st.integers()), max_size=3))
-def test_any_queue_comes_out_as_it_went_in(sc, batches):
+def test_any_queue_comes_out_as_it_went_in(sc, batches) -> None:
     from tests.streaming.conftest import Harness
 
     harness = Harness(sc)
@@ -178,7 +178,7 @@ def test_any_queue_comes_out_as_it_went_in(sc, batches):
 
 
 # ------------------------------------------------------------------------------------------------ output
-def test_pprint_frames_ten_records_and_says_when_there_are_more(harness, capsys):
+def test_pprint_frames_ten_records_and_says_when_there_are_more(harness, capsys) -> None:
     harness.ssc.queueStream([range(11), [], [None]]).pprint()
     harness.ssc.start()
     harness.run(3)
@@ -192,7 +192,7 @@ def test_pprint_frames_ten_records_and_says_when_there_are_more(harness, capsys)
     assert capsys.readouterr().out.split("\n")[:-1] == expected
 
 
-def test_jobs_carry_the_starters_properties_and_their_own(harness):
+def test_jobs_carry_the_starters_properties_and_their_own(harness) -> None:
     sc = harness.ssc.sparkContext
     sc.setLocalProperty("mine", "yes")
     sc.setJobGroup("group", "described")
@@ -216,7 +216,7 @@ def test_jobs_carry_the_starters_properties_and_their_own(harness):
 
 
 # ------------------------------------------------------------------------------------------------ keeping
-def test_persisted_stream_keeps_its_rdds_as_long_as_it_remembers_them(harness):
+def test_persisted_stream_keeps_its_rdds_as_long_as_it_remembers_them(harness) -> None:
     kept = []
     stream = harness.ssc.queueStream([[1], [2], [3]]).map(lambda n: n).cache()
     stream.foreachRDD(lambda rdd: kept.append((rdd, rdd.is_cached, rdd.count())))
@@ -229,7 +229,7 @@ def test_persisted_stream_keeps_its_rdds_as_long_as_it_remembers_them(harness):
         stream.persist(StorageLevel.DISK_ONLY)
 
 
-def test_rdds_of_the_program_are_not_unpersisted(harness):
+def test_rdds_of_the_program_are_not_unpersisted(harness) -> None:
     table = harness.ssc.sparkContext.parallelize([1]).cache()
     queued = harness.ssc.queueStream([table, table])
     harness.collected(queued)
@@ -240,7 +240,7 @@ def test_rdds_of_the_program_are_not_unpersisted(harness):
     table.unpersist()
 
 
-def test_slice_gives_the_remembered_batches_of_an_interval(harness):
+def test_slice_gives_the_remembered_batches_of_an_interval(harness) -> None:
     stream = harness.ssc.queueStream([[1], [2], [3]]).map(lambda n: n)
     harness.collected(stream)
     with pytest.raises(SparkException, match="has not been initialized"):
@@ -254,7 +254,7 @@ def test_slice_gives_the_remembered_batches_of_an_interval(harness):
     assert [rdd.collect() for rdd in whole] == [[1], [2], [3]]
 
 
-def test_nothing_grows_over_many_batches(harness):
+def test_nothing_grows_over_many_batches(harness) -> None:
     stream = harness.ssc.queueStream([], default=[1]).map(lambda n: (n, 1))
     harness.collected(stream.transform(lambda rdd: rdd))
     harness.ssc.start()

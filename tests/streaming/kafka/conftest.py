@@ -11,7 +11,7 @@ import pytest
 from headwater import SparkConf
 from headwater.streaming.kafka import KafkaDStream, KafkaUtils
 from headwater.testing import StreamHarness
-from tests.servers.kafka import KafkaBroker, kafka  # noqa: F401
+from tests.servers.kafka import KafkaBroker
 
 
 class Topics:
@@ -39,7 +39,7 @@ class Topics:
 
 
 @pytest.fixture
-def topics(kafka: KafkaBroker, no_context: None) -> Iterator[Topics]:  # noqa: F811
+def topics(kafka: KafkaBroker, no_context: None) -> Iterator[Topics]:
     with ExitStack() as stack:
         yield Topics(kafka, stack)
 

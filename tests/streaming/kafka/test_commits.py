@@ -9,14 +9,14 @@ import pytest
 
 from headwater.errors import IllegalArgumentException
 from headwater.streaming.kafka import OffsetRange, TopicAndPartition
-from tests.servers.processes import until
 from tests.streaming.kafka.conftest import Topics
+from tests.waiting import wait_for
 
 PATIENCE_SECONDS = 30.0
 
 
 def await_committed(topics: Topics, group: str, topic: str, offset: int) -> None:
-    until(lambda: topics.broker.committed(group, topic) == offset, f"{offset} is committed")
+    wait_for(lambda: topics.broker.committed(group, topic) == offset, f"{offset} is committed")
 
 
 def test_offsets_are_committed_when_the_batch_is_done(topics: Topics) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.engine.processes import complaints
 from tests.servers.kafka import KafkaBroker
-from tests.servers.processes import until
+from tests.waiting import wait_for
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 PATIENCE_SECONDS = 60
@@ -65,8 +65,8 @@ def test_kafka_offsets_in_database_goes_on_where_the_database_is(kafka: KafkaBro
             expected += [f"{round_}-{partition}-{i}" for i in range(5)]
         sent = len(expected)
         with running("kafka_offsets_in_database.py", kafka.bootstrap, topic, database):
-            until(lambda: database.exists() and "records" in tables(database), "the table is there")
-            until(lambda sent=sent: len(values()) >= sent, "all records are in the database")
+            wait_for(lambda: database.exists() and "records" in tables(database), "the table is there")
+            wait_for(lambda sent=sent: len(values()) >= sent, "all records are in the database")
     assert values() == sorted(expected)
 
 

@@ -13,8 +13,8 @@ from headwater import SparkConf, SparkContext
 from headwater.errors import IllegalArgumentException, SparkException
 from headwater.streaming.kafka import KafkaUtils, LocationStrategies, OffsetRange, TopicAndPartition
 from tests.servers.kafka import KafkaBroker
-from tests.servers.processes import until
 from tests.streaming.kafka.conftest import Topics, sorted_values
+from tests.waiting import wait_for
 
 COMPACTED = {
     "cleanup_policy": "compact",
@@ -141,7 +141,7 @@ def test_compacted_topic_is_read_without_what_is_gone(two_workers: SparkContext,
         return len(kafka.read(topic)[0]) < kafka.end(topic)
 
     kafka.send(topic, [("k", f"{i}") for i in range(20)])
-    until(is_compacted, "the topic is compacted")
+    wait_for(is_compacted, "the topic is compacted")
     expected, end = [value.decode() for _, value in kafka.read(topic)[0]], kafka.end(topic)
     pieces = [OffsetRange(topic, 0, at, min(at + 5, end)) for at in range(0, end, 5)]
     got = read(two_workers, kafka, *pieces)
@@ -203,7 +203,7 @@ def test_records_that_do_not_come_in_time_are_an_error(kafka: KafkaBroker, topic
             return bool(rdd.collect() == [(None, "a")])
         return False
 
-    until(is_there, "the record")
+    wait_for(is_there, "the record")
 
 
 def test_batches_are_empty_while_the_broker_is_away_and_nothing_is_lost(

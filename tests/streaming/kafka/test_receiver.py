@@ -14,8 +14,8 @@ from headwater.errors import IllegalArgumentException
 from headwater.streaming import StreamingContext
 from headwater.streaming.kafka import KafkaUtils
 from tests.servers.kafka import KafkaBroker
-from tests.servers.processes import until
 from tests.streaming.programs import FRAGILE_LOG, LOG, broken, program
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.usefixtures("no_context")
 
@@ -30,7 +30,7 @@ def test_records_are_received_and_their_offsets_committed(kafka: KafkaBroker) ->
     kafka.send(topic, [("k", "é"), "b"])
     with program(received(kafka, topic, "received")) as running:
         running.wait(lambda: len(running.records) == 2)
-        until(lambda: kafka.committed("received", topic) == 2, "the offsets are committed")
+        wait_for(lambda: kafka.committed("received", topic) == 2, "the offsets are committed")
     assert running.records == [("k", "é"), (None, "b")]
 
 
@@ -58,13 +58,13 @@ def test_offsets_are_not_committed_when_the_log_cannot_be_written(kafka: KafkaBr
     with program(received(kafka, topic, "not-logged"), FRAGILE_LOG, tmp_path) as running:
         kafka.send(topic, ["before"])
         running.wait(lambda: len(running.records) == 1)
-        until(lambda: kafka.committed("not-logged", topic) == 1, "the first record is committed")
+        wait_for(lambda: kafka.committed("not-logged", topic) == 1, "the first record is committed")
         with broken(tmp_path / "receivedData"):
             kafka.send(topic, ["meanwhile"])
             running.wait(lambda: bool(running.errors))
             assert kafka.committed("not-logged", topic) == 1
         running.wait(lambda: "meanwhile" in [value for _, value in running.records])
-        until(lambda: kafka.committed("not-logged", topic) == 2, "it is committed once it is logged")
+        wait_for(lambda: kafka.committed("not-logged", topic) == 2, "it is committed once it is logged")
 
 
 def test_receiver_goes_on_when_the_broker_is_back(kafka: KafkaBroker, tmp_path: Path) -> None:

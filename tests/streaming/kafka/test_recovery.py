@@ -16,9 +16,9 @@ from headwater.errors import SparkException
 from headwater.streaming import StreamingContext
 from headwater.streaming.kafka import KafkaUtils
 from tests.servers.kafka import PASSWORD, USER, KafkaBroker
-from tests.servers.processes import until
 from tests.streaming.kafka.conftest import Topics
 from tests.streaming.recovery.driving import Driver, Results
+from tests.waiting import wait_for
 
 
 @pytest.fixture
@@ -176,7 +176,7 @@ def test_secrets_are_in_no_checkpoint_and_no_log_and_come_from_the_machine(kafka
     kafka.send(topic, ["first"])
     process = run(kafka, topic, tmp_path, USER, PASSWORD)
     try:
-        until(lambda: output.exists() and output.read_text() == "first\n", "the first record is written")
+        wait_for(lambda: output.exists() and output.read_text() == "first\n", "the first record is written")
     finally:
         process.kill()
         process.wait()
@@ -191,7 +191,7 @@ def test_secrets_are_in_no_checkpoint_and_no_log_and_come_from_the_machine(kafka
     secrets = {"HEADWATER_KAFKA_SASL_USERNAME": USER, "HEADWATER_KAFKA_SASL_PASSWORD": PASSWORD}
     process = run(kafka, topic, tmp_path, USER, "unused", **secrets)
     try:
-        until(lambda: "second\n" in output.read_text(), "the second record is written")
+        wait_for(lambda: "second\n" in output.read_text(), "the second record is written")
     finally:
         process.kill()
         process.wait()

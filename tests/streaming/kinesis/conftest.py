@@ -13,7 +13,7 @@ import pytest
 from headwater import SparkConf, SparkContext
 from headwater.streaming import StreamingContext
 from headwater.streaming.kinesis import KinesisInitialPositions, KinesisInputDStream, SparkAWSCredentials, utf8_decoder
-from tests.servers.kinesis import KinesisServer, kinesis_server  # noqa: F401
+from tests.servers.kinesis import KinesisServer
 
 BATCH_SECONDS = 0.1
 PATIENCE_SECONDS = 40.0
@@ -93,5 +93,5 @@ class Programs:
 
 
 @pytest.fixture
-def programs(kinesis_server: KinesisServer, no_context: None) -> Programs:  # noqa: F811
+def programs(kinesis_server: KinesisServer, no_context: None) -> Programs:
     return Programs(kinesis_server)

@@ -19,7 +19,7 @@ from headwater.streaming.kinesis.reading import (
     iterator_arguments,
     pause_seconds,
 )
-from tests.servers.kinesis import KinesisServer, KinesisStream, kinesis_server  # noqa: F401
+from tests.servers.kinesis import KinesisServer, KinesisStream
 from tests.streaming.kinesis.aggregation import aggregated
 
 PATIENCE_SECONDS = 30.0
@@ -63,12 +63,12 @@ class Reading:
 
 
 @pytest.fixture
-def stream(kinesis_server: KinesisServer) -> KinesisStream:  # noqa: F811
+def stream(kinesis_server: KinesisServer) -> KinesisStream:
     return kinesis_server.stream()
 
 
 @pytest.fixture
-def client(kinesis_server: KinesisServer) -> Any:  # noqa: F811
+def client(kinesis_server: KinesisServer) -> Any:
     return kinesis_server.client("kinesis")
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.processes import await_true
 from tests.servers.kinesis import KinesisStream
 from tests.streaming.kinesis.conftest import SETTINGS, Programs
+from tests.waiting import wait_for
 
 SECRET = "not-to-be-written-down"
 # Writes each batch's texts to a file named by its time, whole or not at all; goes on from its checkpoint.
@@ -95,12 +95,12 @@ def test_killed_driver_loses_nothing_and_repeats_only_what_was_not_checkpointed(
     with program(programs, stream, tmp_path):
         put(stream, "first")
         last = stream.client.put_record(StreamName=stream.name, Data=b"last", PartitionKey="x")["SequenceNumber"]
-        await_true(lambda: is_checkpointed(programs, stream, last), "the first records are checkpointed")
+        wait_for(lambda: is_checkpointed(programs, stream, last), "the first records are checkpointed")
         put(stream, "second")
     put(stream, "third")
     expected = named("first") | named("second") | named("third") | {"last"}
     with program(programs, stream, tmp_path):
-        await_true(lambda: written(tmp_path).keys() >= expected, "all records are in the output")
+        wait_for(lambda: written(tmp_path).keys() >= expected, "all records are in the output")
     counts = written(tmp_path)
     assert counts.keys() == expected
     assert {counts[record] for record in named("first")} == {1}
@@ -115,7 +115,7 @@ def test_interrupted_driver_gives_its_leases_back_without_complaint(
     stream = programs.server.stream()
     with program(programs, stream, tmp_path) as process:
         put(stream, "first")
-        await_true(lambda: written(tmp_path).keys() >= named("first"), "the first records are in the output")
+        wait_for(lambda: written(tmp_path).keys() >= named("first"), "the first records are in the output")
         process.send_signal(signal.SIGINT)
         process.wait(60)
     said = capfd.readouterr().err
@@ -129,15 +129,15 @@ def test_shards_of_a_killed_worker_are_taken_over(programs: Programs, tmp_path: 
     stream = programs.server.stream(shards=3)
     with program(programs, stream, tmp_path) as process:
         put(stream, "first")
-        await_true(lambda: written(tmp_path).keys() >= named("first"), "the first records are in the output")
+        wait_for(lambda: written(tmp_path).keys() >= named("first"), "the first records are in the output")
         with programs.context() as ssc:
             got = programs.gather(ssc, stream.name)
             ssc.start()
-            await_true(lambda: len(owners(programs)) == 2, "both have shards")
+            wait_for(lambda: len(owners(programs)) == 2, "both have shards")
             process.kill()
             put(stream, "second")
             got.wait_for(named("second"))
-            await_true(lambda: len(owners(programs)) == 1, "one has all shards")
+            wait_for(lambda: len(owners(programs)) == 1, "one has all shards")
 
 
 def owners(programs: Programs) -> set[str]:

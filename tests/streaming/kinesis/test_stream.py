@@ -13,9 +13,9 @@ from headwater.streaming.kinesis import (
     Record,
     utf8_decoder,
 )
-from tests.engine.processes import await_true
 from tests.streaming.kinesis.aggregation import aggregated
 from tests.streaming.kinesis.conftest import Gathered, Programs
+from tests.waiting import wait_for
 
 
 def test_word_count_counts_every_word_once(programs: Programs, monkeypatch) -> None:
@@ -79,7 +79,7 @@ def test_latest_leaves_out_what_was_there_before(programs: Programs) -> None:
             stream.put([f"new-{next(numbers)}"])
             return bool(got.records)
 
-        await_true(arrived, "a record has arrived")
+        wait_for(arrived, "a record has arrived")
     assert "old" not in got.records
 
 
@@ -92,7 +92,7 @@ def test_timestamp_begins_with_the_records_since(programs: Programs) -> None:
         )["ShardIterator"]
     )["Records"][0]["ApproximateArrivalTimestamp"]
     since = datetime.fromtimestamp(arrived.timestamp() + 1, timezone.utc)
-    await_true(lambda: datetime.now(timezone.utc) > since, "a second has passed")
+    wait_for(lambda: datetime.now(timezone.utc) > since, "a second has passed")
     stream.put(["new"])
     with programs.context() as ssc:
         got = Gathered()
@@ -113,7 +113,7 @@ def test_two_receivers_share_the_shards(programs: Programs) -> None:
             loads = Counter(lease.get("leaseOwner") for lease in programs.leases().values())
             return sorted(loads.values()) == [2, 2] and None not in loads
 
-        await_true(shared, "two shards each")
+        wait_for(shared, "two shards each")
         # Who had a shard that was taken reads it too, until it knows: a third of a lease's time.
         numbers = count()
 
@@ -123,7 +123,7 @@ def test_two_receivers_share_the_shards(programs: Programs) -> None:
             got.wait_for(records)
             return sum(record in records for record in got.records) == len(records)
 
-        await_true(comes_once, "each record comes once")
+        wait_for(comes_once, "each record comes once")
 
 
 def test_split_and_merge_under_load_lose_nothing(programs: Programs) -> None:
@@ -147,7 +147,7 @@ def test_split_and_merge_under_load_lose_nothing(programs: Programs) -> None:
         stream.merge(left, right)
         put("merged")
         got.wait_for(expected)
-        await_true(lambda: ended(programs) == 3, "the parents are read to their ends")
+        wait_for(lambda: ended(programs) == 3, "the parents are read to their ends")
     assert sorted(got.records) == sorted(expected)
 
 

@@ -11,13 +11,13 @@ import pytest
 from headwater.errors import SparkException
 from headwater.streaming.kinesis.leases import ShardCheckpoint, ShardLease
 from headwater.streaming.kinesis.table import LeaseTable
-from tests.servers.kinesis import KinesisServer, kinesis_server  # noqa: F401
+from tests.servers.kinesis import KinesisServer
 
 LEASE = ShardLease("shard-1", None, 0, ShardCheckpoint("TRIM_HORIZON"), ("p1", "p2"))
 
 
 @pytest.fixture
-def table(kinesis_server: KinesisServer) -> LeaseTable:  # noqa: F811
+def table(kinesis_server: KinesisServer) -> LeaseTable:
     made = LeaseTable(kinesis_server.client("dynamodb"), f"t-{uuid.uuid4().hex[:8]}", "stream")
     assert made.scan() == ()  # that makes it
     return made
@@ -56,7 +56,7 @@ def test_one_of_many_racing_writes_wins(table: LeaseTable) -> None:
     assert table.scan()[0].owner == f"w{won.index(True)}"
 
 
-def test_fields_of_other_programs_stay(kinesis_server: KinesisServer) -> None:  # noqa: F811
+def test_fields_of_other_programs_stay(kinesis_server: KinesisServer) -> None:
     client, name = kinesis_server.client("dynamodb"), f"t-{uuid.uuid4().hex[:8]}"
     table = LeaseTable(client, name, "stream")
     table.scan()
@@ -68,7 +68,7 @@ def test_fields_of_other_programs_stay(kinesis_server: KinesisServer) -> None:  
     assert client.get_item(TableName=name, Key={"leaseKey": {"S": "s"}})["Item"]["throughput"] == {"S": "x"}
 
 
-def test_table_of_another_stream_is_an_error(kinesis_server: KinesisServer, table: LeaseTable) -> None:  # noqa: F811
+def test_table_of_another_stream_is_an_error(kinesis_server: KinesisServer, table: LeaseTable) -> None:
     table.create(LEASE)
     other = LeaseTable(kinesis_server.client("dynamodb"), table._name, "clicks")
     with pytest.raises(SparkException, match="is about the stream 'stream', not 'clicks'. Give each stream"):

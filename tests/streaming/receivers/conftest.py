@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from tests.servers.mosquitto import mosquitto  # noqa: F401
-from tests.servers.redis import redis_port  # noqa: F401
-
 
 @pytest.fixture(autouse=True)
 def _alone(no_context: None) -> None:

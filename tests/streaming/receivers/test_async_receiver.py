@@ -61,7 +61,7 @@ class Counting(AsyncReceiver):
             told.put("cleaned up")
 
 
-def test_async_receiver_stores_while_its_loop_goes_on_and_is_cancelled_when_it_stops(ssc, patience):
+def test_async_receiver_stores_while_its_loop_goes_on_and_is_cancelled_when_it_stops(ssc, patience) -> None:
     records = arrived(ssc, Counting())
     assert sorted(records.get(timeout=patience) for _ in range(3)) == [0, 1, 2]
     assert told.get(timeout=patience) > 0
@@ -96,7 +96,7 @@ class Watching(StreamingListener):
         self.onReceiverStopped(receiverError)
 
 
-def test_async_receiver_is_restarted_with_the_delay_when_it_raises(ssc, patience):
+def test_async_receiver_is_restarted_with_the_delay_when_it_raises(ssc, patience) -> None:
     watching = Watching()
     ssc.addStreamingListener(watching)
     assert arrived(ssc, Failing()).get(timeout=patience) == 3
@@ -112,7 +112,7 @@ class Ending(AsyncReceiver):
         await self.storeAsync(["last"])
 
 
-def test_async_receiver_stops_for_good_when_it_returns(ssc, patience, caplog):
+def test_async_receiver_stops_for_good_when_it_returns(ssc, patience, caplog) -> None:
     watching = Watching()
     ssc.addStreamingListener(watching)
     assert arrived(ssc, Ending()).get(timeout=patience) == "last"
@@ -132,7 +132,7 @@ class Cancelled(AsyncReceiver):
         await self.storeAsync([self.starts])
 
 
-def test_async_receiver_is_restarted_when_it_cancels_itself(ssc, patience):
+def test_async_receiver_is_restarted_when_it_cancels_itself(ssc, patience) -> None:
     assert arrived(ssc, Cancelled()).get(timeout=patience) == 2
 
 
@@ -147,7 +147,7 @@ class Stubborn(AsyncReceiver):
             raise ValueError("while cleaning up")
 
 
-def test_async_receiver_reports_what_its_cleaning_up_raises(ssc, patience):
+def test_async_receiver_reports_what_its_cleaning_up_raises(ssc, patience) -> None:
     watching = Watching()
     ssc.addStreamingListener(watching)
     arrived(ssc, Stubborn())
@@ -159,6 +159,6 @@ def test_async_receiver_reports_what_its_cleaning_up_raises(ssc, patience):
     assert "Error while Stubborn.receive was stopping" in messages
 
 
-def test_async_receiver_without_receive_says_what_is_missing(patience):
+def test_async_receiver_without_receive_says_what_is_missing(patience) -> None:
     with pytest.raises(NotImplementedError, match=r"AsyncReceiver\.receive"):
         asyncio.run(AsyncReceiver().receive())

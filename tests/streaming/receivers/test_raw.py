@@ -25,7 +25,7 @@ def frame(block):
 
 # ------------------------------------------------------------------------------------------------ the format
 @given(st.lists(st.lists(st.one_of(st.text(), st.integers(), st.tuples(st.binary(), st.none())))), st.data())
-def test_frames_are_read_as_they_were_written_however_they_are_cut(batches, data):
+def test_frames_are_read_as_they_were_written_however_they_are_cut(batches, data) -> None:
     stream = b"".join(map(rawFrame, batches))
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)))))
     reader = BlockFrameReader()
@@ -36,12 +36,12 @@ def test_frames_are_read_as_they_were_written_however_they_are_cut(batches, data
     reader.close()
 
 
-def test_block_of_text_is_lines():
+def test_block_of_text_is_lines() -> None:
     (made,) = BlockFrameReader().feed(frame(b"Tone\ntwo\r\n"))
     assert (list(decode(made.block)), made.records) == (["one", "two"], 2)
 
 
-def test_records_of_a_pickle_are_not_counted_when_the_server_has_not():
+def test_records_of_a_pickle_are_not_counted_when_the_server_has_not() -> None:
     (made,) = BlockFrameReader().feed(frame(encode_records([1, 2, 3])))
     assert (list(decode(made.block)), made.records) == ([1, 2, 3], 0)
 
@@ -60,12 +60,12 @@ def test_records_of_a_pickle_are_not_counted_when_the_server_has_not():
         (frame(b"P\x80\x05"), r"a block of codec b'P' must end with b'.', not b'\x05'"),
     ],
 )
-def test_bytes_that_are_no_frame_are_refused(data, text):
+def test_bytes_that_are_no_frame_are_refused(data, text) -> None:
     with pytest.raises(SparkException, match=re.escape(text)):
         list(BlockFrameReader(frame_bytes_max=100).feed(data))
 
 
-def test_blocks_before_an_invalid_frame_are_read():
+def test_blocks_before_an_invalid_frame_are_read() -> None:
     frames = BlockFrameReader().feed(frame(b"Ta\n") + frame(b"X"))
     assert next(frames) == (b"Ta\n", 1)
     with pytest.raises(SparkException, match="unknown codec"):
@@ -73,14 +73,14 @@ def test_blocks_before_an_invalid_frame_are_read():
 
 
 @pytest.mark.parametrize("data", [b"\0", frame(b"Ta\n")[:-1]])
-def test_end_within_a_frame_is_an_error(data):
+def test_end_within_a_frame_is_an_error(data) -> None:
     reader = BlockFrameReader()
     assert list(reader.feed(data)) == []
     with pytest.raises(SparkException, match=f"within a frame, after {len(data)} bytes of it"):
         reader.close()
 
 
-def test_frame_that_no_stream_takes_is_not_made(monkeypatch):
+def test_frame_that_no_stream_takes_is_not_made(monkeypatch) -> None:
     monkeypatch.setattr(raw, "FRAME_BYTES_MAX", 50)
     with pytest.raises(ValueError, match="is too large, 50 is the most"):
         rawFrame(["x" * 50])
@@ -99,7 +99,7 @@ class Errors(StreamingListener):
         self.stopped.put(receiverStopped.receiverInfo())
 
 
-def test_frame_is_a_partition_and_an_invalid_one_restarts_the_receiver(sc, monkeypatch, patience):
+def test_frame_is_a_partition_and_an_invalid_one_restarts_the_receiver(sc, monkeypatch, patience) -> None:
     monkeypatch.setitem(sc.conf._pairs, "spark.streaming.receiverRestartDelay", "0")
     records, partitions, errors = queue.SimpleQueue(), [], Errors()
 
@@ -129,6 +129,6 @@ def test_frame_is_a_partition_and_an_invalid_one_restarts_the_receiver(sc, monke
 
 
 @pytest.mark.parametrize(("port", "error"), [(0, ValueError), (65536, ValueError), ("9999", TypeError)])
-def test_port_is_checked_at_once(harness, port, error):
+def test_port_is_checked_at_once(harness, port, error) -> None:
     with pytest.raises(error, match="port must be"):
         harness.ssc.rawSocketStream("localhost", port)

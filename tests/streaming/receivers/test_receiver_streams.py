@@ -9,7 +9,6 @@ import re
 import signal
 import socket
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -24,8 +23,8 @@ from headwater.errors import SparkException
 from headwater.streaming import Receiver, StreamingContext, StreamingListener
 from headwater.streaming.runtime.batches import Phase
 from headwater.testing import StreamHarness
-from tests.engine.processes import await_true
 from tests.streaming.conftest import Harness
+from tests.waiting import wait_for
 
 BATCH_SECONDS = 0.1
 
@@ -78,7 +77,7 @@ def ssc(sc):
     made.stop(stopSparkContext=False)
 
 
-def test_socket_lines_arrive_whole_and_in_order(ssc, patience):
+def test_socket_lines_arrive_whole_and_in_order(ssc, patience) -> None:
     got = Gathered()
     with server([b"one\r\ntw", b"o\n", b"", b"caf\xc3", b"\xa9\nlast"], keep_last=False) as port:
         ssc.socketTextStream("127.0.0.1", port).foreachRDD(got.add)
@@ -87,7 +86,7 @@ def test_socket_lines_arrive_whole_and_in_order(ssc, patience):
     assert got.records == ["one", "two", "café", "last"]
 
 
-def test_many_lines_are_all_there(ssc, patience):
+def test_many_lines_are_all_there(ssc, patience) -> None:
     got = Gathered()
     data = b"".join(b"line %d\n" % i for i in range(100_000))
     with server([data]) as port:
@@ -97,7 +96,7 @@ def test_many_lines_are_all_there(ssc, patience):
     assert got.records == [f"line {i}" for i in range(100_000)]
 
 
-def test_undecodable_bytes_are_replaced_counted_and_warned_of_once(ssc, patience, caplog):
+def test_undecodable_bytes_are_replaced_counted_and_warned_of_once(ssc, patience, caplog) -> None:
     got, counts = Gathered(), []
 
     class Counting(StreamingListener):
@@ -116,7 +115,7 @@ def test_undecodable_bytes_are_replaced_counted_and_warned_of_once(ssc, patience
     assert caplog.text.count("is not valid UTF-8") == 1
 
 
-def test_socket_lines_end_by_returns_too(ssc, patience):
+def test_socket_lines_end_by_returns_too(ssc, patience) -> None:
     got = Gathered()
     with server([b"one\rtwo\r", b"\nthree\r\nfour\r"]) as port:
         ssc.socketTextStream("127.0.0.1", port).foreachRDD(got.add)
@@ -125,7 +124,7 @@ def test_socket_lines_end_by_returns_too(ssc, patience):
     assert got.records == ["one", "two", "three", "four"]
 
 
-def test_socket_line_that_is_too_long_is_an_error_that_names_the_setting(no_context, patience):
+def test_socket_line_that_is_too_long_is_an_error_that_names_the_setting(no_context, patience) -> None:
     errors = queue.SimpleQueue()
 
     class Hearing(StreamingListener):
@@ -144,7 +143,7 @@ def test_socket_line_that_is_too_long_is_an_error_that_names_the_setting(no_cont
     assert re.search("a line is longer than 1000 bytes.*headwater.streaming.receiver.maxLineSize", error)
 
 
-def test_socket_stream_makes_records_with_the_converter(ssc, patience):
+def test_socket_stream_makes_records_with_the_converter(ssc, patience) -> None:
     got = Gathered()
     with server([b"\x01\x02\x03"]) as port:
         ssc.socketStream("127.0.0.1", port, lambda file: iter(lambda: list(file.read(1)), [])).foreachRDD(got.add)
@@ -153,7 +152,7 @@ def test_socket_stream_makes_records_with_the_converter(ssc, patience):
     assert got.records == [[1], [2], [3]]
 
 
-def test_receiver_takes_no_core_of_the_tasks_and_connects_again(no_context, patience):
+def test_receiver_takes_no_core_of_the_tasks_and_connects_again(no_context, patience) -> None:
     conf = SparkConf().setMaster("local[1]").setAppName("t").set("spark.streaming.receiverRestartDelay", "50")
     ssc = StreamingContext(SparkContext(conf=conf), BATCH_SECONDS)
     got = Gathered()
@@ -165,7 +164,7 @@ def test_receiver_takes_no_core_of_the_tasks_and_connects_again(no_context, pati
     assert got.records == ["first", "second"]
 
 
-def test_port_nobody_listens_on_is_retried_and_said_once(no_context, patience, caplog):
+def test_port_nobody_listens_on_is_retried_and_said_once(no_context, patience, caplog) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     conf = SparkConf().setMaster("local[1]").setAppName("t").set("spark.streaming.receiverRestartDelay", "20")
@@ -191,7 +190,7 @@ def test_port_nobody_listens_on_is_retried_and_said_once(no_context, patience, c
     assert len(warnings) == 1
 
 
-def test_a_receiver_of_the_program_stores_one_and_many(ssc, patience):
+def test_a_receiver_of_the_program_stores_one_and_many(ssc, patience) -> None:
     class Counting(Receiver):
         def onStart(self):
             threading.Thread(target=self.run, daemon=True).start()
@@ -209,7 +208,7 @@ def test_a_receiver_of_the_program_stores_one_and_many(ssc, patience):
     assert sorted(got.records) == list(range(30))
 
 
-def test_graceful_stop_processes_all_that_was_stored(ssc, patience):
+def test_graceful_stop_processes_all_that_was_stored(ssc, patience) -> None:
     ready = threading.Event()
 
     class Telling(StreamingListener):
@@ -230,7 +229,7 @@ def test_graceful_stop_processes_all_that_was_stored(ssc, patience):
     assert sorted(got.records) == list(range(1000))
 
 
-def test_processed_blocks_are_removed(ssc, patience):
+def test_processed_blocks_are_removed(ssc, patience) -> None:
     got = Gathered()
     with server([b"line\n" * 1000]) as port:
         ssc.socketTextStream("127.0.0.1", port).foreachRDD(got.add)
@@ -240,7 +239,7 @@ def test_processed_blocks_are_removed(ssc, patience):
     assert all(node.released(2**62) == [] for node in ssc.graph.inputs)
 
 
-def test_an_idle_receiver_gives_empty_batches(ssc, patience):
+def test_an_idle_receiver_gives_empty_batches(ssc, patience) -> None:
     counts = Gathered()
     with server([]) as port:
         ssc.socketTextStream("127.0.0.1", port).count().foreachRDD(counts.add)
@@ -263,7 +262,7 @@ class Pids(Receiver):
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGSTOP])
-def test_receiver_of_an_executor_that_dies_or_hangs_starts_on_another(no_context, patience, end):
+def test_receiver_of_an_executor_that_dies_or_hangs_starts_on_another(no_context, patience, end) -> None:
     conf = SparkConf().setMaster("local-cluster[2,1,512]").setAppName("t")
     conf.set("spark.executor.heartbeatInterval", "100ms").set("spark.network.timeout", "2s")
     ssc = StreamingContext(SparkContext(conf=conf), BATCH_SECONDS)
@@ -302,7 +301,7 @@ class Lists(Receiver):
 
 def test_receivers_move_to_the_executor_that_takes_the_place_of_a_dead_one_and_lose_nothing(
     no_context, patience, tmp_path
-):
+) -> None:
     sc = SparkContext(conf=SparkConf().setMaster("local-cluster[2,1,512]").setAppName("t"))
     ssc = StreamingContext(sc, BATCH_SECONDS)
     got = Gathered()
@@ -317,11 +316,11 @@ def test_receivers_move_to_the_executor_that_takes_the_place_of_a_dead_one_and_l
     def places():
         return sorted(Counter(each[-1][1] for each in notes()).values()) if all(notes()) else []
 
-    await_true(lambda: all((tmp_path / str(first)).exists() for first in range(4)), "all receive")
-    await_true(lambda: places() == [2, 2], "they are spread")
+    wait_for(lambda: all((tmp_path / str(first)).exists() for first in range(4)), "all receive")
+    wait_for(lambda: places() == [2, 2], "they are spread")
     before = {each[-1][1] for each in notes()}
     os.kill(min(before), signal.SIGKILL)
-    await_true(lambda: places() == [2, 2] and {each[-1][1] for each in notes()} - before, "they are spread again")
+    wait_for(lambda: places() == [2, 2] and {each[-1][1] for each in notes()} - before, "they are spread again")
     stored = {number for each in notes() for number, _ in each}
     got.wait(lambda records: stored <= set(records), patience)
     ssc.stop()
@@ -343,7 +342,9 @@ class Crowd(Receiver):
                 type(self).stored.put(n)
 
 
-def test_every_record_whose_store_returned_is_processed_when_a_graceful_stop_comes_in_between(no_context, patience):
+def test_every_record_whose_store_returned_is_processed_when_a_graceful_stop_comes_in_between(
+    no_context, patience
+) -> None:
     """In the driver's own process, so that both sides can be compared."""
     ssc = StreamingContext(SparkContext("local[2]", "t"), BATCH_SECONDS)
     got = Gathered()
@@ -357,7 +358,7 @@ def test_every_record_whose_store_returned_is_processed_when_a_graceful_stop_com
     assert len(got.records) == len(set(got.records))
 
 
-def test_graceful_stop_takes_no_batch_when_receivers_have_nothing(no_context, patience):
+def test_graceful_stop_takes_no_batch_when_receivers_have_nothing(no_context, patience) -> None:
     """The clock stands still, so a stop that waited for a batch time would never end."""
     with Harness(SparkContext("local[2]", "t")) as harness, server([]) as port:
         harness.collect(harness.ssc.socketTextStream("127.0.0.1", port))
@@ -368,7 +369,7 @@ def test_graceful_stop_takes_no_batch_when_receivers_have_nothing(no_context, pa
         assert not stopping.is_alive()
 
 
-def test_graceful_stop_takes_one_batch_when_receivers_have_something(no_context, patience):
+def test_graceful_stop_takes_one_batch_when_receivers_have_something(no_context, patience) -> None:
     with Harness(SparkContext("local[2]", "t")) as harness:
         out = harness.collect(harness.ssc.receiverStream(Crowd()))
         harness.start()
@@ -385,7 +386,7 @@ def test_graceful_stop_takes_one_batch_when_receivers_have_something(no_context,
     assert [len(records) >= 100 for records in out] == [True]
 
 
-def test_receiver_that_never_works_is_reported_after_its_restarts_and_others_go_on(no_context, patience):
+def test_receiver_that_never_works_is_reported_after_its_restarts_and_others_go_on(no_context, patience) -> None:
     class Broken(Receiver):
         def onStart(self):
             raise OSError("no such host")
@@ -412,7 +413,9 @@ def test_receiver_that_never_works_is_reported_after_its_restarts_and_others_go_
         ("local-cluster[2,1,512]", "INFO", ""),
     ],
 )
-def test_copies_that_there_are_no_executors_for_are_said_once(no_context, patience, caplog, master, level, said):
+def test_copies_that_there_are_no_executors_for_are_said_once(
+    no_context, patience, caplog, master, level, said
+) -> None:
     caplog.set_level(level, "headwater")
     ssc = StreamingContext(SparkContext(master, "t"), BATCH_SECONDS)
     got = Gathered()
@@ -424,7 +427,7 @@ def test_copies_that_there_are_no_executors_for_are_said_once(no_context, patien
     assert (f"{len(lines)} {lines[0].levelname}" if lines else "") == said
 
 
-def test_receivers_are_spread_evenly_and_go_where_they_prefer(no_context, patience):
+def test_receivers_are_spread_evenly_and_go_where_they_prefer(no_context, patience) -> None:
     class Preferring(Pids):
         def preferredLocation(self):
             return "localhost"
@@ -451,7 +454,7 @@ def test_receivers_are_spread_evenly_and_go_where_they_prefer(no_context, patien
     assert Counter(places.values()).most_common()[0][1] == 2
 
 
-def test_slow_output_makes_batches_wait_only_up_to_the_limit_and_nothing_is_lost(no_context, patience, caplog):
+def test_slow_output_makes_batches_wait_only_up_to_the_limit_and_nothing_is_lost(no_context, patience, caplog) -> None:
     """With nothing enabled: batches wait, then are late, what came meanwhile comes with a later one."""
     conf = SparkConf().setMaster("local[2]").setAppName("t").set("headwater.streaming.waitingBatchesMax", "3")
     with StreamHarness(1, conf=conf) as harness:
@@ -469,10 +472,7 @@ def test_slow_output_makes_batches_wait_only_up_to_the_limit_and_nothing_is_lost
             gate.wait(0.001)
         assert len(harness.ssc._running.generator.running()) == 3
         gate.set()
-        deadline, pause = time.monotonic() + patience, threading.Event()
-        while len(out) < 10:
-            assert time.monotonic() < deadline
-            pause.wait(0.001)
+        wait_for(lambda: len(out) >= 10, "all batches are done")
     assert out == list(range(10))
 
 
@@ -489,7 +489,7 @@ class SlowlyMade(Receiver):
         return made_when_it_may, ()
 
 
-def test_stop_waits_for_a_receiver_that_is_still_being_made(no_context, patience):
+def test_stop_waits_for_a_receiver_that_is_still_being_made(no_context, patience) -> None:
     ssc = StreamingContext(SparkContext("local[2]", "t"), BATCH_SECONDS)
     ssc.receiverStream(SlowlyMade()).foreachRDD(lambda rdd: None)
     ssc.start()

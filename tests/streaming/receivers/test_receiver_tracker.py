@@ -70,7 +70,7 @@ def levels(actions: list[Any]) -> list[int]:
     return [action.level for action in actions if isinstance(action, Log)]
 
 
-def test_receivers_are_launched_and_announced_once_they_register():
+def test_receivers_are_launched_and_announced_once_they_register() -> None:
     driven = Driven("R-0", "R-1")
     assert driven(LaunchAll()) == [Launch(0, 1, -1), Launch(1, 1, -1)]
     assert driven(Launched(0, 1, "e0")) == []
@@ -78,7 +78,7 @@ def test_receivers_are_launched_and_announced_once_they_register():
     assert driven(Registered(0, 1, "h", "e0")) == [Announce(ReceiverStarted(info))]
 
 
-def test_blocks_go_to_the_next_batch_and_to_no_other():
+def test_blocks_go_to_the_next_batch_and_to_no_other() -> None:
     driven = running("R-0", "R-1")
     first, second, third = (BlockStored(i, block(i, ms)) for i, ms in ((0, 100), (0, 300), (1, 1100)))
     driven(first)
@@ -88,12 +88,12 @@ def test_blocks_go_to_the_next_batch_and_to_no_other():
     assert driven(Allocate(2000)) == [Allocated(2000, {0: Batch(()), 1: Batch((third,))})]
 
 
-def test_whoever_stored_a_block_is_told_that_it_is_taken():
+def test_whoever_stored_a_block_is_told_that_it_is_taken() -> None:
     driven = running()
     assert driven(BlockStored(0, block(0, 100))) == [Tell(0, Taken("input-0-100"))]
 
 
-def test_block_counts_once_it_is_recorded_where_there_is_a_ledger():
+def test_block_counts_once_it_is_recorded_where_there_is_a_ledger() -> None:
     driven = running(recorded=True)
     stored = BlockStored(0, block(0, 100))
     assert driven(stored) == [Record(stored)]
@@ -102,7 +102,7 @@ def test_block_counts_once_it_is_recorded_where_there_is_a_ledger():
     assert driven(Allocate(2000)) == [Allocated(2000, {0: Batch((stored,))})]
 
 
-def test_block_that_could_not_be_recorded_never_counts():
+def test_block_that_could_not_be_recorded_never_counts() -> None:
     driven = running(recorded=True)
     stored = BlockStored(0, block(0, 100))
     driven(stored)
@@ -110,7 +110,7 @@ def test_block_that_could_not_be_recorded_never_counts():
     assert driven(Allocate(1000)) == [Allocated(1000, {0: Batch(())})]
 
 
-def test_receivers_are_drained_when_their_last_block_is_recorded():
+def test_receivers_are_drained_when_their_last_block_is_recorded() -> None:
     driven = running(recorded=True)
     stored = BlockStored(0, block(0, 100))
     driven(stored)
@@ -119,7 +119,7 @@ def test_receivers_are_drained_when_their_last_block_is_recorded():
     assert driven(Recorded(stored))[-1] == Drained(True)
 
 
-def test_blocks_from_before_a_restart_go_to_the_first_batch():
+def test_blocks_from_before_a_restart_go_to_the_first_batch() -> None:
     driven = Driven("R-0", recorded=True)
     stored = BlockStored(0, block(0, 100))
     driven.core.restored(0, [stored], used=["input-0-100"])
@@ -141,7 +141,7 @@ def test_block_ids_of_a_restart_are_above_all_that_were_used() -> None:
     assert driven(LaunchAll()) == [Launch(0, 1, 700)]
 
 
-def test_undecodable_lines_are_warned_of_once_and_counted_each_batch():
+def test_undecodable_lines_are_warned_of_once_and_counted_each_batch() -> None:
     driven = running()
     assert levels(driven(BlockStored(0, block(0, 100), 2))) == [logging.WARNING]
     assert levels(driven(BlockStored(0, block(0, 300), 3))) == []
@@ -150,7 +150,7 @@ def test_undecodable_lines_are_warned_of_once_and_counted_each_batch():
     assert driven(Allocate(2000))[0].blocks[0].undecodable == 1
 
 
-def test_reported_error_shows_in_the_status_and_stops_nothing():
+def test_reported_error_shows_in_the_status_and_stops_nothing() -> None:
     driven = running()
     info = ReceiverInfo(0, "R-0", True, "h", "e0", "odd", "ValueError: x", 50)
     text = "Error reported by receiver for stream 0: odd - ValueError: x"
@@ -160,7 +160,7 @@ def test_reported_error_shows_in_the_status_and_stops_nothing():
     ]
 
 
-def test_the_same_failure_is_a_warning_once_until_data_flows_again():
+def test_the_same_failure_is_a_warning_once_until_data_flows_again() -> None:
     driven = running()
     restart = Deregistered(0, 1, "Restarting: refused", "OSError: refused", True)
     seen = []
@@ -172,14 +172,14 @@ def test_the_same_failure_is_a_warning_once_until_data_flows_again():
     assert seen == [logging.WARNING, logging.DEBUG, logging.DEBUG, logging.WARNING]
 
 
-def test_restart_with_an_error_is_an_error_and_a_stop_for_listeners():
+def test_restart_with_an_error_is_an_error_and_a_stop_for_listeners() -> None:
     driven = running()
     info = ReceiverInfo(0, "R-0", False, "h", "e0", "Restarting", "OSError: x", 9)
     actions = driven(Deregistered(0, 1, "Restarting", "OSError: x", True), 9)
     assert actions[1:] == [Announce(ReceiverError(info)), Announce(ReceiverStopped(info))]
 
 
-def test_receiver_that_stopped_itself_is_not_launched_again():
+def test_receiver_that_stopped_itself_is_not_launched_again() -> None:
     driven = running()
     actions = driven(Deregistered(0, 1, "done", "", False))
     assert actions == [
@@ -189,7 +189,7 @@ def test_receiver_that_stopped_itself_is_not_launched_again():
     assert driven(Woken(), 10**9) == []
 
 
-def test_receiver_of_a_lost_executor_starts_at_once_above_its_last_block():
+def test_receiver_of_a_lost_executor_starts_at_once_above_its_last_block() -> None:
     driven = running()
     driven(BlockStored(0, block(0, 700)))
     actions = driven(Lost(0, 1, "e0 died"), 5000)
@@ -231,7 +231,7 @@ def test_event_that_its_life_does_not_allow_raises_with_the_receivers_story() ->
     )
 
 
-def test_word_of_an_earlier_epoch_is_ignored_but_its_blocks_are_taken():
+def test_word_of_an_earlier_epoch_is_ignored_but_its_blocks_are_taken() -> None:
     driven = running()
     driven(Lost(0, 1, "e0 died"), 5000)
     assert driven(Registered(0, 1, "h", "e0")) == []
@@ -241,7 +241,7 @@ def test_word_of_an_earlier_epoch_is_ignored_but_its_blocks_are_taken():
     assert driven.core.unallocated() == 1
 
 
-def test_launches_that_fail_pause_longer_each_time_up_to_the_restart_delay():
+def test_launches_that_fail_pause_longer_each_time_up_to_the_restart_delay() -> None:
     driven = Driven("R-0")
     driven(LaunchAll())
     pauses, now, epoch = [], 0, 1
@@ -257,7 +257,7 @@ def test_launches_that_fail_pause_longer_each_time_up_to_the_restart_delay():
     assert pauses == [100, 200, 400, 800, 1600, 2000, 2000]
 
 
-def test_receiver_that_ran_for_a_while_starts_without_a_pause_again():
+def test_receiver_that_ran_for_a_while_starts_without_a_pause_again() -> None:
     driven = running()
     driven(Lost(0, 1, "died"), 100)
     driven(Registered(0, 2, "h", "e1"), 200)
@@ -267,7 +267,7 @@ def test_receiver_that_ran_for_a_while_starts_without_a_pause_again():
     assert isinstance(driven(Lost(0, 3, "died"), 500 + RESTART_MS)[-1], Launch)
 
 
-def test_stop_drains_once_all_receivers_have_answered():
+def test_stop_drains_once_all_receivers_have_answered() -> None:
     driven = running("R-0", "R-1")
     assert driven(StopAll()) == [Halt(0), Halt(1)]
     assert Drained(False) not in driven(Deregistered(0, 1, "Stopped by driver", "", False))
@@ -277,20 +277,20 @@ def test_stop_drains_once_all_receivers_have_answered():
 
 
 @pytest.mark.parametrize("event", [Lost(0, 1, "died"), Deregistered(0, 1, "Stopped", "", False)])
-def test_stop_does_not_wait_for_a_receiver_that_is_gone(event):
+def test_stop_does_not_wait_for_a_receiver_that_is_gone(event) -> None:
     driven = running()
     driven(StopAll())
     assert driven(event)[-1] == Drained(False)
 
 
-def test_receiver_that_restarts_while_it_is_stopped_answers_once_more():
+def test_receiver_that_restarts_while_it_is_stopped_answers_once_more() -> None:
     driven = running()
     driven(StopAll())
     assert Drained(False) not in driven(Deregistered(0, 1, "Restarting", "", True))
     assert driven(Deregistered(0, 1, "Stopped by driver", "", False))[-1] == Drained(False)
 
 
-def test_stop_before_the_launch_has_returned_halts_the_receiver_once():
+def test_stop_before_the_launch_has_returned_halts_the_receiver_once() -> None:
     driven = Driven("R-0")
     driven(LaunchAll())
     assert driven(StopAll()) == []
@@ -299,22 +299,22 @@ def test_stop_before_the_launch_has_returned_halts_the_receiver_once():
     assert driven(Deregistered(0, 1, "Stopped by driver", "", False))[-1] == Drained(False)
 
 
-def test_stop_without_receivers_is_drained_at_once():
+def test_stop_without_receivers_is_drained_at_once() -> None:
     assert Driven()(StopAll()) == [Drained(False)]
 
 
 # ------------------------------------------------------------------------------------------------ limits
-def test_rate_is_told_to_the_receiver_and_to_the_one_that_is_launched_after_it():
+def test_rate_is_told_to_the_receiver_and_to_the_one_that_is_launched_after_it() -> None:
     driven = running(rate=500.0)
     assert driven(SetRate(0, 120.0)) == [Tell(0, Limit(120.0))]
     assert driven(Lost(0, 1, "e0 died"), 5000)[-1] == Launch(0, 2, -1, 120.0)
 
 
-def test_first_launch_has_the_initial_rate():
+def test_first_launch_has_the_initial_rate() -> None:
     assert Driven("R-0", rate=500.0)(LaunchAll()) == [Launch(0, 1, -1, 500.0)]
 
 
-def test_fewer_copies_than_the_level_asks_for_are_warned_of_once_a_stream():
+def test_fewer_copies_than_the_level_asks_for_are_warned_of_once_a_stream() -> None:
     driven = running("R-0", "R-1", copies={0: 2, 1: 2})
     two = BlockStored(0, BlockRef("input-0-50", ("e0", "e1"), 1))
     assert levels(driven(two)) == []
@@ -326,7 +326,7 @@ def test_fewer_copies_than_the_level_asks_for_are_warned_of_once_a_stream():
     assert levels(driven(BlockStored(1, block(1, 100)))) == [logging.WARNING]
 
 
-def test_block_that_comes_after_the_last_receiver_has_ended_is_refused():
+def test_block_that_comes_after_the_last_receiver_has_ended_is_refused() -> None:
     driven = running()
     driven(StopAll())
     driven(Lost(0, 1, "died"))
@@ -343,7 +343,7 @@ def reports(actions: list[Any]) -> list[str]:
     return [str(action.error) for action in actions if isinstance(action, Report)]
 
 
-def test_receiver_that_fails_too_often_in_a_row_is_stopped_and_reported():
+def test_receiver_that_fails_too_often_in_a_row_is_stopped_and_reported() -> None:
     driven = running("R-0", "R-1", restarts_max=2)
     for _ in range(2):
         assert reports(driven(RESTARTS)) == []
@@ -359,7 +359,7 @@ def test_receiver_that_fails_too_often_in_a_row_is_stopped_and_reported():
     assert driven(StopAll()) == [Halt(1)]
 
 
-def test_block_in_between_makes_the_count_of_failures_begin_anew():
+def test_block_in_between_makes_the_count_of_failures_begin_anew() -> None:
     driven = running(restarts_max=1)
     for ms in (100, 300, 500):
         assert reports(driven(RESTARTS)) == []
@@ -367,7 +367,7 @@ def test_block_in_between_makes_the_count_of_failures_begin_anew():
         driven(BlockStored(0, block(0, ms)))
 
 
-def test_receiver_that_can_not_be_launched_is_given_up_after_as_many_restarts():
+def test_receiver_that_can_not_be_launched_is_given_up_after_as_many_restarts() -> None:
     driven = Driven("R-0", restarts_max=2)
     driven(LaunchAll())
     assert reports(driven(Lost(0, 1, "no executor"), 0)) == []
@@ -379,7 +379,7 @@ def test_receiver_that_can_not_be_launched_is_given_up_after_as_many_restarts():
     assert driven(StopAll()) == [Drained(False)]
 
 
-def test_receiver_that_was_given_up_is_not_reported_again_when_its_executor_dies():
+def test_receiver_that_was_given_up_is_not_reported_again_when_its_executor_dies() -> None:
     driven = running(restarts_max=0)
     assert len(reports(driven(RESTARTS))) == 1
     actions = driven(Lost(0, 1, "e0 died"))
@@ -406,7 +406,7 @@ def halts(actions: list[Any]) -> list[int]:
     return [action.stream_id for action in actions if isinstance(action, Halt)]
 
 
-def test_receivers_move_one_after_the_other_until_no_executor_has_two_more():
+def test_receivers_move_one_after_the_other_until_no_executor_has_two_more() -> None:
     driven = crowded("a", "b", "c", "d", "e")
     assert halts(driven(Executors(frozenset({"e0", "e1"})))) == [0]
     assert halts(driven(Executors(frozenset({"e0", "e1", "e2"})))) == []  # one at a time
@@ -416,7 +416,7 @@ def test_receivers_move_one_after_the_other_until_no_executor_has_two_more():
     assert [info.executorId() for info in driven.core.infos().values()] == ["e1", "e2", "e1", "e0", "e0"]
 
 
-def test_receivers_stay_when_the_difference_is_one_or_they_are_not_to_move():
+def test_receivers_stay_when_the_difference_is_one_or_they_are_not_to_move() -> None:
     assert driven_to_two(crowded("a")) == []
     assert driven_to_two(crowded("a", "b", moves=False)) == []
     assert driven_to_two(crowded("a", "b")) == [0]
@@ -426,7 +426,7 @@ def driven_to_two(driven: Driven) -> list[int]:
     return halts(driven(Executors(frozenset({"e0", "e1"}))))
 
 
-def test_receiver_that_prefers_a_place_stays_there():
+def test_receiver_that_prefers_a_place_stays_there() -> None:
     driven = Driven("a", "b", "c")
     driven(LaunchAll())
     for stream_id in range(3):
@@ -437,7 +437,7 @@ def test_receiver_that_prefers_a_place_stays_there():
     assert halts(driven(Launched(2, 1, "e0"))) == [2]
 
 
-def test_receiver_that_comes_back_to_where_it_was_is_left_there():
+def test_receiver_that_comes_back_to_where_it_was_is_left_there() -> None:
     driven = crowded("a", "b")
     assert driven_to_two(driven) == [0]
     assert halts(moved(driven, 0, "e0")) == []
@@ -445,27 +445,27 @@ def test_receiver_that_comes_back_to_where_it_was_is_left_there():
     assert driven_to_two(driven) == [0]  # one that comes later counts
 
 
-def test_receiver_that_stops_by_itself_while_it_is_to_move_is_not_launched_again():
+def test_receiver_that_stops_by_itself_while_it_is_to_move_is_not_launched_again() -> None:
     driven = crowded("a", "b")
     driven_to_two(driven)
     actions = driven(Deregistered(0, 1, "had enough", "", False))
     assert not any(isinstance(action, Launch) for action in actions)
 
 
-def test_receiver_whose_executor_dies_while_it_is_to_move_is_launched_at_once():
+def test_receiver_whose_executor_dies_while_it_is_to_move_is_launched_at_once() -> None:
     driven = crowded("a", "b")
     driven_to_two(driven)
     assert Launch(0, 2, -1) in driven(Lost(0, 1, "executor e0 was lost"))
 
 
-def test_receiver_that_restarts_while_it_is_to_move_answers_once_more():
+def test_receiver_that_restarts_while_it_is_to_move_answers_once_more() -> None:
     driven = crowded("a", "b")
     driven_to_two(driven)
     assert not any(isinstance(a, Launch) for a in driven(Deregistered(0, 1, "again", "", True)))
     assert Launch(0, 2, -1) in driven(Deregistered(0, 1, STOPPED_BY_DRIVER, "", False))
 
 
-def test_stop_waits_for_a_receiver_that_is_to_move_and_halts_it_no_more():
+def test_stop_waits_for_a_receiver_that_is_to_move_and_halts_it_no_more() -> None:
     driven = crowded("a", "b")
     driven_to_two(driven)
     assert halts(driven(StopAll())) == [1]

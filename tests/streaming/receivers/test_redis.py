@@ -11,8 +11,8 @@ import pytest
 
 from headwater.streaming import StreamingContext
 from headwater.streaming.receivers import RedisStreamReceiver
-from tests.servers.processes import until
 from tests.streaming.programs import FRAGILE_LOG, broken, program
+from tests.waiting import wait_for
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_entries_arrive_from_the_first_one_and_are_acknowledged(redis_port: int,
 def test_group_that_begins_at_the_end_sees_later_entries_only(redis_port: int, client: Any, stream: str) -> None:
     client.xadd(stream, {"n": "old"})
     with program(received(redis_port, stream, startId="$")) as running:
-        until(lambda: client.xinfo_groups(stream), "the group is there")
+        wait_for(lambda: client.xinfo_groups(stream), "the group is there")
         client.xadd(stream, {"n": "new"})
         running.wait(lambda: len(running.records) == 1)
     assert values(running.records) == [b"new"]
@@ -85,9 +85,7 @@ def test_entries_of_an_own_earlier_life_come_first(redis_port: int, client: Any,
     assert pending(client, stream) == 0
 
 
-def test_entry_that_can_not_be_stored_is_read_again(
-    redis_port: int, client: Any, stream: str, tmp_path: Path
-) -> None:
+def test_entry_that_can_not_be_stored_is_read_again(redis_port: int, client: Any, stream: str, tmp_path: Path) -> None:
     client.xadd(stream, {"n": "first"})
     with program(received(redis_port, stream), FRAGILE_LOG, tmp_path) as running:
         running.wait(lambda: len(running.records) == 1)

@@ -46,7 +46,7 @@ from headwater.streaming.receivers.supervisor import (
 
 
 # ------------------------------------------------------------------------------------------------ the core
-def test_supervisor_starts_restarts_after_the_delay_and_stops():
+def test_supervisor_starts_restarts_after_the_delay_and_stops() -> None:
     core = SupervisorCore(2000)
     assert core.handle(Begin(), 0) == [CallStart()]
     assert core.handle(Restart("no data", "", None, False), 100) == [
@@ -61,7 +61,7 @@ def test_supervisor_starts_restarts_after_the_delay_and_stops():
     assert core.state is ReceiverState.STOPPED
 
 
-def test_supervisor_that_waits_for_its_restart_stops_without_calling_on_stop_again():
+def test_supervisor_that_waits_for_its_restart_stops_without_calling_on_stop_again() -> None:
     core = SupervisorCore(2000)
     core.handle(Begin(), 0)
     core.handle(Restart("no data", "", 2000, False), 100)
@@ -84,14 +84,14 @@ def pauses(core: SupervisorCore, *restarts: Restart) -> list[int]:
     return waited
 
 
-def test_supervisor_waits_longer_each_time_when_nothing_is_stored_in_between():
+def test_supervisor_waits_longer_each_time_when_nothing_is_stored_in_between() -> None:
     fails, worked = Restart("no data", "", None, False), Restart("no data", "", None, True)
     assert pauses(SupervisorCore(100), *[fails] * 6) == [100, 200, 400, 800, 800, 800]
     assert pauses(SupervisorCore(100), fails, fails, fails, worked, fails) == [100, 200, 400, 100, 200]
     assert pauses(SupervisorCore(0), fails, fails) == [0, 0]
 
 
-def test_supervisor_waits_as_long_as_the_receiver_asks():
+def test_supervisor_waits_as_long_as_the_receiver_asks() -> None:
     asked, fails = Restart("busy", "", 7, False), Restart("no data", "", None, False)
     assert pauses(SupervisorCore(100), asked, fails, asked, fails) == [7, 100, 7, 200]
 
@@ -161,7 +161,7 @@ def inactive(clock: ManualClock, stored: Any, after_ms: int = -1, on_error: Any 
     )
 
 
-def test_each_interval_makes_a_block_named_after_its_begin():
+def test_each_interval_makes_a_block_named_after_its_begin() -> None:
     clock, stored = ManualClock(1000), Stored()
     blocks = make(clock, stored)
     blocks.add("a")
@@ -176,7 +176,7 @@ def test_each_interval_makes_a_block_named_after_its_begin():
     assert int(block_id.rpartition("-")[2]) > 1000
 
 
-def test_block_ids_ascend_beyond_those_of_an_earlier_launch():
+def test_block_ids_ascend_beyond_those_of_an_earlier_launch() -> None:
     clock, stored = ManualClock(1000), Stored()
     blocks = make(clock, stored, after_ms=5000)
     blocks.store_now(["a"])
@@ -185,7 +185,7 @@ def test_block_ids_ascend_beyond_those_of_an_earlier_launch():
     blocks.stop()
 
 
-def test_text_is_stored_as_it_came():
+def test_text_is_stored_as_it_came() -> None:
     clock, stored = ManualClock(1000), Stored()
     blocks = make(clock, stored)
     blocks.add_text(b"one\ntwo\r\n", 2, 0)
@@ -194,7 +194,7 @@ def test_text_is_stored_as_it_came():
     assert stored.next()[1:] == (["one", "two", "three"], 3)
 
 
-def test_a_full_buffer_makes_whoever_adds_wait_until_it_is_stored(monkeypatch):
+def test_a_full_buffer_makes_whoever_adds_wait_until_it_is_stored(monkeypatch) -> None:
     monkeypatch.setattr(generator, "TEXT_BYTES_MAX", 4)
     clock, stored = ManualClock(1000), Stored()
     stored.gate.clear()
@@ -217,7 +217,7 @@ def test_a_full_buffer_makes_whoever_adds_wait_until_it_is_stored(monkeypatch):
     assert count == 4
 
 
-def test_bulk_store_raises_what_storing_raised_and_interval_blocks_report_it():
+def test_bulk_store_raises_what_storing_raised_and_interval_blocks_report_it() -> None:
     def full(*_: Any) -> None:
         raise SparkException("disk full")
 
@@ -230,7 +230,7 @@ def test_bulk_store_raises_what_storing_raised_and_interval_blocks_report_it():
     assert str(errors.get(timeout=30)) == "disk full"
 
 
-def test_adding_to_a_generator_that_is_not_active_is_refused():
+def test_adding_to_a_generator_that_is_not_active_is_refused() -> None:
     blocks = inactive(ManualClock(), Stored())
     with pytest.raises(SparkException, match="BlockGenerator has not been started or has been stopped"):
         blocks.add("a")
@@ -260,7 +260,7 @@ def test_generator_that_was_never_started_stops_and_stays_so() -> None:
 
 
 # ------------------------------------------------------------------------------------------------ rates
-def test_rate_limit_lets_the_next_record_wait_for_the_ones_before():
+def test_rate_limit_lets_the_next_record_wait_for_the_ones_before() -> None:
     clock = ManualClock(0)
     limiter = RateLimiter(10, clock)
     limiter.acquire(5)  # at once: nothing is owed yet
@@ -271,7 +271,7 @@ def test_rate_limit_lets_the_next_record_wait_for_the_ones_before():
     assert passed.wait(30)
 
 
-def test_rate_limit_saves_up_for_a_second_at_most():
+def test_rate_limit_saves_up_for_a_second_at_most() -> None:
     clock = ManualClock(0)
     limiter = RateLimiter(10, clock)
     clock.advance(60_000)
@@ -291,7 +291,7 @@ def waits(limiter: RateLimiter, records: int = 1) -> threading.Event:
     return passed
 
 
-def test_rate_limit_that_is_raised_lets_those_pass_who_wait():
+def test_rate_limit_that_is_raised_lets_those_pass_who_wait() -> None:
     clock = ManualClock(0)
     limiter = RateLimiter(1, clock)
     limiter.acquire(1000)  # owes a quarter of an hour
@@ -303,7 +303,7 @@ def test_rate_limit_that_is_raised_lets_those_pass_who_wait():
     assert passed.wait(30)
 
 
-def test_rate_limit_that_is_lowered_holds_those_who_wait_longer():
+def test_rate_limit_that_is_lowered_holds_those_who_wait_longer() -> None:
     clock = ManualClock(0)
     limiter = RateLimiter(1000, clock)
     limiter.acquire(1000)
@@ -315,7 +315,7 @@ def test_rate_limit_that_is_lowered_holds_those_who_wait_longer():
     assert passed.wait(30)
 
 
-def test_rate_limit_that_is_lifted_forgets_what_is_owed():
+def test_rate_limit_that_is_lifted_forgets_what_is_owed() -> None:
     clock = ManualClock(0)
     limiter = RateLimiter(1, clock)
     limiter.acquire(1000)
@@ -327,7 +327,7 @@ def test_rate_limit_that_is_lifted_forgets_what_is_owed():
 
 
 @pytest.mark.parametrize("rate", [None, 0, -5])
-def test_rate_of_zero_or_less_means_no_limit(rate):
+def test_rate_of_zero_or_less_means_no_limit(rate) -> None:
     limiter = RateLimiter(rate, ManualClock())
     for _ in range(1000):
         limiter.acquire(1000)
@@ -380,7 +380,7 @@ class Storing(Receiver):
             self.store(data)
 
 
-def test_lists_and_iterators_are_blocks_of_their_own_and_all_else_is_one_record():
+def test_lists_and_iterators_are_blocks_of_their_own_and_all_else_is_one_record() -> None:
     supervisor, host = supervised(Storing([1, 2], iter("xy"), b"raw", (3, 4), "text", []), ManualClock(1000))
     assert host.next() == Registered(0, 3, "h", "e0")
     assert [host.next().block.records for _ in range(2)] == [2, 2]
@@ -390,7 +390,7 @@ def test_lists_and_iterators_are_blocks_of_their_own_and_all_else_is_one_record(
     assert list(host.blocks.values()) == [[1, 2], ["x", "y"], [b"raw", (3, 4), "text"]]
 
 
-def test_text_under_a_rate_limit_is_cut_into_pieces_and_stays_whole():
+def test_text_under_a_rate_limit_is_cut_into_pieces_and_stays_whole() -> None:
     supervisor, host = supervised(Storing(), SystemClock(), rate_max=1_000_000)
     data = b"".join(b"line %d\n" % i for i in range(250_000))
     supervisor.store_text(data)
@@ -399,7 +399,7 @@ def test_text_under_a_rate_limit_is_cut_into_pieces_and_stays_whole():
     assert (len(lines), lines[0], lines[-1]) == (250_000, "line 0", "line 249999")
 
 
-def test_undecodable_lines_are_counted_with_their_block():
+def test_undecodable_lines_are_counted_with_their_block() -> None:
     supervisor, host = supervised(Storing(), ManualClock(1000))
     host.next()
     supervisor.store_text("good é\n".encode() + b"bad \xff\nalso \xfe\n")
@@ -409,7 +409,7 @@ def test_undecodable_lines_are_counted_with_their_block():
     assert (stored.block.records, stored.undecodable) == (3, 2)
 
 
-def test_a_receiver_whose_start_fails_is_started_again_after_the_delay():
+def test_a_receiver_whose_start_fails_is_started_again_after_the_delay() -> None:
     class Failing(Receiver):
         def onStart(self) -> None:
             raise ValueError("not now")
@@ -429,7 +429,7 @@ def test_a_receiver_whose_start_fails_is_started_again_after_the_delay():
     supervisor.stop()
 
 
-def test_reported_errors_reach_the_driver_and_nothing_stops():
+def test_reported_errors_reach_the_driver_and_nothing_stops() -> None:
     receiver = Storing()
     supervisor, host = supervised(receiver, ManualClock(1000))
     host.next()
@@ -442,7 +442,7 @@ def test_reported_errors_reach_the_driver_and_nothing_stops():
     supervisor.stop()
 
 
-def test_a_receiver_that_is_not_attached_says_where_its_methods_work():
+def test_a_receiver_that_is_not_attached_says_where_its_methods_work() -> None:
     with pytest.raises(IllegalStateException, match="has not been attached to the receiver yet"):
         Storing().store(1)
 
@@ -476,7 +476,7 @@ def block_of(host: Host) -> BlockStored:
     return event
 
 
-def test_bulk_stores_wait_for_the_rate_as_single_ones_do():
+def test_bulk_stores_wait_for_the_rate_as_single_ones_do() -> None:
     clock, receiver = ManualClock(1000), Pulled()
     supervisor, host = supervised(receiver, clock, rate_max=10)
     outcome = receiver.outcome_of(list(range(25)))
@@ -494,7 +494,7 @@ def test_bulk_stores_wait_for_the_rate_as_single_ones_do():
     ("rate_max", "rate", "limit"),
     [(None, None, None), (10, None, 10), (None, 7, 7), (10, 7, 7), (10, 70, 10), (0, None, None), (-1, 7, 7)],
 )
-def test_most_that_is_allowed_caps_what_back_pressure_says(rate_max, rate, limit):
+def test_most_that_is_allowed_caps_what_back_pressure_says(rate_max, rate, limit) -> None:
     supervisor, _ = supervised(Pulled(), ManualClock(), rate_max=rate_max, rate=rate)
     assert supervisor._limiter.per_second == limit
     supervisor.receive(Limit(10**6))
@@ -514,7 +514,7 @@ def silent() -> tuple[Pulled, Supervisor, Host, ManualClock]:
     return receiver, supervisor, host, clock
 
 
-def test_store_returns_when_the_driver_has_the_block_and_not_before():
+def test_store_returns_when_the_driver_has_the_block_and_not_before() -> None:
     receiver, supervisor, host, _ = silent()
     outcome = receiver.outcome_of([1, 2])
     stored = block_of(host)
@@ -525,7 +525,7 @@ def test_store_returns_when_the_driver_has_the_block_and_not_before():
     supervisor.stop()
 
 
-def test_store_raises_why_the_driver_refuses_the_block():
+def test_store_raises_why_the_driver_refuses_the_block() -> None:
     receiver, supervisor, host, _ = silent()
     outcome = receiver.outcome_of([1, 2])
     supervisor.receive(Taken(block_of(host).block.block_id, "no space left"))
@@ -533,7 +533,7 @@ def test_store_raises_why_the_driver_refuses_the_block():
     supervisor.stop()
 
 
-def test_store_raises_when_the_driver_does_not_answer_in_time_and_a_late_answer_is_ignored():
+def test_store_raises_when_the_driver_does_not_answer_in_time_and_a_late_answer_is_ignored() -> None:
     receiver, supervisor, host, clock = silent()
     outcome = receiver.outcome_of([1, 2])
     stored = block_of(host)
@@ -549,7 +549,7 @@ def test_store_raises_when_the_driver_does_not_answer_in_time_and_a_late_answer_
     supervisor.stop()
 
 
-def test_store_raises_when_the_executor_is_closing():
+def test_store_raises_when_the_executor_is_closing() -> None:
     receiver, supervisor, host, _ = silent()
     outcome = receiver.outcome_of([1, 2])
     block_of(host)
@@ -558,7 +558,7 @@ def test_store_raises_when_the_executor_is_closing():
     supervisor.stop()
 
 
-def test_receiver_says_that_it_has_stopped_after_its_last_block_when_a_store_is_under_way():
+def test_receiver_says_that_it_has_stopped_after_its_last_block_when_a_store_is_under_way() -> None:
     receiver, supervisor, host, _ = silent()
     outcome = receiver.outcome_of([1, 2])
     stored = block_of(host)

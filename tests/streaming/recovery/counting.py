@@ -98,7 +98,8 @@ def setup(root: str, options: dict[str, Any], receiver: Receiver | None = None) 
 # ------------------------------------------------------------------------------------------------ crash points
 def crash_at(point: str, number: int) -> None:
     """Have the process die when it comes to a point for the `number`th time."""
-    from headwater.streaming.recovery import checkpoint, journal, safekeeping
+    from headwater import filesystem
+    from headwater.streaming.recovery import journal, safekeeping
     from headwater.streaming.running import Running
 
     calls = count(1)
@@ -144,7 +145,7 @@ def crash_at(point: str, number: int) -> None:
         case "before-commit":  # posted, not durable
             before(journal.Journal, "_commit", lambda _journal, posted: any(entry for entry, _ in posted))
         case "in-checkpoint":  # written, not renamed
-            system = checkpoint.filesystem.LocalFileSystem
+            system = filesystem.LocalFileSystem
             before(system, "rename", lambda _system, _source, target: "/checkpoint-" in target)
         case "after-checkpoint":  # the old logs and checkpoints are still there
             before(journal.Journal, "_clean")

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, ClassVar
 
 from tests.streaming.recovery.counting import KEYS, WINDOW_SECONDS
+from tests.waiting import wait_for
 
 PROGRAM = Path(__file__).with_name("counting.py")
 REPOSITORY = Path(__file__).parents[3]
@@ -46,11 +47,7 @@ class Program:
 
     def await_start(self) -> None:
         """Wait until it has started once; files that come before aren't its."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while "started" not in self.log():
-            assert self._process is not None and self._process.poll() is None, self.log()
-            assert time.monotonic() < deadline, self.log()
-            time.sleep(0.02)
+        wait_for(lambda: "started" in self.log(), self.log, process=self._process)
 
     def kill(self) -> None:
         """End it as a power cut would, and wait until it's gone."""

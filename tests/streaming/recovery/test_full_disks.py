@@ -145,8 +145,8 @@ def test_state_that_the_disk_does_not_take_is_a_clear_error_and_leaves_the_room_
 # ------------------------------------------------------------------------------------------------ the whole
 STREAM = """
 from pathlib import Path
-from tests.engine.processes import await_true
 from tests.streaming.recovery.killing import Files, Program
+from tests.waiting import wait_for
 
 root = Path(sys.argv[1])
 os.mkdir(root / "checkpoints")
@@ -157,7 +157,7 @@ try:
     program.start()
     program.await_start()
     with Files(root) as files:
-        await_true(lambda: len(program.batches("update")) > 2, "batches are done")
+        wait_for(lambda: len(program.batches("update")) > 2, "batches are done")
         with open(root / "checkpoints" / "other", "wb", buffering=0) as other:
             try:
                 while True:
@@ -165,8 +165,8 @@ try:
             except OSError:
                 pass
         done = len(program.batches("update"))
-        await_true(lambda: len(program.batches("update")) > done + 4, "it goes on")
-        await_true(lambda: "No space left on device" in program.log(), "it says so")
+        wait_for(lambda: len(program.batches("update")) > done + 4, "it goes on")
+        wait_for(lambda: "No space left on device" in program.log(), "it says so")
         program.kill()
         os.remove(root / "checkpoints" / "other")
         program.start()

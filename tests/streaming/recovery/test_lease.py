@@ -7,9 +7,7 @@ import queue
 import subprocess
 import sys
 import threading
-import time
 import uuid
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -21,6 +19,7 @@ from headwater.streaming import StreamingContext
 from headwater.streaming.recovery import lease
 from headwater.streaming.recovery.lock import lock_directory
 from tests.injection import inject
+from tests.waiting import wait_for
 
 PATIENCE_SECONDS = 30.0
 
@@ -60,13 +59,6 @@ def take_over(directory: str) -> None:
     """Another driver's lease, which counts more."""
     lease = {**read(directory), "id": "another", "number": 2, "process": "process 7 on elsewhere"}
     filesystem.write_whole(f"{directory}/leases/2", json.dumps(lease).encode())
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_second_driver_is_refused_and_told_who_holds_the_directory(directory: str) -> None:
@@ -176,9 +168,9 @@ def test_holder_on_another_machine_may_release_it_while_it_is_watched(
 @pytest.mark.usefixtures("quick")
 def test_holder_renews_its_lease_and_writes_it_again_when_it_was_removed(directory: str) -> None:
     held = lock_directory(directory)
-    wait_for(lambda: read(directory)["beat"] >= 2)
+    wait_for(lambda: read(directory)["beat"] >= 2, "the lease is renewed twice")
     filesystem.remove(f"{directory}/leases")
-    wait_for(lambda: filesystem.exists(f"{directory}/leases/1"))
+    wait_for(lambda: filesystem.exists(f"{directory}/leases/1"), "the lease is there again")
     held.close()
     assert read(directory)["released"]
 
@@ -194,10 +186,10 @@ def test_store_that_is_away_does_not_end_the_lease(
         raise PermissionError(path)
 
     monkeypatch.setattr(RemoteFileSystem, "_store", refuse)
-    wait_for(lambda: "the lease could not be renewed" in caplog.text)
+    wait_for(lambda: "the lease could not be renewed" in caplog.text, "it is told")
     monkeypatch.setattr(RemoteFileSystem, "_store", store)
     beat = read(directory)["beat"]
-    wait_for(lambda: read(directory)["beat"] > beat)
+    wait_for(lambda: read(directory)["beat"] > beat, "the lease is renewed")
     held.check()
     held.close()
 
@@ -208,7 +200,7 @@ def test_holder_that_was_taken_for_dead_is_told_and_leaves_the_lease_alone(direc
     losses: list[BaseException] = []
     held.when_lost(losses.append)
     take_over(directory)
-    wait_for(lambda: bool(losses))
+    wait_for(lambda: bool(losses), "the loss is told")
     with pytest.raises(IllegalStateException, match="was taken over by process 7 on elsewhere"):
         held.check()
     with pytest.raises(IllegalStateException, match="was taken over"):
@@ -225,7 +217,7 @@ def test_what_a_holder_writes_late_does_not_make_the_other_one_lose(directory: s
     held.when_lost(losses.append)
     late = read(directory)
     take_over(directory)
-    wait_for(lambda: bool(losses))
+    wait_for(lambda: bool(losses), "the loss is told")
     filesystem.write_whole(f"{directory}/leases/1", json.dumps(late).encode())
     assert read(directory)["id"] == "another"
     held.close()

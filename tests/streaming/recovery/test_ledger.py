@@ -27,6 +27,7 @@ from headwater.streaming.recovery.ledger import (
     replay,
 )
 from headwater.streaming.recovery.segment import LogPosition
+from tests.effort import tries
 
 
 def block(number: int, *, logged: bool = True) -> Block:
@@ -263,7 +264,7 @@ def histories(draw: st.DrawFn) -> list[Any]:
     return entries
 
 
-@settings(max_examples=300)
+@settings(max_examples=tries(60))
 @given(histories(), st.data())
 def test_image_and_the_entries_after_it_make_the_same_ledger_as_all_entries(entries: list[Any], data: Any) -> None:
     at = data.draw(st.integers(0, len(entries)))

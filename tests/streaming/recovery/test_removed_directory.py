@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from headwater.errors import IllegalStateException
 from headwater.streaming.recovery.lock import FileLock
 from headwater.streaming.recovery.log import LogWriter, read_log
 from tests.streaming.recovery.killing import PATIENCE_SECONDS, Files, Program, Server
+from tests.waiting import wait_for
 
 OFTEN = {"headwater.streaming.checkpoint.interval": "300ms"}
 
@@ -39,10 +39,7 @@ def remove_old(checkpoints: Path) -> None:
 def await_batches(program: Program, more: int = 4) -> None:
     """Until batches have begun and ended since."""
     before = len(program.batches("ids"))
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while len(program.batches("ids")) < before + more:
-        assert time.monotonic() < deadline, program.log()
-        time.sleep(0.02)
+    wait_for(lambda: len(program.batches("ids")) >= before + more, program.log)
 
 
 @pytest.mark.parametrize("remove", [remove_all, remove_old])
@@ -54,6 +51,7 @@ def test_program_that_is_killed_later_goes_on_with_all_counts(tmp_path: Path, re
         await_batches(program)
         remove(tmp_path / "checkpoints")
         await_batches(program)
+        wait_for(lambda: "was removed while the application runs" in program.log(), program.log)
         program.kill()
         assert program.log().count("was removed while the application runs") == 1, program.log()
         program.start()
@@ -110,10 +108,7 @@ def test_lock_is_taken_again_unless_another_driver_was_faster(tmp_path: Path) ->
         first.check()
     first.close()
     second.close()
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not losses:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_for(lambda: bool(losses), "the loss is told")
 
 
 def test_state_whose_segments_are_gone_is_not_begun_anew_in_silence(tmp_path: Path) -> None:

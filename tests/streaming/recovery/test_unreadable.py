@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +12,8 @@ import pytest
 from headwater import SparkConf, SparkContext
 from headwater.streaming import StreamingContext
 from tests.streaming.recovery.driving import START_MS, Driver, Results, put
-from tests.streaming.recovery.killing import PATIENCE_SECONDS, Program
+from tests.streaming.recovery.killing import Program
+from tests.waiting import wait_for
 
 
 @pytest.fixture(autouse=True)
@@ -38,10 +38,7 @@ def place(root: Path, name: str, content: bytes) -> None:
 
 
 def await_text(program: Program, text: str) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while text not in program.log():
-        assert time.monotonic() < deadline, program.log()
-        time.sleep(0.02)
+    wait_for(lambda: text in program.log(), program.log)
 
 
 @pytest.mark.parametrize("selection", ["modificationTime", "identity"])

@@ -7,7 +7,6 @@ import os
 import queue
 import random
 import threading
-import time
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from headwater.streaming import Receiver, StreamingContext
 from headwater.streaming.listener import BatchInfo, OutputOperationInfo, StreamInputInfo
 from headwater.streaming.runtime.backpressure import PIDRateEstimator, PIDSettings, RateController, initial_rate
 from headwater.testing import StreamHarness
+from tests.waiting import wait_for
 
 BATCH_MS = 20
 PROPORTIONAL = PIDSettings(1.0, 0.0, 0.0, 10)
@@ -221,13 +221,10 @@ def test_iterator_brings_no_more_than_the_rate_that_is_found(patience: float) ->
         counts = harness.collect(harness.ssc.iteratorStream(iter(range(100_000)), 300).count(), lambda found: found[0])
         harness.start()
         (node,) = harness.ssc.graph.inputs
-        deadline, pause = time.monotonic() + patience, threading.Event()
         for rate, records in ((40.0, 20), (10.0, 5), (0.1, 1), (1e9, 300)):
             harness.ssc.graph.limit({0: rate})
             for _ in range(5):  # those that were let in before are brought first
-                while node.puller.waiting < records:
-                    assert time.monotonic() < deadline
-                    pause.wait(0.001)
+                wait_for(lambda: node.puller.waiting >= records, f"{records} records wait")  # noqa: B023
                 harness.run()
             assert counts[-1] == records
         assert counts[0] == 20  # the initial rate

@@ -87,7 +87,7 @@ def begun(**more: Any) -> Driven:
     return driven
 
 
-def test_begin_announces_and_asks_to_be_woken_for_the_first_batch():
+def test_begin_announces_and_asks_to_be_woken_for_the_first_batch() -> None:
     assert Driven()(Begin(2000), 1300) == [
         Announce(events.StreamingStarted(1300)),
         info("Started JobGenerator at 2000 ms"),
@@ -95,7 +95,7 @@ def test_begin_announces_and_asks_to_be_woken_for_the_first_batch():
     ]
 
 
-def test_ticks_wait_while_too_many_batches_do_and_go_on_with_their_nominal_times():
+def test_ticks_wait_while_too_many_batches_do_and_go_on_with_their_nominal_times() -> None:
     driven = begun(waiting_max=2)
     driven.tick(2000)
     driven.tick(3000)
@@ -111,7 +111,7 @@ def test_ticks_wait_while_too_many_batches_do_and_go_on_with_their_nominal_times
     assert driven.core.running() == (4000,)
 
 
-def test_batches_that_wait_are_warned_of_again_once_half_of_them_were_done():
+def test_batches_that_wait_are_warned_of_again_once_half_of_them_were_done() -> None:
     driven = begun(waiting_max=4)
     for time_ms in (2000, 3000, 4000, 5000):
         driven.tick(time_ms)
@@ -125,7 +125,7 @@ def test_batches_that_wait_are_warned_of_again_once_half_of_them_were_done():
     assert len(driven(Woken(), 9000)) == 1
 
 
-def test_last_tick_is_let_in_however_many_batches_wait():
+def test_last_tick_is_let_in_however_many_batches_wait() -> None:
     driven = begun(waiting_max=1)
     driven.tick(2000)
     driven(StopGracefully(10_000), 2100)
@@ -133,7 +133,7 @@ def test_last_tick_is_let_in_however_many_batches_wait():
     assert driven(Drained(True), 3100) == [Allocate(3000)]
 
 
-def test_one_batch_from_tick_to_forgetting():
+def test_one_batch_from_tick_to_forgetting() -> None:
     driven = begun()
     assert driven(Woken(), 2000) == [Allocate(2000)]
     assert driven(Allocated(2000, {0: "blocks"}), 2001) == [Generate(2000, {0: "blocks"})]
@@ -162,7 +162,7 @@ def test_one_batch_from_tick_to_forgetting():
     ]
 
 
-def test_late_generator_catches_up_tick_by_tick_with_nominal_times():
+def test_late_generator_catches_up_tick_by_tick_with_nominal_times() -> None:
     driven = begun()
     assert driven(Woken(), 4500) == [Allocate(2000)]
     assert driven(Woken(), 4501) == []  # one at a time
@@ -174,7 +174,7 @@ def test_late_generator_catches_up_tick_by_tick_with_nominal_times():
     assert driven(Generated(4000, (job(4000),), {}, 4507), 4507)[-1] == Wake(5000)
 
 
-def test_ticks_become_one_that_is_aligned_when_the_clock_leaps_over_too_many():
+def test_ticks_become_one_that_is_aligned_when_the_clock_leaps_over_too_many() -> None:
     driven = begun(late_max=3)
     driven.tick(2000)
     assert driven(Woken(), 6999) == [Allocate(3000)]  # three are late
@@ -187,13 +187,13 @@ def test_ticks_become_one_that_is_aligned_when_the_clock_leaps_over_too_many():
     assert driven(Generated(7_000_000, (), {}, 7_000_124), 7_000_124)[-1] == Wake(7_001_000)
 
 
-def test_tick_without_jobs_has_no_events_and_is_forgotten_at_once():
+def test_tick_without_jobs_has_no_events_and_is_forgotten_at_once() -> None:
     driven = begun()
     text = "No jobs added for time 2000 ms"
     assert driven.tick(2000, outputs=0) == [info(text), Complete(2000), Forget(2000, held(2000)), Wake(3000)]
 
 
-def test_what_an_unfinished_batch_reads_is_not_forgotten_when_a_later_one_ends():
+def test_what_an_unfinished_batch_reads_is_not_forgotten_when_a_later_one_ends() -> None:
     driven = begun()
     for time_ms in (2000, 3000, 4000):
         driven.tick(time_ms)
@@ -202,7 +202,7 @@ def test_what_an_unfinished_batch_reads_is_not_forgotten_when_a_later_one_ends()
     assert driven.run_job(4000)[-1] == Forget(4000, held(4000))
 
 
-def test_failed_output_is_reported_and_the_rest_of_the_batch_goes_on():
+def test_failed_output_is_reported_and_the_rest_of_the_batch_goes_on() -> None:
     driven = begun()
     driven.tick(2000, outputs=2)
     error = ValueError("no")
@@ -218,7 +218,7 @@ def test_failed_output_is_reported_and_the_rest_of_the_batch_goes_on():
     assert driven.core.failed() == (2000,)
 
 
-def test_batch_is_pending_until_all_its_outputs_have_succeeded():
+def test_batch_is_pending_until_all_its_outputs_have_succeeded() -> None:
     driven = begun()
     for time_ms in (2000, 3000, 4000, 5000):
         driven.tick(time_ms)
@@ -232,7 +232,7 @@ def test_batch_is_pending_until_all_its_outputs_have_succeeded():
     assert driven.core.pending() == (4000,)
 
 
-def test_what_a_batch_reads_is_held_while_it_is_tried_again_and_goes_once_it_has_failed_for_good():
+def test_what_a_batch_reads_is_held_while_it_is_tried_again_and_goes_once_it_has_failed_for_good() -> None:
     driven = begun()
     driven.tick(2000)
     driven.tick(3000)
@@ -241,7 +241,7 @@ def test_what_a_batch_reads_is_held_while_it_is_tried_again_and_goes_once_it_has
     assert driven(JobFinished(2000, 0, 9000, ValueError()), 9000)[-1] == Forget(3000, held(3000, 2000))
 
 
-def test_failure_stops_the_generator_at_once_when_that_is_the_policy():
+def test_failure_stops_the_generator_at_once_when_that_is_the_policy() -> None:
     driven = begun(stops_on_failure=True)
     driven.tick(2000, outputs=2)
     driven.tick(3000)
@@ -283,7 +283,7 @@ def test_given_up_batches_stay_so_when_later_ones_succeed() -> None:
     assert driven.run_job(times[-1])[-1] == Forget(times[-1], held(times[-1], *times[1:-1]), given_up_ms=2000)
 
 
-def test_graceful_stop_ends_at_once_when_nothing_is_pending():
+def test_graceful_stop_ends_at_once_when_nothing_is_pending() -> None:
     driven = begun()
     assert driven(StopGracefully(10_000), 1500) == [StopReceivers(), Wake(11_500)]
     assert driven(Drained(False), 1501) == [Finished()]
@@ -291,7 +291,7 @@ def test_graceful_stop_ends_at_once_when_nothing_is_pending():
     assert driven(Woken(), 2000) == []
 
 
-def test_graceful_stop_ticks_once_more_for_data_that_no_batch_has():
+def test_graceful_stop_ticks_once_more_for_data_that_no_batch_has() -> None:
     driven = begun()
     driven(StopGracefully(10_000), 1500)
     assert driven(Drained(True), 1501) == [Wake(2000)]
@@ -300,7 +300,7 @@ def test_graceful_stop_ticks_once_more_for_data_that_no_batch_has():
     assert driven.run_job(2000)[-1] == Finished()
 
 
-def test_graceful_stop_waits_for_pending_batches_and_not_for_failed_ones():
+def test_graceful_stop_waits_for_pending_batches_and_not_for_failed_ones() -> None:
     driven = begun()
     driven.tick(2000)
     driven.tick(3000)
@@ -310,7 +310,7 @@ def test_graceful_stop_waits_for_pending_batches_and_not_for_failed_ones():
     assert driven.run_job(3000)[-1] == Finished()
 
 
-def test_graceful_stop_gives_up_on_receivers_after_its_deadline():
+def test_graceful_stop_gives_up_on_receivers_after_its_deadline() -> None:
     driven = begun()
     driven(StopGracefully(200), 1500)
     timed_out = Log(logging.WARNING, "Timed out while stopping gracefully: received data that no batch took is dropped")
@@ -338,13 +338,13 @@ def test_graceful_stop_counts_no_tick_that_had_begun_before() -> None:
     assert driven.run_job(3000)[-1] == Finished()
 
 
-def test_ticks_go_on_while_receivers_drain():
+def test_ticks_go_on_while_receivers_drain() -> None:
     driven = begun()
     driven(StopGracefully(10_000), 1500)
     assert driven.tick(2000)[-1] == Wake(3000)
 
 
-def test_stop_now_ends_at_once_and_late_answers_do_nothing():
+def test_stop_now_ends_at_once_and_late_answers_do_nothing() -> None:
     driven = begun()
     driven(Woken(), 2000)
     assert driven(StopNow(), 2001) == [Finished()]
@@ -353,7 +353,7 @@ def test_stop_now_ends_at_once_and_late_answers_do_nothing():
     assert driven(StopNow(), 2004) == []
 
 
-def test_outputs_that_run_when_the_context_stops_are_still_announced():
+def test_outputs_that_run_when_the_context_stops_are_still_announced() -> None:
     driven = begun()
     driven.tick(2000)
     driven(JobStarted(2000, 0, 2001), 2001)
@@ -387,34 +387,34 @@ def taken(queue: JobQueue) -> list[tuple[int, int]]:
         ({"policy": "stop", "maxRetries": "5"}, FailurePolicy(0, 0, stops=True)),
     ],
 )
-def test_failure_policy_is_what_the_settings_say(settings, policy):
+def test_failure_policy_is_what_the_settings_say(settings, policy) -> None:
     conf = SparkConf(loadDefaults=False)
     for name, value in settings.items():
         conf.set(f"headwater.streaming.failure.{name}", value)
     assert failure_policy(conf) == policy
 
 
-def test_jobs_are_taken_in_the_order_in_which_they_came():
+def test_jobs_are_taken_in_the_order_in_which_they_came() -> None:
     queue = queue_of(FailurePolicy(), job(2000, 0), job(2000, 1))
     queue.add((job(3000, 0), job(3000, 1)))
     assert taken(queue) == [(2000, 0), (2000, 1), (3000, 0), (3000, 1)]
     assert queue.take() is None
 
 
-def test_failed_job_is_at_its_end_when_nothing_else_is_asked_for():
+def test_failed_job_is_at_its_end_when_nothing_else_is_asked_for() -> None:
     queue = queue_of(FailurePolicy(), first := job(2000), job(3000))
     assert queue.take() is first
     assert queue.ended(first, ValueError()) is None
     assert taken(queue) == [(3000, 0)]
 
 
-def test_failed_job_is_tried_again_as_often_as_allowed():
+def test_failed_job_is_tried_again_as_often_as_allowed() -> None:
     queue = queue_of(RETRYING, first := job(2000))
     queue.take()
     assert [queue.ended(first, ValueError()) for _ in range(3)] == [700, 700, None]
 
 
-def test_each_job_has_retries_of_its_own():
+def test_each_job_has_retries_of_its_own() -> None:
     queue = queue_of(RETRYING, first := job(2000), second := job(3000))
     queue.take()
     assert [queue.ended(first, ValueError()), queue.ended(first, None)] == [700, None]
@@ -422,7 +422,7 @@ def test_each_job_has_retries_of_its_own():
     assert [queue.ended(second, ValueError()) for _ in range(3)] == [700, 700, None]
 
 
-def test_batches_of_an_output_run_one_at_a_time_when_they_may_be_tried_again_and_other_outputs_go_on():
+def test_batches_of_an_output_run_one_at_a_time_when_they_may_be_tried_again_and_other_outputs_go_on() -> None:
     first, second = job(2000, 0), job(2000, 1)
     queue = queue_of(RETRYING, first, second, job(3000, 0), job(3000, 1), job(4000, 0))
     assert taken(queue) == [(2000, 0), (2000, 1)]
@@ -433,7 +433,7 @@ def test_batches_of_an_output_run_one_at_a_time_when_they_may_be_tried_again_and
     assert taken(queue) == [(3000, 0)]
 
 
-def test_batches_of_an_output_may_overlap_when_none_is_tried_again():
+def test_batches_of_an_output_may_overlap_when_none_is_tried_again() -> None:
     queue = queue_of(FailurePolicy(), first := job(2000, 0), job(3000, 0), job(4000, 0))
     assert taken(queue) == [(2000, 0), (3000, 0), (4000, 0)]
     queue.ended(first, ValueError())
@@ -441,13 +441,13 @@ def test_batches_of_an_output_may_overlap_when_none_is_tried_again():
 
 
 @pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt()])
-def test_what_is_no_accident_is_not_tried_again(error):
+def test_what_is_no_accident_is_not_tried_again(error) -> None:
     queue = queue_of(RETRYING, first := job(2000))
     queue.take()
     assert queue.ended(first, error) is None
 
 
-def test_failure_closes_the_queue_when_the_policy_is_to_stop():
+def test_failure_closes_the_queue_when_the_policy_is_to_stop() -> None:
     queue = queue_of(FailurePolicy(stops=True), first := job(2000), second := job(3000))
     queue.take()
     assert queue.ended(first, ValueError()) is None
@@ -457,7 +457,7 @@ def test_failure_closes_the_queue_when_the_policy_is_to_stop():
     assert queue.dropped() == (second, third)
 
 
-def test_closed_queue_tries_nothing_again_and_knows_what_it_dropped():
+def test_closed_queue_tries_nothing_again_and_knows_what_it_dropped() -> None:
     queue = queue_of(RETRYING, first := job(2000), second := job(3000))
     queue.take()
     queue.close()

@@ -8,7 +8,7 @@ from headwater.errors import IllegalStateException
 from headwater.streaming import ConstantInputDStream
 
 
-def test_constant_stream_is_the_same_rdd_in_every_batch(harness):
+def test_constant_stream_is_the_same_rdd_in_every_batch(harness) -> None:
     table = harness.sc.parallelize([("a", 1), ("b", 2)])
     seen = []
     stream = ConstantInputDStream(harness.ssc, table)
@@ -19,7 +19,7 @@ def test_constant_stream_is_the_same_rdd_in_every_batch(harness):
     assert joined == [[("a", ("x", 1))], [("b", ("y", 2))]]
 
 
-def test_constant_stream_leaves_the_programs_rdd_cached(harness):
+def test_constant_stream_leaves_the_programs_rdd_cached(harness) -> None:
     table = harness.sc.parallelize([1]).cache()
     harness.collected(ConstantInputDStream(harness.ssc, table))
     harness.run(5)
@@ -27,12 +27,12 @@ def test_constant_stream_leaves_the_programs_rdd_cached(harness):
     table.unpersist()
 
 
-def test_constant_stream_of_anything_else_is_refused(harness):
+def test_constant_stream_of_anything_else_is_refused(harness) -> None:
     with pytest.raises(TypeError, match="rdd must be an RDD, not list"):
         ConstantInputDStream(harness.ssc, [1])
 
 
-def test_constant_stream_cannot_be_added_to_a_context_that_has_started(harness):
+def test_constant_stream_cannot_be_added_to_a_context_that_has_started(harness) -> None:
     table = harness.sc.parallelize([1])
     harness.collected(ConstantInputDStream(harness.ssc, table))
     harness.start()

