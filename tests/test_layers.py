@@ -88,6 +88,7 @@ ROOMS = {
 
 #: Imports that point up, or sideways, and why they may.
 EXCEPTIONS: dict[tuple[str, str], str] = {
+    ("rdd.core", "context"): "RDD.context is a SparkContext to the type checkers of programs, in types only",
     ("streaming.dstream.core", "streaming.context"): "a DStream names its context, in types only",
     ("streaming.dstream", "streaming.context"): "likewise",
     ("streaming.dstream.outputs", "streaming.kafka.stream"): "saveToKafka: a method, so that it's found; lazy",

@@ -40,6 +40,7 @@ from headwater.rdd.partitioner import Partitioner
 from headwater.storagelevel import StorageLevel
 
 if TYPE_CHECKING:
+    from headwater.context import SparkContext
     from headwater.engine.application import Application
     from headwater.engine.lineage import Aggregator
     from headwater.rdd import RDD
@@ -117,9 +118,9 @@ class BaseRDD(Dataset, Generic[T]):
         return self.dataset_id
 
     @property
-    def context(self) -> Driver:
+    def context(self) -> SparkContext:
         """The SparkContext that made this RDD."""
-        return self.ctx
+        return cast("SparkContext", self.ctx)
 
     def name(self) -> str | None:
         """The name that `setName` gave, or None."""

@@ -35,7 +35,7 @@ from headwater.streaming.recovery.safekeeping import Found, Safekeeping
 from headwater.streaming.running import Running
 from headwater.streaming.waiter import Waiter
 
-logger = logging.getLogger("headwater.streaming.context")
+logger = logging.getLogger(__name__)
 
 
 T = TypeVar("T")

@@ -25,7 +25,7 @@ from headwater.rdd.checks import check_function, check_not_negative, check_posit
 
 C = TypeVar("C")
 
-logger = logging.getLogger("headwater.streaming.pool")
+logger = logging.getLogger(__name__)
 
 # Pools that a process keeps, one for each recipe; with more than that, each batch probably has another recipe.
 _RECIPES_MAX = 64

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from headwater.conf import SparkConf
     from headwater.rdd.driver import Driver
 
-logger = logging.getLogger("headwater.streaming.receiving")
+logger = logging.getLogger(__name__)
 
 
 class Receiving:

@@ -33,7 +33,7 @@ from headwater.streaming.waiter import Waiter
 if TYPE_CHECKING:
     from headwater.rdd.driver import Driver
 
-logger = logging.getLogger("headwater.streaming.running")
+logger = logging.getLogger(__name__)
 
 # How long a stop waits for receivers, and a stop that isn't graceful for the outputs that run.
 RECEIVER_STOP_SECONDS = 10.0

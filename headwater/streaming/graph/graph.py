@@ -30,7 +30,7 @@ from headwater.streaming.runtime.holds import Holds
 if TYPE_CHECKING:
     from headwater.rdd import RDD
 
-logger = logging.getLogger("headwater.streaming.graph.graph")
+logger = logging.getLogger(__name__)
 
 
 class Released(NamedTuple):

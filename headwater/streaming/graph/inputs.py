@@ -12,7 +12,7 @@ from headwater.streaming.listener import StreamInputInfo
 from headwater.streaming.recovery.keeping import Keeping
 from headwater.streaming.recovery.matching import Source
 
-logger = logging.getLogger("headwater.streaming.graph.inputs")
+logger = logging.getLogger(__name__)
 
 
 class InputNode(Node):

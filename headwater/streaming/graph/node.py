@@ -23,7 +23,7 @@ from headwater.streaming.recovery.keeping import Keeping
 if TYPE_CHECKING:
     from headwater.rdd import RDD
 
-logger = logging.getLogger("headwater.streaming.graph.node")
+logger = logging.getLogger(__name__)
 
 
 class Node:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from headwater.streaming.recovery.keeping import Keeping
     from headwater.streaming.recovery.matching import Source
 
-logger = logging.getLogger("headwater.streaming.graph.versioned")
+logger = logging.getLogger(__name__)
 
 
 class Versioned(Node):

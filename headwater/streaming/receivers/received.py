@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from headwater.rdd import RDD
     from headwater.streaming.recovery.matching import Source
 
-logger = logging.getLogger("headwater.streaming.receivers.received")
+logger = logging.getLogger(__name__)
 
 _WHY_LOST = (
     ": received data is removed when its batch is over and no stream needs it any more. Does a thread, a later batch or"

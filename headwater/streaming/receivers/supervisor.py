@@ -41,7 +41,7 @@ from headwater.streaming.receivers.ratelimiter import RateLimiter
 from headwater.streaming.receivers.receiver import Receiver, ReceiverState
 from headwater.streaming.recovery.log import LogSettings, LogWriter
 
-logger = logging.getLogger("headwater.streaming.receivers.supervisor")
+logger = logging.getLogger(__name__)
 
 # Of a record, or a part of one, that an error shows.
 SHOWN_CHARACTERS_MAX = 100

@@ -25,7 +25,7 @@ from headwater.clock import Clock
 from headwater.streaming.recovery import checkpoint
 from headwater.streaming.recovery.ledger import BlockAdded, Entry, Ledger, encode_entry, replay
 
-logger = logging.getLogger("headwater.streaming.recovery.journal")
+logger = logging.getLogger(__name__)
 
 LOGS = "receivedBlockMetadata"
 # An image is written once the log is this long, or this old.

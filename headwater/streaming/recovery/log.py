@@ -37,7 +37,7 @@ from headwater.streaming.recovery.segment import (
 
 __all__ = ["CorruptLogException", "LogPosition", "LogSettings", "LogWriter", "clean", "read_log", "read_record"]
 
-logger = logging.getLogger("headwater.streaming.recovery.log")
+logger = logging.getLogger(__name__)
 
 OnCorrupt = Literal["fail", "skip"]
 Done = Callable[[list[LogPosition], BaseException | None], None]

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from headwater import filesystem
 from headwater.engine.events import StoredVersion
 
-logger = logging.getLogger("headwater.streaming.recovery.versions")
+logger = logging.getLogger(__name__)
 
 
 class StoredVersions:

@@ -26,7 +26,7 @@ from headwater.streaming.runtime.jobqueue import FailurePolicy, JobQueue
 if TYPE_CHECKING:
     from headwater.rdd.driver import Driver
 
-logger = logging.getLogger("headwater.streaming.runtime.jobs")
+logger = logging.getLogger(__name__)
 
 BATCH_TIME_PROPERTY = "spark.streaming.internal.batchTime"
 OUTPUT_ID_PROPERTY = "spark.streaming.internal.outputOpId"

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-logger = logging.getLogger("headwater.streaming.sources.files")
+logger = logging.getLogger(__name__)
 
 # Paths that one line of the log names.
 NAMED_MAX = 5
