@@ -46,8 +46,9 @@ test-long: soak  ## the soak, then the tests of each Python that is found, with 
 coverage: $(VENV)/.installed-dev  ## the tests with branch coverage, which takes half as long again
 	$(PYTEST) --cov --cov-report=term
 
-lint: $(VENV)/.installed-dev  ## ruff
+lint: $(VENV)/.installed-dev  ## ruff: what is wrong, and what is not formatted
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
 
 typecheck: $(VENV)/.installed-dev  ## mypy --strict
 	$(BIN)/mypy

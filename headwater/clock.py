@@ -43,9 +43,7 @@ class SystemClock:
         steady: nanoseconds by a clock that is never set.
     """
 
-    def __init__(
-        self, wall: Callable[[], int] = time.time_ns, steady: Callable[[], int] = time.monotonic_ns
-    ) -> None:
+    def __init__(self, wall: Callable[[], int] = time.time_ns, steady: Callable[[], int] = time.monotonic_ns) -> None:
         self._wall = wall
         self._steady = steady
         self._offset_ns = wall() - steady()  # the largest that was seen

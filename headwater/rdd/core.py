@@ -42,7 +42,7 @@ from headwater.storagelevel import StorageLevel
 if TYPE_CHECKING:
     from headwater.context import SparkContext
     from headwater.engine.application import Application
-    from headwater.engine.lineage import Aggregator
+    from headwater.engine.lineage import Combiner
     from headwater.rdd import RDD
     from headwater.rdd.driver import Driver
 
@@ -90,7 +90,7 @@ class BaseRDD(Dataset, Generic[T]):
         """An RDD whose partitions are computed from partitions of several RDDs."""
         return cast("RDD[Any]", type(self)(self.ctx, operator, parents, num_partitions, partitioner=partitioner))
 
-    def _shuffled(self, partitioner: Partitioner, aggregator: Aggregator | None = None) -> RDD[Any]:
+    def _shuffled(self, partitioner: Partitioner, aggregator: Combiner | None = None) -> RDD[Any]:
         """This RDD's pairs, regrouped by the partitioner."""
         n = partitioner.numPartitions
         write = ShuffleWrite(n, partitioner.partitionFunc, aggregator, place())

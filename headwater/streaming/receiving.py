@@ -24,11 +24,11 @@ from headwater.streaming.receivers.supervisor import run_receiver
 from headwater.streaming.receivers.tracker import (
     Executors,
     Halt,
-    Launch,
     LaunchAll,
     Launched,
+    LaunchReceiver,
     ReceiverTracker,
-    Record,
+    RecordBlock,
     Recorded,
     SetRate,
     StopAll,
@@ -40,7 +40,7 @@ from headwater.streaming.receivers.tracker import (
 from headwater.streaming.recovery.keeping import Keeping
 from headwater.streaming.recovery.ledger import Ledger
 from headwater.streaming.runtime.backpressure import initial_rate
-from headwater.streaming.runtime.batches import Allocate, Allocated, Announce, Drained, Log, Report
+from headwater.streaming.runtime.batches import Allocate, Allocated, Announce, Drained, LogLine, Report
 
 if TYPE_CHECKING:
     from headwater.conf import SparkConf
@@ -74,7 +74,7 @@ class Receiving:
         stop_ms: int,
         keeping: Keeping,
         tell_generator: Callable[[Allocated | Drained], None],
-        tell_program: Callable[[Announce | Log | Report], None],
+        tell_program: Callable[[Announce | LogLine | Report], None],
         crashed: Callable[[BaseException], None],
     ) -> None:
         self._application = sc.application
@@ -165,25 +165,25 @@ class Receiving:
     def _perform(self, action: TrackerAction) -> None:
         self._own_thread = threading.get_ident()
         match action:
-            case Launch():
+            case LaunchReceiver():
                 self._launch(action)
             case Halt(stream_id):
                 self._halt(stream_id)
             case Tell(stream_id, message):
                 self._application.send_to_receiver(stream_id, message)
-            case Record():
+            case RecordBlock():
                 self._record(action)
             case Allocated():
                 self._tell_generator(action)
             case Drained():
                 self._ended.set()
                 self._tell_generator(action)
-            case Announce() | Log() | Report():
+            case Announce() | LogLine() | Report():
                 self._tell_program(action)
             case _:
                 assert_never(action, "an action of the receiver tracker")
 
-    def _launch(self, action: Launch) -> None:
+    def _launch(self, action: LaunchReceiver) -> None:
         stream_id, epoch = action.stream_id, action.epoch
         receiver = self._inputs[stream_id].receiver
         settings = self._settings._replace(
@@ -223,7 +223,7 @@ class Receiving:
         stop = functools.partial(self._application.stop_receiver, stream_id, self._stop_ms / 1000)
         WatchedThread(stop, name=f"stop-receiver-{stream_id}", on_failure=self._crashed).start()
 
-    def _record(self, action: Record) -> None:
+    def _record(self, action: RecordBlock) -> None:
         stored = action.stored
 
         def recorded(error: BaseException | None) -> None:

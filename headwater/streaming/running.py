@@ -27,7 +27,7 @@ from headwater.streaming.runtime import batches
 from headwater.streaming.runtime.backpressure import RateController, initial_rate
 from headwater.streaming.runtime.holds import Holds
 from headwater.streaming.runtime.jobqueue import failure_policy
-from headwater.streaming.runtime.jobs import JobProperties, JobThreads
+from headwater.streaming.runtime.jobs import BatchJobProperties, JobThreads
 from headwater.streaming.waiter import Waiter
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class Running:
             policy,
             clock,
             self._batch_loop.post,
-            JobProperties(sc, properties, graph.batch_ms).set,
+            BatchJobProperties(sc, properties, graph.batch_ms).set,
             self._crashed,
         )
 
@@ -151,7 +151,7 @@ class Running:
         except BaseException:
             self._end()
             raise
-        self._batch_loop.post(batches.Begin(first_ms, tuple(missed)))
+        self._batch_loop.post(batches.BeginBatches(first_ms, tuple(missed)))
         self.receiving.launch()
 
     def runs_here(self) -> bool:
@@ -197,7 +197,7 @@ class Running:
     def _perform(self, action: batches.BatchAction) -> None:
         self._own_thread = threading.get_ident()
         match action:
-            case batches.Announce() | batches.Log() | batches.Report():
+            case batches.Announce() | batches.LogLine() | batches.Report():
                 self._tell(action)
             case batches.Submit():
                 self._submit(action)
@@ -224,12 +224,12 @@ class Running:
             event = batches.Drained(max(self._graph.drain(), event.ticks))
         self._batch_loop.post(event)
 
-    def _tell(self, action: batches.Announce | batches.Log | batches.Report) -> None:
+    def _tell(self, action: batches.Announce | batches.LogLine | batches.Report) -> None:
         """Tell listeners, the log or awaitTermination; on the thread of either loop."""
         match action:
             case batches.Announce():
                 self._announce(action)
-            case batches.Log():
+            case batches.LogLine():
                 self._log(action)
             case batches.Report(error):
                 self._waiter.report(error)
@@ -253,7 +253,7 @@ class Running:
             self._graph.limit(rates)
             self.receiving.limit(rates)
 
-    def _log(self, line: batches.Log) -> None:
+    def _log(self, line: batches.LogLine) -> None:
         """Write a line; the traceback of an error only if awaitTermination isn't about to raise it."""
         if line.error is None or not self._waiter.is_awaited:
             logger.log(line.level, "%s", line.text, exc_info=line.error)

@@ -324,7 +324,8 @@ class Graph:
         elif ledger.streams and self._unnamed:
             logger.warning(
                 "The checkpoint is of an older version and doesn't say what its streams were: those without a uid are "
-                "matched by position: %s", ", ".join(sorted(self._unnamed))
+                "matched by position: %s",
+                ", ".join(sorted(self._unnamed)),
             )
 
     def restore(

@@ -73,9 +73,7 @@ class InputNode(Node):
         """Times of the batches whose `batch_data` has changed since it was asked last; so has `memory`, it may be."""
         return ()
 
-    def restore(
-        self, first_ms: int, after_ms: int, memory: Mapping[str, Any], batches: Mapping[int, Any]
-    ) -> None:
+    def restore(self, first_ms: int, after_ms: int, memory: Mapping[str, Any], batches: Mapping[int, Any]) -> None:
         """Go on from a checkpoint.
 
         Args:

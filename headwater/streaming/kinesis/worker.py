@@ -36,7 +36,7 @@ LOOK_SECONDS = 0.2
 LAST_STORE_SECONDS_MAX = 2.0
 
 
-class Worker:
+class ShardWorker:
     """One member of the application: shares the stream's shards with all others that use its lease table.
 
     Args:

@@ -16,7 +16,7 @@ from headwater.streaming.graph.inputs import ReceivingNode
 from headwater.streaming.listener import StreamInputInfo
 from headwater.streaming.receivers.messages import BlockStored
 from headwater.streaming.receivers.receiver import Receiver
-from headwater.streaming.receivers.tracker import Batch
+from headwater.streaming.receivers.tracker import ReceivedBatch
 from headwater.streaming.recovery.ledger import Block
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class ReceiverInput(ReceivingNode):
 
     def _reset(self) -> None:
         super()._reset()
-        self._batches: dict[int, Batch] = {}  # batch time -> its blocks, until they are released
+        self._batches: dict[int, ReceivedBatch] = {}  # batch time -> its blocks, until they are released
 
     @property
     def name(self) -> str:
@@ -100,13 +100,11 @@ class ReceiverInput(ReceivingNode):
         kind = type(self.receiver)
         return (f"receiver stream of {kind.__module__}.{kind.__qualname__}", _arguments(self.receiver))
 
-    def restore(
-        self, first_ms: int, after_ms: int, memory: Mapping[str, Any], batches: Mapping[int, Any]
-    ) -> None:
+    def restore(self, first_ms: int, after_ms: int, memory: Mapping[str, Any], batches: Mapping[int, Any]) -> None:
         for time_ms, data in batches.items():
             blocks = [Block.of(each) for each in data]
             which = f"of the {len(blocks)} of batch {time_ms} ms"
-            self._batches[time_ms] = Batch(self.stored_again(blocks, which))
+            self._batches[time_ms] = ReceivedBatch(self.stored_again(blocks, which))
 
     def stored_again(self, kept: Iterable[Block], which: str) -> tuple[BlockStored, ...]:
         """Blocks that a previous driver has received, as far as they are in a log; `which` names them in a warning."""

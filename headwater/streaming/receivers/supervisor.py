@@ -52,7 +52,7 @@ RESTART_DELAYS_MAX = 8
 
 
 # ------------------------------------------------------------------------------------------------ the core
-class Begin(NamedTuple):
+class BeginReceiving(NamedTuple):
     """Event: start for the first time."""
 
 
@@ -79,7 +79,7 @@ class GiveUp(NamedTuple):
     """Event, the last one: the supervisor itself has failed."""
 
 
-SupervisorEvent = Begin | Restart | Stop | GiveUp
+SupervisorEvent = BeginReceiving | Restart | Stop | GiveUp
 
 
 class CallStart(NamedTuple):
@@ -108,7 +108,7 @@ LIFE: Table[ReceiverState, type[SupervisorEvent | Woken]] = Table(
     "the receiver",
     ReceiverState.CREATED,
     {
-        (ReceiverState.CREATED, Begin): ReceiverState.STARTED,
+        (ReceiverState.CREATED, BeginReceiving): ReceiverState.STARTED,
         (ReceiverState.CREATED, Stop): ReceiverState.STOPPED,
         (ReceiverState.CREATED, GiveUp): ReceiverState.STOPPED,
         (ReceiverState.STARTED, Restart): ReceiverState.RESTARTING,
@@ -146,7 +146,7 @@ class SupervisorCore:
         calls: list[SupervisorAction | Wake] = [CallStop()] if self.state is ReceiverState.STARTED else []
         self._life.move(type(event))
         match event:
-            case Begin() | Woken():
+            case BeginReceiving() | Woken():
                 return [CallStart()]
             case Restart():
                 delay_ms = self._delay_ms(event)
@@ -204,7 +204,7 @@ class Supervisor:
         """Start the receiver."""
         self._blocks.start()
         self._loop.start()
-        self._loop.post(Begin())
+        self._loop.post(BeginReceiving())
 
     # -------------------------------------------------------------------------------------------- for the receiver
     @property

@@ -34,7 +34,7 @@ from headwater.streaming.receivers.messages import (
     Taken,
 )
 from headwater.streaming.receivers.tracked import COMPLAINTS_MAX, LIFE, Tracked, TrackedState, TrackedStep
-from headwater.streaming.runtime.batches import Allocate, Allocated, Announce, Drained, Log, Report
+from headwater.streaming.runtime.batches import Allocate, Allocated, Announce, Drained, LogLine, Report
 
 # The first pause after a failed launch; it doubles up to `spark.streaming.receiverRestartDelay`.
 FIRST_PAUSE_MS = 100
@@ -95,7 +95,7 @@ TrackerEvent = (
 
 
 # ------------------------------------------------------------------------------------------------ actions
-class Launch(NamedTuple):
+class LaunchReceiver(NamedTuple):
     """Start a receiver on any executor, then send `Launched` or `Lost`. Block ids must be above `after_ms`.
 
     `rate`: what back-pressure allows, records per second; None: no limit. `avoid`: an executor that lost the receiver:
@@ -109,7 +109,7 @@ class Launch(NamedTuple):
     avoid: str = ""
 
 
-class Record(NamedTuple):
+class RecordBlock(NamedTuple):
     """Enter a block into the ledger, then send `Recorded`."""
 
     stored: BlockStored
@@ -128,12 +128,12 @@ class Halt(NamedTuple):
     stream_id: int
 
 
-TrackerAction = Launch | Record | Tell | Halt | Allocated | Announce | Report | Log | Drained
+TrackerAction = LaunchReceiver | RecordBlock | Tell | Halt | Allocated | Announce | Report | LogLine | Drained
 _Actions = list[TrackerAction | Wake]
 
 
 # ------------------------------------------------------------------------------------------------ the core
-class Batch(NamedTuple):
+class ReceivedBatch(NamedTuple):
     """What one stream's receiver brought into a batch."""
 
     blocks: tuple[BlockStored, ...]
@@ -262,7 +262,7 @@ class ReceiverTracker:
             return [Tell(event.stream_id, Taken(event.block.block_id, "the context stops, and no batch would take it"))]
         if self._recorded:
             receiver.recording += 1
-            return [Record(event)]
+            return [RecordBlock(event)]
         return self._block_taken(receiver, event)
 
     def _block_recorded(self, event: Recorded) -> _Actions:
@@ -280,14 +280,14 @@ class ReceiverTracker:
         receiver.failures = 0
         actions: _Actions = [taken]
         if len(event.block.locations) < receiver.copies:
-            actions.append(Log(logging.WARNING, missing_copies(receiver.name, receiver.copies, event.block)))
+            actions.append(LogLine(logging.WARNING, missing_copies(receiver.name, receiver.copies, event.block)))
             receiver.copies = 1
         if event.undecodable and not receiver.undecodable:
             text = (
                 f"{receiver.name}: a line is not valid UTF-8; the bytes in question became U+FFFD. This is said once: "
                 "each batch's input metadata counts such lines as undecodableLines."
             )
-            actions.append(Log(logging.WARNING, text))
+            actions.append(LogLine(logging.WARNING, text))
         receiver.undecodable += event.undecodable
         return actions
 
@@ -296,18 +296,20 @@ class ReceiverTracker:
             return Allocated(time_ms, {})
         taken = {}
         for receiver in self._receivers.values():
-            taken[receiver.stream_id] = Batch(tuple(receiver.blocks))
+            taken[receiver.stream_id] = ReceivedBatch(tuple(receiver.blocks))
             receiver.blocks = []
         return Allocated(time_ms, taken)
 
     # -------------------------------------------------------------------------------------------- lives
-    def _launch(self, receiver: Tracked) -> Launch:
+    def _launch(self, receiver: Tracked) -> LaunchReceiver:
         receiver.life.move("launch")
         receiver.epoch += 1
         receiver.relaunch_ms = -1
         receiver.host = receiver.executor_id = ""
         receiver.movable = None
-        return Launch(receiver.stream_id, receiver.epoch, receiver.last_block_ms, receiver.rate, receiver.lost_on)
+        return LaunchReceiver(
+            receiver.stream_id, receiver.epoch, receiver.last_block_ms, receiver.rate, receiver.lost_on
+        )
 
     def _set_rate(self, event: SetRate) -> _Actions:
         receiver = self._receivers[event.stream_id]
@@ -368,7 +370,7 @@ class ReceiverTracker:
         receiver.life.move("leaves")
         receiver.moved_from = receiver.executor_id
         text = f"{receiver.name} leaves executor {receiver.executor_id}: it goes where fewer receivers are"
-        return [Log(logging.INFO, text), Halt(receiver.stream_id)]
+        return [LogLine(logging.INFO, text), Halt(receiver.stream_id)]
 
     def _errored(self, event: Errored, now_ms: int) -> _Actions:
         receiver = self._current(event)
@@ -393,7 +395,7 @@ class ReceiverTracker:
             _remember_error(receiver, event.message, event.error, now_ms)
             actions.append(self._complain(receiver, text))
         else:
-            actions.append(Log(logging.INFO if was_asked else logging.WARNING, f"{text}: {event.message}"))
+            actions.append(LogLine(logging.INFO if was_asked else logging.WARNING, f"{text}: {event.message}"))
         if event.error:
             actions.append(Announce(ReceiverError(receiver.info)))
         actions.append(Announce(ReceiverStopped(receiver.info)))
@@ -417,7 +419,7 @@ class ReceiverTracker:
         if self._stopping:
             receiver.life.move("is lost for good")
             text = f"Receiver for stream {event.stream_id} was lost while it stopped: {event.reason}"
-            return [Log(logging.WARNING, text), Announce(ReceiverStopped(receiver.info)), *self._drain()]
+            return [LogLine(logging.WARNING, text), Announce(ReceiverStopped(receiver.info)), *self._drain()]
         is_over = was_given_up or self._fails_for_good(receiver)
         receiver.life.move("is lost for good" if is_over else "is lost")
         actions: _Actions = [self._complain(receiver, f"Lost receiver for stream {event.stream_id}")]
@@ -478,7 +480,7 @@ class ReceiverTracker:
         receiver = self._receivers[event.stream_id]
         return receiver if event.epoch == receiver.epoch else None
 
-    def _complain(self, receiver: Tracked, text: str) -> Log:
+    def _complain(self, receiver: Tracked, text: str) -> LogLine:
         """A warning the first time; the same error again only shows when details are asked for."""
         detail = f" - {receiver.error}" if receiver.error else ""
         # Without "Restarting receiver with delay ...:", as that grows.
@@ -486,7 +488,7 @@ class ReceiverTracker:
         news = what not in receiver.complained
         if len(receiver.complained) < COMPLAINTS_MAX:
             receiver.complained.add(what)
-        return Log(logging.WARNING if news else logging.DEBUG, f"{text}: {receiver.error_message}{detail}")
+        return LogLine(logging.WARNING if news else logging.DEBUG, f"{text}: {receiver.error_message}{detail}")
 
 
 def missing_copies(name: str, copies: int, block: BlockRef | None = None) -> str:

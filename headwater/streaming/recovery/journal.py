@@ -37,7 +37,7 @@ _END: Any = object()
 Then = Callable[[BaseException | None], None]
 
 
-class Log(Protocol):
+class EntryLog(Protocol):
     """What the journal asks of a log: see `log.LogWriter`."""
 
     def append(self, records: Iterable[bytes]) -> Any: ...
@@ -72,7 +72,7 @@ class Journal:
         *,
         describe: Callable[[Ledger, int], checkpoint.Checkpoint],
         renew: Callable[[Ledger], Iterable[Entry]],
-        open_log: Callable[[str], Log],
+        open_log: Callable[[str], EntryLog],
         interval_ms: int,
         clock: Clock,
         failed: Callable[[BaseException], None],
@@ -88,7 +88,7 @@ class Journal:
         self._clock = clock
         self._cipher = cipher
         self._posted: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._log: Log | None = None
+        self._log: EntryLog | None = None
         self._files: list[str] = []  # paths of the last image and its program
         self._log_bytes = 0  # since the last image
         self._imaged_ms = 0  # when the last image was written, or could not be
@@ -257,9 +257,7 @@ def log_directories(directory: str) -> list[tuple[int, str]]:
     return sorted((int(name), f"{directory}/{LOGS}/{name}") for name in names if name.isdigit())
 
 
-def recovered(
-    directory: str, found: checkpoint.Checkpoint, read_log: Callable[[str], Iterator[bytes]]
-) -> Ledger:
+def recovered(directory: str, found: checkpoint.Checkpoint, read_log: Callable[[str], Iterator[bytes]]) -> Ledger:
     """The ledger of a checkpoint and of all that was logged after it."""
     for number, path in log_directories(directory):
         if number >= found.number:

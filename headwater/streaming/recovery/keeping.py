@@ -82,9 +82,7 @@ class Keeping:
         """
         then(None)
 
-    def batches_amended(
-        self, inputs: Sequence[tuple[str, int, Any]], memory: Mapping[str, Mapping[str, Any]]
-    ) -> None:
+    def batches_amended(self, inputs: Sequence[tuple[str, int, Any]], memory: Mapping[str, Mapping[str, Any]]) -> None:
         """Batches have brought less than was told when they began.
 
         Args:

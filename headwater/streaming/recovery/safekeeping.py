@@ -206,9 +206,7 @@ class Safekeeping(Keeping):
     ) -> None:
         self._journal.post(BatchBegun(time_ms, inputs, blocks, memory), then)
 
-    def batches_amended(
-        self, inputs: Sequence[tuple[str, int, Any]], memory: Mapping[str, Mapping[str, Any]]
-    ) -> None:
+    def batches_amended(self, inputs: Sequence[tuple[str, int, Any]], memory: Mapping[str, Mapping[str, Any]]) -> None:
         self._journal.post(BatchesAmended([list(each) for each in inputs], memory), _anyway)
 
     def version_stored(self, uid: str, stored: StoredVersion) -> None:
@@ -302,7 +300,6 @@ def log_settings(conf: SparkConf, cipher: Cipher | None) -> LogSettings:
         close_after_write=conf.read("spark.streaming.driver.writeAheadLog.closeFileAfterWrite"),
         cipher=cipher,
     )
-
 
 
 def _anyway(_error: BaseException | None) -> None:

@@ -96,6 +96,4 @@ class StoredVersions:
 
 
 def _names(versions: Iterable[dict[int, list[tuple[str, ...]]]]) -> set[str]:
-    return {
-        name for chains in versions for reported in chains.values() for segments in reported for name in segments
-    }
+    return {name for chains in versions for reported in chains.values() for segments in reported for name in segments}

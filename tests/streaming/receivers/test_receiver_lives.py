@@ -19,11 +19,11 @@ from headwater.streaming.receivers.messages import (
 )
 from headwater.streaming.receivers.tracker import (
     Executors,
-    Launch,
     LaunchAll,
     Launched,
+    LaunchReceiver,
     ReceiverTracker,
-    Record,
+    RecordBlock,
     Recorded,
     SetRate,
     StopAll,
@@ -56,10 +56,10 @@ class World:
 
     def step(self, event: Any) -> None:
         for action in self.core.handle(event, self._now_ms):
-            if isinstance(action, Launch):
+            if isinstance(action, LaunchReceiver):
                 assert action.epoch == self._epochs[action.stream_id] + 1
                 self._epochs[action.stream_id] = action.epoch
-            elif isinstance(action, Record):
+            elif isinstance(action, RecordBlock):
                 self._recording.append(action.stored)
             elif isinstance(action, Drained):
                 self.drained += 1
