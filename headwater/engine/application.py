@@ -290,7 +290,7 @@ class Application:
         return self._members.hosts()
 
     def watch_executors(self, on_change: Callable[[frozenset[str]], None] | None) -> None:
-        """Have `on_change` told which executors are there, now and whenever one has come or gone; None: nobody."""
+        """Have `on_change` told which executors are there, now and whenever one has come or gone; None: end that."""
         self._members.watch(on_change)
 
     # -------------------------------------------------------------------------------------------- receivers

@@ -1,7 +1,7 @@
 """What of an exception crosses to another process: text of bounded length, and the exception as opaque bytes.
 
 User code can make an exception of which no method may be trusted: its text may be endless, its unpickling may raise.
-So nothing here raises, and the bytes are unpickled in one place only, by whoever can do with the text instead.
+So nothing here raises, and the bytes are unpickled in one place only, by a reader that can do with the text instead.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def description(error: BaseException) -> str:
 def pickled(error: BaseException) -> bytes:
     """The exception, without its traceback; nothing if it is too large or doesn't survive the way (many don't)."""
     if not isinstance(error, Exception):
-        return b""  # SystemExit and its like would end whoever raises them again
+        return b""  # SystemExit and its like would end the thread that raises them again
     try:
         data = dumps(error.with_traceback(None))
         return data if len(data) <= PICKLE_BYTES_MAX and isinstance(loads(data), Exception) else b""

@@ -1,4 +1,4 @@
-"""Where peers of the application knock: a listener that lets in whoever proves to know its secret.
+"""Where peers of the application knock: a listener that lets in the peers that prove to know its secret.
 
 Those who haven't proved it yet are few and have little time, so that strangers who connect and then say nothing, or a
 byte now and then, take neither all threads nor all file descriptors from the peers.
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 # Connections that haven't proved to be a peer's. A handshake takes a few milliseconds.
 UNPROVED_MAX = 64
-# When there are so many, the oldest is closed for a new one once it has had this time; until then new ones wait.
+# When there are this many, the oldest is closed for a new one once it has had this time; until then new ones wait.
 PATIENCE_SECONDS = 1.0
 
 
@@ -47,7 +47,7 @@ class PeerListener:
         self.address: tuple[str, int] = self._listener.address[:2]
 
     def close(self) -> None:
-        """Let nobody in any more; those that were let in stay. Idempotent."""
+        """Let no more peers in; those that were let in stay. Idempotent."""
         with self._changed:
             self._closed = True
             for connection in self._unproved:

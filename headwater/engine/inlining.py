@@ -54,7 +54,7 @@ def _templates() -> dict[tuple[int, bytes], _Template]:
 
 
 def inlined(function: Callable[..., Any]) -> Inlined | None:
-    """The function's expression; None if it has to be called, as when somebody traces calls (a debugger, coverage)."""
+    """The function's expression; None if it has to be called, as when calls are traced (by a debugger, by coverage)."""
     return None if sys.gettrace() or sys.getprofile() else recognised(function)
 
 

@@ -57,7 +57,7 @@ class TaskView(Protocol):
         """The records of a stored block.
 
         Raises:
-            BlockLost: nobody has it.
+            BlockLost: no executor has it.
         """
 
     def read_shuffle(self, segments: Sequence[Any], aggregator: Combiner | None) -> Records:

@@ -26,7 +26,7 @@ class Members:
             return dict(self._hosts)
 
     def watch(self, on_change: OnChange | None) -> None:
-        """Call this with the ids of those that are there, now and at each `tell`; None: nobody."""
+        """Call this with the ids of those that are there, now and at each `tell`; None: end that."""
         with self._lock:
             self._on_change = on_change
         self.tell()

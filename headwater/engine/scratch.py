@@ -1,7 +1,7 @@
 """Scratch directories: where an application's blocks are files, and how those of a killed one are found and removed.
 
 1. Each is locked (flock) by the process that owns it and by its warden, which inherits the lock; so a directory whose
-   lock is free belongs to nobody and the next start sweeps it.
+   lock is free has no owner and the next start sweeps it.
 2. They lie in `headwater-<uid>`, the user's home below a root that others may write to (`/dev/shm`, `/tmp`). What is in
    them is unpickled: a home that isn't the user's alone is left where it is, and directories of random names lie beside
    it. No link below the root is followed.
@@ -57,7 +57,7 @@ def local_root(configured: str | None) -> str:
 
 
 class ScratchDirectory:
-    """A locked directory of this process; `lock_fd` is handed to whoever must keep the lock as well."""
+    """A locked directory of this process; `lock_fd` is handed to the process that must keep the lock as well."""
 
     def __init__(self, root: str) -> None:
         os.makedirs(root, mode=0o755, exist_ok=True)

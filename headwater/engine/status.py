@@ -1,4 +1,4 @@
-"""The status store: what jobs and stages are doing, for whoever shows progress. Nothing decides by it."""
+"""The status store: what jobs and stages are doing, for what shows progress. Nothing decides by it."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ class Channel:
             self.received += n
 
     def readable(self) -> bool:
-        """Whether something has arrived that nobody has read, be it the end of the stream. Any thread."""
+        """Whether something has arrived that was not read yet, be it the end of the stream. Any thread."""
         poll = select.poll()
         try:
             poll.register(self._sock, select.POLLIN)

@@ -230,7 +230,7 @@ REFUSED: Sections = {
             "headwater.streaming.log.keyVariable", harmless=()),
         *_texts(
             "Connections between the processes of an application are authenticated, by HMAC over a shared secret, and "
-            "not encrypted. Unset it, and run the application where nobody else sees its traffic.",
+            "not encrypted. Unset it, and run the application where its traffic is not seen by others.",
             "spark.network.crypto.*", "spark.network.sasl.*", "spark.authenticate.enableSaslEncryption", "spark.ssl.*"),
         *_texts("The secret is read from no file. Set spark.authenticate.secret.",
             "spark.authenticate.secret.file", "spark.authenticate.secret.driver.file",

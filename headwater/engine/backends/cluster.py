@@ -77,7 +77,7 @@ class ClusterBackend:
         self._met: set[str] = set()  # the executors that have ever connected: their connection tells of their end
         self._fenced: dict[str, str] = {}  # executors that are given up, and why, until their end is posted
         self._deaths = Deaths(executors)
-        self._unwatched: str | None = None  # why nobody watches them any more: the next death ends the application
+        self._unwatched: str | None = None  # why they are not watched any more: the next death ends the application
         self._stopping = False
 
     def start(self, post: Post) -> None:

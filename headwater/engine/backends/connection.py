@@ -73,7 +73,7 @@ class FarExecutor:
         self._heard_bytes = 0  # what had come when this was last asked
 
     def was_heard(self) -> bool:
-        """Whether anything has come since this was last asked, also if nobody has read it yet. One thread asks."""
+        """Whether anything has come since this was last asked, also if it has not been read yet. One thread asks."""
         before, self._heard_bytes = self._heard_bytes, self._channel.received
         return self._heard_bytes != before or self._channel.readable()
 
@@ -155,7 +155,7 @@ def _failed(channel: wire.Channel, number: int, _failure: BaseException) -> None
 
 def _answer(channel: wire.Channel, number: int, value: Any) -> None:
     if number:
-        with contextlib.suppress(OSError):  # nobody is left to hear it
+        with contextlib.suppress(OSError):  # the other end has gone
             channel.send(Answer(number, value))
 
 

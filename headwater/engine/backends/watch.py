@@ -2,9 +2,9 @@
 
 - A core: no I/O, and the time comes with each event.
 - Silence is counted look by look, and a look counts for two periods at most. So the time in which the driver itself was
-  stopped, or the machine asleep, is nobody's silence.
+  stopped, or the machine asleep, is no executor's silence.
 - Who is silent for two heartbeats is *suspect*: it gets no tasks until it's heard again. Who is silent for the timeout
-  is *fenced*, for good: whatever it says later, nobody listens, and another one takes its place.
+  is *fenced*, for good: whatever it says later is ignored, and another one takes its place.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class Watch:
         self._timeout_ms = timeout_ms
         self._period_ms = max(1, heartbeat_ms // LOOKS)
         self._watched: dict[str, _Watched] = {}
-        self._looked_ms: int | None = None  # None: nobody is watched
+        self._looked_ms: int | None = None  # None: none is watched
         self._due_ms: list[int] = []  # when executors are to be started
 
     def handle(self, event: WatchEvent, now_ms: int) -> list[WatchAction | Wake]:

@@ -107,7 +107,7 @@ class Write(NamedTuple):
 
 
 class Delete(NamedTuple):
-    """Remove the lease of an ended shard. Nobody waits for it."""
+    """Remove the lease of an ended shard. It is not waited for."""
 
     lease: ShardLease
 
@@ -140,7 +140,7 @@ class Left(NamedTuple):
 
 
 CoordinatorEvent = BeginReading | Listed | Scanned | Created | Written | Refused | Failed | Stored | Leave
-#: What asks the outside: each has an outcome, or is `Failed`; but nobody waits for a `Delete`.
+#: What asks the outside: each has an outcome, or is `Failed`; but a `Delete` is not waited for.
 CoordinatorCall = ListShards | ScanLeases | Create | Write | Delete
 CoordinatorAction = CoordinatorCall | ReadShard | Cease | Left
 _Actions = list[CoordinatorAction | Wake]
@@ -343,7 +343,7 @@ class Coordinator:
     def _position(self, before: ShardLease, after: ShardLease) -> Position:
         checkpoint, started_ms = after.checkpoint, after.started_ms or 0
         if checkpoint.sequence == LATEST and before.started_ms is not None:
-            # Somebody began and did not get to a checkpoint: what came since is not to be lost.
+            # An earlier worker began and did not get to a checkpoint: what came since is not to be lost.
             return Position(ShardCheckpoint(AT_TIMESTAMP), started_ms)
         return Position(checkpoint, self._initial.at_ms if checkpoint.sequence == AT_TIMESTAMP else started_ms)
 

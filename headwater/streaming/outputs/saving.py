@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# What a save writes; anything else in a directory is somebody's, and stays.
+# What a save writes; anything else in a directory isn't ours, and stays.
 _OURS = ("part-", "_", ".")
 
 

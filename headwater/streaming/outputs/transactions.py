@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 TABLE = "headwater_commits"
 NAME_CHARACTERS_MAX = 200
-# Old notes are removed each time that so much of the retention has passed.
+# Old notes are removed each time that this part of the retention has passed.
 _CLEANED_EACH = 1 / 24
 # The partition of the note that is an output's mark.
 _MARK = -1

@@ -21,7 +21,7 @@ class QueueInput(InputNode):
     """Takes RDDs, or iterables of records, from a queue: one a batch, or all there are.
 
     A list is read by position and never changed, so that what the program appends later is seen and two streams can
-    share one list; a deque is emptied as it is read. Whoever fills it decides how long it gets.
+    share one list; a deque is emptied as it is read. The program, which fills it, decides how long it gets.
 
     Args:
         stream_id: of the input stream.
