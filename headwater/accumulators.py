@@ -1,9 +1,9 @@
 """Accumulators: sums to which tasks add and that only the driver reads.
 
-1. In a task (between `begin_task` and `end_task`), and in the threads that it starts, an addition goes into the task's
-   own updates. A thread that outlives its task adds to nothing any more.
-2. The driver merges a task's updates once it has succeeded, all under one lock.
-3. Pickling ships id, param and zero. Where the accumulator was made, unpickling gives the very same object.
+- In a task (between `begin_task` and `end_task`), and in the threads that it starts, an addition goes into the task's
+  own updates. A thread that outlives its task adds to nothing any more.
+- The driver merges a task's updates once it has succeeded, all under one lock.
+- Pickling ships id, param and zero. Where the accumulator was made, unpickling gives the very same object.
 """
 
 from __future__ import annotations

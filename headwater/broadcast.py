@@ -1,8 +1,8 @@
 """Broadcast variables: read-only values that reach each executor once, however many tasks use them.
 
-1. The driver's `Broadcast` holds the value; its pickle is the id alone.
-2. A worker reads the bytes by the reader that the engine has set, once a process, when the value is first used.
-3. Who pickles a program learns through `captured` which broadcasts it needs.
+- The driver's `Broadcast` holds the value; its pickle is the id alone.
+- A worker reads the bytes by the reader that the engine has set, once a process, when the value is first used.
+- Who pickles a program learns through `captured` which broadcasts it needs.
 """
 
 from __future__ import annotations

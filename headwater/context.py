@@ -1,8 +1,8 @@
 """The SparkContext: a program's handle on its application.
 
-1. One context lives at a time. It owns the engine's `Application`, the driver's copies of added files and, for each
-   thread, the local properties that its jobs carry.
-2. After `stop` nothing works any more but `stop`; errors say where it was stopped.
+- One context lives at a time. It owns the engine's `Application`, the driver's copies of added files and, for each
+  thread, the local properties that its jobs carry.
+- After `stop` nothing works any more but `stop`; errors say where it was stopped.
 """
 
 from __future__ import annotations

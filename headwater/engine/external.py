@@ -1,10 +1,10 @@
 """Merging and sorting of more records than memory holds, on local disk, inside one task.
 
-1. A holder of records asks the budget from time to time; when it is full, they go to spill files and are forgotten.
-2. A spill file is a list of frames: a length of eight bytes, then a batch of pickled records, which may be encrypted.
-   It is read once.
-3. A key's combiners are merged in the order in which they came, so a grouped list keeps its order.
-4. Results stream: no more than one batch of each run, or one bucket, is in memory at a time.
+- A holder of records asks the budget from time to time; when it is full, they go to spill files and are forgotten.
+- A spill file is a list of frames: a length of eight bytes, then a batch of pickled records, which may be encrypted.
+  It is read once.
+- A key's combiners are merged in the order in which they came, so a grouped list keeps its order.
+- Results stream: no more than one batch of each run, or one bucket, is in memory at a time.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Scratch directories: where an application's blocks are files, and how those of a killed one are found and removed.
 
-1. Each is locked (flock) by the process that owns it and by its warden, which inherits the lock; so a directory whose
-   lock is free has no owner and the next start sweeps it.
-2. They lie in `headwater-<uid>`, the user's home below a root that others may write to (`/dev/shm`, `/tmp`). What is in
-   them is unpickled: a home that isn't the user's alone is left where it is, and directories of random names lie beside
-   it. No link below the root is followed.
+- Each is locked (flock) by the process that owns it and by its warden, which inherits the lock; so a directory whose
+  lock is free has no owner and the next start sweeps it.
+- They lie in `headwater-<uid>`, the user's home below a root that others may write to (`/dev/shm`, `/tmp`). What is in
+  them is unpickled: a home that isn't the user's alone is left where it is, and directories of random names lie beside
+  it. No link below the root is followed.
 """
 
 from __future__ import annotations

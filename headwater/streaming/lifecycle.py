@@ -1,11 +1,11 @@
 """How a StreamingContext is started and stopped: once each, from any thread.
 
-1. Its states are the table `LIFE`. One lock of the process guards them all: one context is active at a time.
-2. The first `stop` of a started context carries it out; other callers wait for its end, and hurry it unless they are
-   graceful themselves.
-3. On a thread whose end it would wait for (that of an output, a transform function or a listener) `stop` returns at
-   once, and goes on in the background.
-4. As the program ends, by a signal or without one, what still runs is stopped.
+- Its states are the table `LIFE`. One lock of the process guards them all: one context is active at a time.
+- The first `stop` of a started context carries it out; other callers wait for its end, and hurry it unless they are
+  graceful themselves.
+- On a thread whose end it would wait for (that of an output, a transform function or a listener) `stop` returns at
+  once, and goes on in the background.
+- As the program ends, by a signal or without one, what still runs is stopped.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What every DStream has: its identity, what is kept of it, and how streams are made of it.
 
-1. A stream is the public face of a node of the graph; all that happens to its data is the node's.
-2. A method checks its arguments where the program calls it, and not when a batch is generated.
-3. Nothing is added once the context has started.
+- A stream is the public face of a node of the graph; all that happens to its data is the node's.
+- A method checks its arguments where the program calls it, and not when a batch is generated.
+- Nothing is added once the context has started.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Transactions that write a batch of an output's partition once: its records, and a note that they are written.
 
-- The note is an offset of a consumer group of its own, which names output and partition. A producer that finds it, of an
-  attempt before or of a driver before, writes nothing.
+- The note is an offset of a consumer group of its own, which names output and partition. A producer that finds it, of
+  an earlier attempt or a previous driver, writes nothing.
 - The group's committed offset is the batch time, and its metadata are the batches that are written; below the oldest
   that isn't done all are.
 - Before it looks for the note a producer makes itself the only one of its transactional id: an older one that still

@@ -1,8 +1,8 @@
 """What writes the batches of a stream: `BatchOutput`, and what it's told of each batch.
 
-1. A batch may be handed over more than once: after a failure, and by the next driver. Its `identity` is the same then.
-2. What an output may forget it's told with each batch; it looks nothing up.
-3. An output is in the driver, and part of the program that a checkpoint keeps; its tasks are in the workers.
+- A batch may be handed over more than once: after a failure, and by the next driver. Its `identity` is the same then.
+- What an output may forget it's told with each batch; it looks nothing up.
+- An output is in the driver, and part of the program that a checkpoint keeps; its tasks are in the workers.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """The lease on a directory for checkpoints on a file system over a network, where there are no locks.
 
-1. It is a file that the holder writes again every few seconds. Its name is a number; the highest is the lease that
-   counts, so that what a holder writes late, when another one has come, does no harm.
-2. A driver that finds one of its own machine looks whether that process lives. One of another machine it watches: if
-   the file stays as it is for as long as the holder would have written it several times, the holder is taken for dead.
-3. A holder that finds a higher lease than its own has lost the directory (it was stopped for a while, or cut off from
-   the network): it writes no more checkpoints, and its context stops.
+- It is a file that the holder writes again every few seconds. Its name is a number; the highest is the lease that
+  counts, so that what a holder writes late, when another one has come, does no harm.
+- A driver that finds one of its own machine looks whether that process lives. One of another machine it watches: if
+  the file stays as it is for as long as the holder would have written it several times, the holder is taken for dead.
+- A holder that finds a higher lease than its own has lost the directory (it was stopped for a while, or cut off from
+  the network): it writes no more checkpoints, and its context stops.
 No clocks are compared, and nothing is asked of the file system but that a file is replaced as a whole, and that of
 several drivers that create it at the same moment one succeeds.
 """
