@@ -11,7 +11,7 @@ WORKERS ?= 3
 PYTEST  = $(BIN)/pytest -n $(WORKERS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long coverage lint typecheck soak bench pictures clean
+.PHONY: help demo test test-long coverage lint typecheck soak bench pictures docs changelog clean
 
 help:  ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,10 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/python
 
 $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $(VENV)/.installed $@
+
+$(VENV)/.installed-docs: pyproject.toml | $(BIN)/python
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[docs]'
 	@touch $(VENV)/.installed $@
 
 demo: $(VENV)/.installed  ## count the words of a small text server, every second
@@ -42,8 +46,9 @@ test-long: soak  ## the soak, then the tests of each Python that is found, with 
 coverage: $(VENV)/.installed-dev  ## the tests with branch coverage, which takes half as long again
 	$(PYTEST) --cov --cov-report=term
 
-lint: $(VENV)/.installed-dev  ## ruff
+lint: $(VENV)/.installed-dev  ## ruff: what is wrong, and what is not formatted
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
 
 typecheck: $(VENV)/.installed-dev  ## mypy --strict
 	$(BIN)/mypy
@@ -53,6 +58,13 @@ soak: $(VENV)/.installed-dev  ## ten minutes of killed drivers under load: print
 
 bench: $(VENV)/.installed-dev  ## one benchmark: make bench BENCH='bench_text.py --seconds 20'
 	cd bench && ../$(BIN)/python $(BENCH) --package headwater
+
+docs: $(VENV)/.installed-docs  ## the site of the documentation, in build/docs; warnings are errors
+	$(BIN)/sphinx-build -W --keep-going -q -c docs -b html . build/docs
+	@echo "build/docs/index.html"
+
+changelog: $(VENV)/.installed-docs  ## draft of the changelog's next section, from changes/
+	$(BIN)/towncrier build --draft --version Unreleased
 
 pictures: $(VENV)/.installed-dev  ## draw the documentation's pictures of lives anew from the code's tables
 	$(BIN)/python -m tests.drawing

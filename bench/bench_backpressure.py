@@ -3,6 +3,7 @@
 The output takes 1/--capacity seconds a record, so the best sustainable rate is --capacity. The figures are of the last
 third of the run: "once settled". Also how long a graceful stop takes beyond what waits, and one with nothing to do.
 """
+
 import threading
 import time
 
@@ -60,14 +61,25 @@ def main():
     offered = int(args.times * args.capacity)
     on = {"spark__streaming__backpressure__enabled": "true"}
     rows, stop_s = run(api, args, offered, args.seconds, **on)
-    settled = rows[-len(rows) // 3:]
+    settled = rows[-len(rows) // 3 :]
     lag = [end - at for at, _, _, end, _ in settled]
     rate = sum(r[4] for r in settled) / (len(settled) * args.batch)
     _, idle_stop_s = run(api, args, 1, 3 * args.batch, **on)
-    emit("backpressure", args, api, offered_per_s=offered, batches=len(rows), settled_batches=len(settled),
-         settled_rate_per_s=round(rate), rate_over_capacity=round(rate / args.capacity, 3),
-         lag_p50_ms=pct(lag, 50), lag_max_ms=max(lag), lag_max_intervals=round(max(lag) / 1000 / args.batch, 2),
-         graceful_stop_s=round(stop_s, 2), graceful_stop_idle_s=round(idle_stop_s, 2))
+    emit(
+        "backpressure",
+        args,
+        api,
+        offered_per_s=offered,
+        batches=len(rows),
+        settled_batches=len(settled),
+        settled_rate_per_s=round(rate),
+        rate_over_capacity=round(rate / args.capacity, 3),
+        lag_p50_ms=pct(lag, 50),
+        lag_max_ms=max(lag),
+        lag_max_intervals=round(max(lag) / 1000 / args.batch, 2),
+        graceful_stop_s=round(stop_s, 2),
+        graceful_stop_idle_s=round(idle_stop_s, 2),
+    )
 
 
 main()

@@ -6,6 +6,7 @@ one after the other, each in a process of its own: `stream` (a direct stream, ba
 and one with the ratios. With --lag a producer sends a message every 37 ms, and the time until its batch's foreachRDD
 has it is taken.
 """
+
 import collections
 import json
 import os
@@ -27,6 +28,7 @@ PEERS = ("quixstreams", "bytewax")
 
 def fill(args, bootstrap, topic):
     from confluent_kafka import Producer
+
     chosen, lines = random.Random(7), []
     for _ in range(2000):
         line = ""
@@ -48,6 +50,7 @@ def fill(args, bootstrap, topic):
 # ---------------------------------------------------------------- readers: (seconds from the first message on, words)
 def read_consumer(args, bootstrap, topic):
     from confluent_kafka import Consumer, TopicPartition
+
     client = Consumer({"bootstrap.servers": bootstrap, "group.id": "bare", "enable.auto.commit": False, **QUIET})
     client.assign([TopicPartition(topic, p, 0) for p in range(args.partitions)])
     counts, left, begin = collections.defaultdict(int), args.messages, None
@@ -65,7 +68,8 @@ def read_stream(args, bootstrap, topic):
     rate = args.size / args.batch / args.partitions
     sc, ssc = contexts(Api(args.package), args, spark__streaming__kafka__maxRatePerPartition=str(rate))
     lines = kafka.KafkaUtils.createDirectStream(
-        ssc, [topic], {"metadata.broker.list": bootstrap, "auto.offset.reset": "smallest"})
+        ssc, [topic], {"metadata.broker.list": bootstrap, "auto.offset.reset": "smallest"}
+    )
     seen, left = [], [args.messages]
 
     def note(rdd):
@@ -75,8 +79,10 @@ def read_stream(args, bootstrap, topic):
             seen.append((begin, time.time(), words))
         elif seen:
             left[0] = 0
-    lines.map(lambda pair: pair[1]).flatMap(lambda line: line.split(" ")).map(lambda word: (word, 1)) \
-         .reduceByKey(lambda a, b: a + b).foreachRDD(note)
+
+    lines.map(lambda pair: pair[1]).flatMap(lambda line: line.split(" ")).map(lambda word: (word, 1)).reduceByKey(
+        lambda a, b: a + b
+    ).foreachRDD(note)
     ssc.start()
     while left[0]:
         time.sleep(0.05)
@@ -86,6 +92,7 @@ def read_stream(args, bootstrap, topic):
 
 def read_quixstreams(args, bootstrap, topic):
     from quixstreams import Application
+
     counts, seen = collections.defaultdict(int), []
     app = Application(broker_address=bootstrap, consumer_group="peer", auto_offset_reset="earliest", loglevel="ERROR")
 
@@ -94,6 +101,7 @@ def read_quixstreams(args, bootstrap, topic):
             seen.append(time.time())
         for word in line.split(" "):
             counts[word] += 1
+
     app.dataframe(app.topic(topic, value_deserializer="str")).update(count)
     app.run(count=args.messages, timeout=30)
     return time.time() - seen[0], sum(counts.values())
@@ -105,6 +113,7 @@ def read_bytewax(args, bootstrap, topic):
     from bytewax.dataflow import Dataflow
     from bytewax.outputs import DynamicSink, StatelessSinkPartition
     from bytewax.testing import run_main
+
     counts, seen = collections.defaultdict(int), []
 
     class Counting(StatelessSinkPartition):
@@ -117,6 +126,7 @@ def read_bytewax(args, bootstrap, topic):
     class Sink(DynamicSink):
         def build(self, *_):
             return Counting()
+
     flow = Dataflow("peer")
     messages = op.input("in", flow, KafkaSource([bootstrap], [topic], tail=False, batch_size=10000))
     op.output("out", op.flat_map("words", messages, lambda m: m.value.decode().split(" ")), Sink())
@@ -126,6 +136,7 @@ def read_bytewax(args, bootstrap, topic):
 
 def lag(args, bootstrap, topic):
     from confluent_kafka import Producer
+
     kafka = import_module(args.package + ".streaming.kafka")
     sc, ssc = contexts(Api(args.package), args)
     lines = kafka.KafkaUtils.createDirectStream(ssc, [topic], {"metadata.broker.list": bootstrap})
@@ -134,6 +145,7 @@ def lag(args, bootstrap, topic):
     def note(rdd):
         got, now = rdd.collect(), time.time()
         lags.extend((now, (now - float(value)) * 1000) for _, value in got)
+
     lines.foreachRDD(note)
     ssc.start()
     producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 0, **QUIET})
@@ -165,10 +177,15 @@ def main():
         tree = Tree()
         seconds, words = globals()[f"read_{args.readers}"](args, bootstrap, topic)
         rate = round(args.messages / seconds)
-        print(json.dumps({"bench": "kafka", "reader": args.readers, "messages_per_s": rate, "words": words,
-                          "mem": tree.result()}), flush=True)
+        print(
+            json.dumps(
+                {"bench": "kafka", "reader": args.readers, "messages_per_s": rate, "words": words, "mem": tree.result()}
+            ),
+            flush=True,
+        )
         os._exit(0)
     from tests.servers.kafka import new_broker
+
     directory = Path(tempfile.mkdtemp(prefix="bench-kafka-"))
     broker = new_broker(directory)
     try:

@@ -5,6 +5,7 @@ each batch.  `lag` is the time from a batch's nominal time to its end: the listi
 counts the new files' lines.  With --files 0 it is the job alone.  `complete` says whether the
 records of the new files were all seen, each once.
 """
+
 import os
 import threading
 import time
@@ -63,9 +64,15 @@ def main():
     end = time.time() + 10 * args.batch
     while len(seen) < len(written) and time.time() < end:
         time.sleep(0.05)
-    emit("listing", args, api,
-         complete=sorted(seen) == sorted(written), new_files=len(written),
-         **summary(rows, args.batch, args.seconds), mem=mem)
+    emit(
+        "listing",
+        args,
+        api,
+        complete=sorted(seen) == sorted(written),
+        new_files=len(written),
+        **summary(rows, args.batch, args.seconds),
+        mem=mem,
+    )
     remove(base)
     stop(ssc)
 

@@ -3,6 +3,7 @@
 Headwater only: the batches follow a manual clock, each as soon as the one before is done, so that a window of ten
 minutes is full after less. Batch times are taken once it is.
 """
+
 import json
 import queue
 import tempfile
@@ -21,6 +22,7 @@ def main():
     from headwater import SparkConf, SparkContext
     from headwater.clock import ManualClock
     from headwater.streaming import StreamingContext
+
     conf = SparkConf().setMaster(args.master).setAppName("longwindow")
     sc = SparkContext(conf=conf)
     clock = ManualClock(1_000_000_000_000)
@@ -47,8 +49,18 @@ def main():
         last = done.get(timeout=60)
         if i >= n:
             times.append((time.perf_counter() - start) * 1000)
-    print(json.dumps({"bench": "longwindow", "op": args.op, "batches": n, "batch_ms": dist(times), "last": last[:1],
-                      "mem": tree.result()}))
+    print(
+        json.dumps(
+            {
+                "bench": "longwindow",
+                "op": args.op,
+                "batches": n,
+                "batch_ms": dist(times),
+                "last": last[:1],
+                "mem": tree.result(),
+            }
+        )
+    )
     ssc.stop()
     remove(directory)
 

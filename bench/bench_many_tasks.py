@@ -3,6 +3,7 @@
 `us_per_task` is the job's time over its tasks, for --tasks and, after that, for --times as many;
 `growth` is the second over the first: 1 where the cost is linear.
 """
+
 import time
 
 from common import Api, emit, parser, spark_context
@@ -39,8 +40,10 @@ def main():
             start = time.perf_counter()
             run()
             per_task.append((time.perf_counter() - start) / n * 1e6)
-        result[job.__name__] = {"us_per_task": [round(us) for us in per_task],
-                                "growth": round(per_task[1] / per_task[0], 2)}
+        result[job.__name__] = {
+            "us_per_task": [round(us) for us in per_task],
+            "growth": round(per_task[1] / per_task[0], 2),
+        }
     emit("many_tasks", args, api, **result)
     sc.stop()
 

@@ -3,6 +3,7 @@
 PySpark has no mapWithState in Python: compare with `bench_state.py --op update` on PySpark, and the batch time with
 that of ten times fewer keys: a batch should cost what it touches, not what there is.
 """
+
 import random
 import time
 
@@ -17,6 +18,7 @@ def main():
     args = p.parse_args()
     api = Api(args.package)
     from headwater.streaming import StateSpec
+
     sc, ssc = contexts(api, args)
     ckpt = scratch()
     ssc.checkpoint(ckpt)
@@ -28,11 +30,9 @@ def main():
         return key, count
 
     rng, keys = random.Random(3), args.keys
-    pool = [sc.parallelize([("w%07d" % rng.randrange(keys), 1) for _ in range(args.updates)])
-            for _ in range(8)]
+    pool = [sc.parallelize([("w%07d" % rng.randrange(keys), 1) for _ in range(args.updates)]) for _ in range(8)]
     n = int((args.seconds + args.warm) / args.batch) + 10
-    spec = StateSpec.function(running).initialState(
-        sc.parallelize(range(keys)).map(lambda i: ("w%07d" % i, 0)))
+    spec = StateSpec.function(running).initialState(sc.parallelize(range(keys)).map(lambda i: ("w%07d" % i, 0)))
     if args.timeout:
         spec.timeout(args.timeout)
     mapped = ssc.queueStream([pool[i % 8] for i in range(n)]).mapWithState(spec)
@@ -45,8 +45,15 @@ def main():
     mem = tree.result()
     rows = list(batches.rows)
     meas = batches.after(start) or rows[2:]
-    emit("mapstate", args, api, **summary(meas, args.batch, args.seconds), counted=outs[-1],
-         all_proc_ms=[r[2] for r in rows], mem=mem)
+    emit(
+        "mapstate",
+        args,
+        api,
+        **summary(meas, args.batch, args.seconds),
+        counted=outs[-1],
+        all_proc_ms=[r[2] for r in rows],
+        mem=mem,
+    )
     remove(ckpt)
     stop(ssc)
 

@@ -3,6 +3,7 @@
 Times from the restart of the process to getOrCreate's return, to the first
 completed batch, and until the batches missed meanwhile are caught up.
 """
+
 import json
 import os
 import signal
@@ -23,9 +24,12 @@ def app(args):
         sc = spark_context(api, args)
         ssc = api.StreamingContext(sc, args.batch)
         initial = sc.parallelize(range(n)).map(lambda i: ("w%07d" % i, 0))
-        counts = ssc.textFileStream(root + "/in").flatMap(lambda l: l.split(" ")) \
-            .map(lambda w: (w, 1)) \
+        counts = (
+            ssc.textFileStream(root + "/in")
+            .flatMap(lambda l: l.split(" "))
+            .map(lambda w: (w, 1))
             .updateStateByKey(lambda new, old: (old or 0) + sum(new), initialRDD=initial)
+        )
 
         def out(t, rdd):
             total = rdd.values().sum()
@@ -50,8 +54,20 @@ def app(args):
 def run(args, root, seconds, until_caught_up=False):
     """Run the application for `seconds`, kill -9 its process group, return its messages."""
     born, msgs = time.time(), []
-    cmd = [sys.executable, __file__, "--package", args.package, "--master", args.master,
-           "--batch", str(args.batch), "--keys", str(args.keys), "--app", root]
+    cmd = [
+        sys.executable,
+        __file__,
+        "--package",
+        args.package,
+        "--master",
+        args.master,
+        "--batch",
+        str(args.batch),
+        "--keys",
+        str(args.keys),
+        "--app",
+        root,
+    ]
     for c in args.conf:
         cmd += ["--conf", c]
     p = subprocess.Popen(cmd, stdout=subprocess.PIPE, text=True, start_new_session=True)
@@ -64,14 +80,13 @@ def run(args, root, seconds, until_caught_up=False):
     threading.Thread(target=read, daemon=True).start()
     fed, caught = 0, None
     while time.time() < born + seconds and caught is None and p.poll() is None:
-        if not until_caught_up and time.time() - born > 6 + fed:      # one file a second
+        if not until_caught_up and time.time() - born > 6 + fed:  # one file a second
             with open(f"{root}/tmp", "w") as f:
                 f.write("".join("w%07d w%07d\n" % (i, i + 1) for i in range(1000)))
             os.rename(f"{root}/tmp", f"{root}/in/{fed}.txt")
             fed += 1
         if until_caught_up:
-            caught = next((m for m in list(msgs)
-                           if m[0] == "batch" and m[2] - m[1] < 2 * args.batch), None)
+            caught = next((m for m in list(msgs) if m[0] == "batch" and m[2] - m[1] < 2 * args.batch), None)
         time.sleep(0.005)
     os.killpg(p.pid, signal.SIGKILL)
     p.wait()
@@ -97,22 +112,28 @@ def main():
     out2 = [m for m in again if m[0] == "out"]
     bat2 = [m for m in again if m[0] == "batch"]
     total = {m[1]: m[3] for m in out1}
-    emit("recovery", args, api,
-         created_s=round(again[0][1] - born, 2) if again else None,
-         first_output_s=round(out2[0][2] - born, 2) if out2 else None,
-         first_batch_s=round(bat2[0][2] - born, 2) if bat2 else None,
-         caught_up_s=round(caught[2] - born, 2) if caught else None,
-         recovered_batches=[[round(m[2] - born, 2), m[3]] for m in bat2],
-         # outputs produced both before the kill and again after it (at-least-once)
-         outputs_repeated=len({m[1] for m in out2} & set(total)),
-         repeated_equal=all(total[m[1]] == m[3] for m in out2 if m[1] in total),
-         total_before=out1[-1][3] if out1 else None,
-         total_after=out2[-1][3] if out2 else None, total_expected=fed * 2000)
+    emit(
+        "recovery",
+        args,
+        api,
+        created_s=round(again[0][1] - born, 2) if again else None,
+        first_output_s=round(out2[0][2] - born, 2) if out2 else None,
+        first_batch_s=round(bat2[0][2] - born, 2) if bat2 else None,
+        caught_up_s=round(caught[2] - born, 2) if caught else None,
+        recovered_batches=[[round(m[2] - born, 2), m[3]] for m in bat2],
+        # outputs produced both before the kill and again after it (at-least-once)
+        outputs_repeated=len({m[1] for m in out2} & set(total)),
+        repeated_equal=all(total[m[1]] == m[3] for m in out2 if m[1] in total),
+        total_before=out1[-1][3] if out1 else None,
+        total_after=out2[-1][3] if out2 else None,
+        total_expected=fed * 2000,
+    )
     remove(root)
 
 
 def argparse_suppress():
     import argparse
+
     return argparse.SUPPRESS
 
 

@@ -7,6 +7,7 @@ reads, and the count of its lines.  Both are measured --rounds times in turn, in
 be shorter than that.  The interval is long, as each batch that becomes due lists the bucket.  --latency SECONDS has
 it wait with each answer, as stores do that aren't in the same machine.  Headwater only.
 """
+
 import os
 import socket
 import statistics
@@ -48,14 +49,15 @@ def cpu_seconds(pid):
 def client(endpoint):
     import boto3
 
-    return boto3.client("s3", region_name="us-east-1", endpoint_url=endpoint, aws_access_key_id=KEY,
-                        aws_secret_access_key=KEY)
+    return boto3.client(
+        "s3", region_name="us-east-1", endpoint_url=endpoint, aws_access_key_id=KEY, aws_secret_access_key=KEY
+    )
 
 
 def upload(endpoint, files, size):
     s3 = client(endpoint)
     s3.create_bucket(Bucket=BUCKET)
-    body = (LINE * (size // len(LINE) + 1))[:size - 1] + b"\n"
+    body = (LINE * (size // len(LINE) + 1))[: size - 1] + b"\n"
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda i: s3.put_object(Bucket=BUCKET, Key=f"in/{i:06d}", Body=body), range(files)))
     return files * body.count(b"\n")
@@ -64,8 +66,9 @@ def upload(endpoint, files, size):
 def sequential(endpoint):
     import s3fs
 
-    fs = s3fs.S3FileSystem(key=KEY, secret=KEY, endpoint_url=endpoint, use_listings_cache=False,
-                           skip_instance_cache=True)
+    fs = s3fs.S3FileSystem(
+        key=KEY, secret=KEY, endpoint_url=endpoint, use_listings_cache=False, skip_instance_cache=True
+    )
     start = time.perf_counter()
     lines = sum(fs.cat_file(entry["name"]).count(b"\n") for entry in fs.ls(f"{BUCKET}/in", detail=True))
     return time.perf_counter() - start, lines
@@ -73,12 +76,18 @@ def sequential(endpoint):
 
 def streamed(api, args, endpoint, pid):
     """A context's first batch that takes the objects: its time, its lines, the server's CPU time."""
-    sc = spark_context(api, args, **{
-        "spark.hadoop.fs.s3a.endpoint": endpoint, "spark.hadoop.fs.s3a.access.key": KEY,
-        "spark.hadoop.fs.s3a.secret.key": KEY, "spark.hadoop.fs.s3a.endpoint.region": "us-east-1",
-        "headwater.streaming.fileStream.selection": "identity",
-        "headwater.streaming.fileStream.stabilityDuration": "0",
-    })
+    sc = spark_context(
+        api,
+        args,
+        **{
+            "spark.hadoop.fs.s3a.endpoint": endpoint,
+            "spark.hadoop.fs.s3a.access.key": KEY,
+            "spark.hadoop.fs.s3a.secret.key": KEY,
+            "spark.hadoop.fs.s3a.endpoint.region": "us-east-1",
+            "headwater.streaming.fileStream.selection": "identity",
+            "headwater.streaming.fileStream.stabilityDuration": "0",
+        },
+    )
     ssc = api.StreamingContext(sc, args.batch)
     seen, done, cpu = [], threading.Event(), [0.0]
 
@@ -110,8 +119,11 @@ def main():
     p.set_defaults(package="headwater")
     args = p.parse_args()
     port = free_port()
-    server = subprocess.Popen([sys.executable, "-c", SERVER, str(port), str(args.latency)],
-                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    server = subprocess.Popen(
+        [sys.executable, "-c", SERVER, str(port), str(args.latency)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         while True:
             try:
@@ -124,9 +136,17 @@ def main():
         rounds = [(*sequential(endpoint), *streamed(api, args, endpoint, server.pid)) for _ in range(args.rounds)]
         middle = sorted(rounds, key=lambda each: each[2])[len(rounds) // 2]
         seq_s = statistics.median(each[0] for each in rounds)
-        emit("s3", args, api, complete=all(each[1] == each[3] == lines for each in rounds), files=args.files,
-             seq_s=round(seq_s, 2), stream_s=round(middle[2], 2), ratio=round(seq_s / middle[2], 2),
-             server_cpu_s=round(middle[4], 2))
+        emit(
+            "s3",
+            args,
+            api,
+            complete=all(each[1] == each[3] == lines for each in rounds),
+            files=args.files,
+            seq_s=round(seq_s, 2),
+            stream_s=round(middle[2], 2),
+            ratio=round(seq_s / middle[2], 2),
+            server_cpu_s=round(middle[4], 2),
+        )
     finally:
         server.kill()
         server.wait()

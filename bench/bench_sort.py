@@ -4,6 +4,7 @@ The pairs are made in the workers, so that the driver neither holds nor sends th
 result is checked where it lies: each partition in order, their bounds in order, and count
 and checksum those of the input.
 """
+
 import random
 import time
 
@@ -46,11 +47,11 @@ def main():
     args = p.parse_args()
     api = Api(args.package)
     each = args.memory // args.workers
-    sc = spark_context(api, args, spark__python__worker__memory=f"{each}m",
-                       spark__driver__memory="2g")
+    sc = spark_context(api, args, spark__python__worker__memory=f"{each}m", spark__driver__memory="2g")
     n, parts = args.records // args.partitions, args.partitions
     pairs = sc.parallelize(range(parts), parts).mapPartitions(
-        lambda seeds: (pair for seed in seeds for pair in make(seed, n)))
+        lambda seeds: (pair for seed in seeds for pair in make(seed, n))
+    )
     want = totals(pairs.mapPartitionsWithIndex(check).collect())
     tree = Tree(0.1)
     begin = time.time()
@@ -58,10 +59,18 @@ def main():
     took = time.time() - begin
     full = [r for r in rows if r[4]]
     ordered = all(r[3] for r in full) and all(a[2] <= b[1] for a, b in zip(full, full[1:]))
-    emit("sort", args, api, seconds_taken=round(took, 2), sorted=ordered,
-         complete=totals(rows) == want, count=totals(rows)[0],
-         records_per_s=round(n * parts / took), partition_sizes=[r[4] for r in rows],
-         mem=tree.result())
+    emit(
+        "sort",
+        args,
+        api,
+        seconds_taken=round(took, 2),
+        sorted=ordered,
+        complete=totals(rows) == want,
+        count=totals(rows)[0],
+        records_per_s=round(n * parts / took),
+        partition_sizes=[r[4] for r in rows],
+        mem=tree.result(),
+    )
     sc.stop()
 
 

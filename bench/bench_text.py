@@ -3,6 +3,7 @@
 Moves --per-batch files at a time, waits for their batch, --rounds times after
 one warm-up round.  words_per_s = words / processing time of those batches.
 """
+
 import os
 import shutil
 import tempfile
@@ -14,8 +15,9 @@ from common import Api, Batches, Tree, contexts, emit, parser, remove, scratch, 
 
 def main():
     p = parser(__doc__, batch=1.0)
-    p.add_argument("--data", default=os.path.join(tempfile.gettempdir(), "bench-data"),
-                   help="generated files are kept here")
+    p.add_argument(
+        "--data", default=os.path.join(tempfile.gettempdir(), "bench-data"), help="generated files are kept here"
+    )
     p.add_argument("--mb", type=float, default=50)
     p.add_argument("--rounds", type=int, default=3)
     p.add_argument("--per-batch", type=int, default=1)
@@ -29,8 +31,12 @@ def main():
 
     sc, ssc = contexts(api, args)
     tree, batches, done = Tree(), Batches(api, ssc), []
-    counts = ssc.textFileStream(watched).flatMap(lambda l: l.split(" ")) \
-        .map(lambda w: (w, 1)).reduceByKey(lambda a, b: a + b)
+    counts = (
+        ssc.textFileStream(watched)
+        .flatMap(lambda l: l.split(" "))
+        .map(lambda w: (w, 1))
+        .reduceByKey(lambda a, b: a + b)
+    )
 
     def out(t, rdd):
         n = rdd.count()
@@ -57,11 +63,17 @@ def main():
         while len(done) == before and time.time() < moved + 80:
             time.sleep(0.02)
         t, distinct, at = done[-1]
-        time.sleep(0.3)                         # let the listener event arrive
+        time.sleep(0.3)  # let the listener event arrive
         proc = next(x[2] for x in batches.rows if x[0] == t)
-        rounds.append({"words": words, "distinct": distinct, "proc_ms": proc,
-                       "moved_to_output_s": round(at - moved, 2),
-                       "words_per_s": round(words / proc * 1000)})
+        rounds.append(
+            {
+                "words": words,
+                "distinct": distinct,
+                "proc_ms": proc,
+                "moved_to_output_s": round(at - moved, 2),
+                "words_per_s": round(words / proc * 1000),
+            }
+        )
         time.sleep(1)
     mem = tree.result()
     rates = sorted(r["words_per_s"] for r in rounds[1:])

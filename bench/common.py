@@ -6,6 +6,7 @@ StreamingListener), so the same script measures any package that mirrors
 PySpark's layout.  Each script prints exactly one JSON line on stdout.
 Only the standard library is used here (no psutil), Linux /proc required.
 """
+
 import argparse
 import importlib
 import json
@@ -18,14 +19,14 @@ import threading
 import time
 import warnings
 
-T0 = time.time()                      # about when the interpreter was up
+T0 = time.time()  # about when the interpreter was up
 
 # Marks what this process starts.  A detached process has another parent by now (workers
 # of a daemon that forked twice), but keeps the environment it was started with.
 MARK = f"BENCH_TREE={os.getpid()}"
 os.environ["BENCH_TREE"] = str(os.getpid())
 HERE = os.path.dirname(os.path.abspath(__file__))
-warnings.simplefilter("ignore", FutureWarning)   # "DStream is deprecated ..."
+warnings.simplefilter("ignore", FutureWarning)  # "DStream is deprecated ..."
 
 
 # ---------------------------------------------------------------- arguments
@@ -88,10 +89,17 @@ class Batches:
         class Listener(api.StreamingListener):
             def onBatchCompleted(self, completed):
                 b = completed.batchInfo()
-                rows.append((b.batchTime().milliseconds(), b.schedulingDelay(),
-                             b.processingDelay(), b.processingEndTime(), b.numRecords()))
+                rows.append(
+                    (
+                        b.batchTime().milliseconds(),
+                        b.schedulingDelay(),
+                        b.processingDelay(),
+                        b.processingEndTime(),
+                        b.numRecords(),
+                    )
+                )
 
-        self.listener = Listener()       # keep a reference: the JVM holds only an id
+        self.listener = Listener()  # keep a reference: the JVM holds only an id
         ssc.addStreamingListener(self.listener)
 
     def after(self, t):
@@ -115,8 +123,7 @@ def dist(values, nd=1):
     v = list(values)
     if not v:
         return None
-    return {"n": len(v), "p50": round(statistics.median(v), nd),
-            "p99": round(pct(v, 99), nd), "max": round(max(v), nd)}
+    return {"n": len(v), "p50": round(statistics.median(v), nd), "p99": round(pct(v, 99), nd), "max": round(max(v), nd)}
 
 
 def summary(rows, batch, elapsed):
@@ -129,11 +136,14 @@ def summary(rows, batch, elapsed):
     first, last = statistics.median(lag[:q]), statistics.median(lag[-q:])
     due = int(elapsed / batch)
     out = {
-        "batches": len(rows), "due": due, "batches_per_s": round(len(rows) / elapsed, 2),
+        "batches": len(rows),
+        "due": due,
+        "batches_per_s": round(len(rows) / elapsed, 2),
         "proc_ms": dist(r[2] for r in rows),
         "sched_ms": dist(r[1] for r in rows),
         "lag_ms": dist(lag),
-        "lag_first_quarter_ms": first, "lag_last_quarter_ms": last,
+        "lag_first_quarter_ms": first,
+        "lag_last_quarter_ms": last,
         "records": sum(r[4] for r in rows),
     }
     # Keeps up: nearly every due batch was done and the lag does not grow
@@ -182,8 +192,8 @@ def _tree(root, detached=False):
                 s = f.read()
         except OSError:
             continue
-        name = s[s.index("(") + 1:s.rindex(")")]
-        f = s[s.rindex(")") + 2:].split()
+        name = s[s.index("(") + 1 : s.rindex(")")]
+        f = s[s.rindex(")") + 2 :].split()
         pid, ppid = int(d), int(f[1])
         # own time plus that of reaped children
         procs[pid] = (name, sum(map(int, f[11:15])) / _TICK, int(f[21]) * _PAGE)
@@ -262,21 +272,23 @@ class Tree:
                 pass
         mb = lambda d: {k: round(v / 2**20) for k, v in d.items()}
         return {
-            "rss_peak_mb": round(self.peak / 2**20), "rss_peak_by": mb(self.peak_kind),
+            "rss_peak_mb": round(self.peak / 2**20),
+            "rss_peak_by": mb(self.peak_kind),
             "processes": self.nproc,
             "shmem_growth_mb": round((self.shmem - self.shmem0) / 2**20),
-            "pss_end_mb": round(sum(pss.values()) / 2**20), "pss_end_by": mb(pss),
+            "pss_end_mb": round(sum(pss.values()) / 2**20),
+            "pss_end_by": mb(pss),
             "cpu_s": {k: round(v - self.cpu0.get(k, 0), 2) for k, v in cpu.items()},
             "cpu_wall_s": round(time.time() - self.t, 2),
             # the load generator's CPU, and everybody else's: noise when large
-            "cpu_generator_s": round(gen, 2), "cpu_others_s": round(machine - mine - gen, 2),
+            "cpu_generator_s": round(gen, 2),
+            "cpu_others_s": round(machine - mine - gen, 2),
         }
 
 
 # ---------------------------------------------------------------- ending
 def emit(bench, args, api, **result):
-    out = {"bench": bench, "package": args.package, "version": api.version,
-           "python": sys.version.split()[0]}
+    out = {"bench": bench, "package": args.package, "version": api.version, "python": sys.version.split()[0]}
     out.update({k: v for k, v in vars(args).items() if k not in ("package",)})
     out.update(result)
     print(json.dumps(out), flush=True)

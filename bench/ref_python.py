@@ -4,6 +4,7 @@ pipeline: flatMap / map / reduceByKey's combine as lazy iterators with the user'
 lambdas called per record, the least any faithful implementation in Python pays;
 fused: collections.Counter over whole-file split, a ceiling without user lambdas.
 """
+
 import collections
 import itertools
 import json

@@ -6,6 +6,7 @@
   --stamp            each line is "<send time> <number>", one write a line
 The first stdout line is the port.  Text lines come pre-generated from gen.lines.
 """
+
 import argparse
 import json
 import socket
@@ -29,7 +30,7 @@ def main():
         data = ("\n".join(ls) + "\n").encode()
         ends = [0]
         for l in ls:
-            ends.append(ends[-1] + len(l) + 1)       # ASCII: characters = bytes
+            ends.append(ends[-1] + len(l) + 1)  # ASCII: characters = bytes
         view, n = memoryview(data), len(ls)
         words_per_line = words / n
 
@@ -45,7 +46,7 @@ def main():
         while k > 0:
             i = sent % n
             m = min(k, n - i)
-            s.sendall(view[ends[i]:ends[i + m]])
+            s.sendall(view[ends[i] : ends[i + m]])
             sent += m
             k -= m
 
@@ -70,8 +71,7 @@ def main():
                     else:
                         send_lines(2000)
                 end = time.time()
-                log.append({"rate": rate, "from": start, "to": end,
-                            "sent_per_s": round((sent - base) / (end - start))})
+                log.append({"rate": rate, "from": start, "to": end, "sent_per_s": round((sent - base) / (end - start))})
     except (BrokenPipeError, ConnectionResetError):
         pass
     took = time.time() - t0
@@ -81,7 +81,7 @@ def main():
     print(json.dumps(out), flush=True)
     try:
         s.settimeout(60)
-        s.recv(1)          # keep the connection open until the client goes
+        s.recv(1)  # keep the connection open until the client goes
     except OSError:
         pass
 

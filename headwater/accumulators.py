@@ -29,7 +29,7 @@ __all__ = [
 
 T = TypeVar("T")
 
-logger = logging.getLogger("headwater.accumulators")
+logger = logging.getLogger(__name__)
 
 _ids = count()
 # The driver's accumulators by id. Weak: who can't read an accumulator any more doesn't miss its updates.

@@ -1,4 +1,9 @@
-"""The clock: the only way to read the time and to wait, so that tests can hold it still."""
+"""The clock: how the time is read and waited for, so that tests can hold it still.
+
+- What decides by time (when a batch, an image, a restart, a cleaning is due) is given a `Clock`, and asks no other.
+- The module `time` is read where a test that held the time still would prove nothing: how long something took, and how
+  long another process, the kernel or a service is waited for. `tests/test_clock.py` lists these places, with reasons.
+"""
 
 from __future__ import annotations
 
@@ -38,9 +43,7 @@ class SystemClock:
         steady: nanoseconds by a clock that is never set.
     """
 
-    def __init__(
-        self, wall: Callable[[], int] = time.time_ns, steady: Callable[[], int] = time.monotonic_ns
-    ) -> None:
+    def __init__(self, wall: Callable[[], int] = time.time_ns, steady: Callable[[], int] = time.monotonic_ns) -> None:
         self._wall = wall
         self._steady = steady
         self._offset_ns = wall() - steady()  # the largest that was seen

@@ -32,6 +32,7 @@ from headwater.errors import (
     IllegalArgumentException,
     IllegalStateException,
     SerializationError,
+    see,
 )
 from headwater.files import SparkFiles
 from headwater.profiler import BasicProfiler, Profiler, ProfilerCollector
@@ -209,7 +210,7 @@ class SparkContext(WithJobProperties, WithHadoopInput):
             "It appears that you are attempting to reference SparkContext from a broadcast variable, action, or"
             " transformation. SparkContext can only be used on the driver, not in code that runs on workers: it is"
             " likely that a function uses it, or an object (self, say) that holds it. Take what the function needs into"
-            " a local variable first."
+            " a local variable first." + see("cant-be-pickled")
         )
 
     def __repr__(self) -> str:

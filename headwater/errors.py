@@ -88,6 +88,18 @@ class UnsupportedOperationException(HeadwaterError, NotImplementedError):
     """What was asked for isn't possible here, now or at all."""
 
 
+def see(anchor: str) -> str:
+    """Where the documentation says more about an error, as the end of its text.
+
+    Args:
+        anchor: of docs/operating/troubleshooting.md.
+
+    >>> see("not-pairs")
+    ' (see docs/operating/troubleshooting.md#not-pairs)'
+    """
+    return f" (see docs/operating/troubleshooting.md#{anchor})"
+
+
 def sql_needed(name: str) -> UnsupportedOperationException:
     """The exception for what only an engine for SQL can do, which this version doesn't have.
 
@@ -96,5 +108,5 @@ def sql_needed(name: str) -> UnsupportedOperationException:
     """
     return UnsupportedOperationException(
         f"{name} needs the SQL engine, which this version of Headwater doesn't have yet. Until then use RDDs: "
-        "sc.textFile or sc.parallelize, then map, filter, reduceByKey, join (see docs/migrating.md)."
+        "sc.textFile or sc.parallelize, then map, filter, reduceByKey, join (see docs/coming-from-pyspark.md)."
     )

@@ -136,8 +136,7 @@ class StatCounter:
 
     def __repr__(self) -> str:
         return (
-            f"(count: {self.count()}, mean: {self.mean()}, stdev: {self.stdev()}, "
-            f"max: {self.max()}, min: {self.min()})"
+            f"(count: {self.count()}, mean: {self.mean()}, stdev: {self.stdev()}, max: {self.max()}, min: {self.min()})"
         )
 
 

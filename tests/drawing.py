@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from headwater.base.lives import Table
 
@@ -20,9 +21,9 @@ def drawn(page: str) -> str:
     return PICTURE.sub(lambda found: f"{found['asked']}```mermaid\n{table(found).diagram()}\n```", page)
 
 
-def table(found: re.Match[str]) -> Table[object, str]:  # type: ignore[type-var]
+def table(found: re.Match[str]) -> Table[Any, Any]:
     """The table that a picture is of."""
-    of: Table[object, str] = getattr(import_module(found["module"]), found["name"])  # type: ignore[type-var]
+    of: Table[Any, Any] = getattr(import_module(found["module"]), found["name"])
     return of
 
 

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import ast
 import queue
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headwater import clock as clock_module
 from headwater.clock import EXPIRED, Clock, ManualClock, SystemClock
 
 PATIENCE_SECONDS = 20.0
@@ -92,7 +95,7 @@ def test_system_clock_goes_on_at_its_pace_when_the_machines_is_set_back() -> Non
     assert machine.clock.ahead_ms() == 0
 
 
-@given(st.lists(st.tuples(st.integers(0, 10_000), st.integers(-10**8, 10**8))))
+@given(st.lists(st.tuples(st.integers(0, 10_000), st.integers(-(10**8), 10**8))))
 def test_system_clock_never_goes_back_and_never_waits_longer(steps: list[tuple[int, int]]) -> None:
     machine, before_ms = Machine(), 0
     for passed_ms, set_by_ms in steps:
@@ -151,3 +154,41 @@ def test_manual_clock_waits_for_an_item_alone_when_there_is_no_deadline() -> Non
     clock.advance(10**9)
     waiter.items.put("a")
     assert waiter.next() == "a"
+
+
+# ------------------------------------------------------------------------------------------------ who reads the time
+PACKAGE = Path(clock_module.__file__).parent
+
+#: Modules that read the time by themselves, and why they may: see the header of headwater/clock.py.
+READS_THE_TIME = {
+    "clock.py": "the clock itself",
+    "context.py": "the start time that the user is told",
+    "deploy/supervise.py": "a process of its own, whose clock is given to its policy",
+    "engine/handshakes.py": "how long a peer's proof is waited for",
+    "engine/task.py": "how long a task took",
+    "engine/warden.py": "how long processes have to end",
+    "engine/wire.py": "how long a peer's proof is waited for",
+    "filesystem/retries.py": "how long a store is waited for",
+    "streaming/kafka/brokers.py": "in tasks and receivers: how long a broker's answer counts",
+    "streaming/kafka/reading.py": "in tasks: how long a broker is waited for",
+    "streaming/kinesis/reading.py": "how long a call took, of the pause between two",
+    "streaming/recovery/setaside.py": "the date in a directory's name, for the user",
+    "testing/harness.py": "how long a test is patient",
+}
+
+
+def readers_of_the_time() -> set[str]:
+    """The modules of the package that import `time`, or the present from `datetime`."""
+    return {
+        str(path.relative_to(PACKAGE))
+        for path in sorted(PACKAGE.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if (isinstance(node, ast.Import) and any(alias.name == "time" for alias in node.names))
+        or (isinstance(node, ast.ImportFrom) and node.module == "time")
+        or (isinstance(node, ast.Attribute) and node.attr in ("now", "utcnow", "today"))
+    }
+
+
+def test_time_is_read_by_the_clock_and_where_a_reason_stands() -> None:
+    assert sorted(readers_of_the_time() - READS_THE_TIME.keys()) == [], "take a Clock; headwater/clock.py says why"
+    assert sorted(READS_THE_TIME.keys() - readers_of_the_time()) == [], "these read no time: strike them off the list"

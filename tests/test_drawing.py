@@ -33,9 +33,9 @@ def test_every_life_has_its_picture() -> None:
 
 
 def test_picture_that_is_out_of_date_is_drawn_anew_and_the_rest_of_the_page_stays() -> None:
-    asked = "<!-- life: headwater.streaming.context.LIFE -->\n"
+    asked = "<!-- life: headwater.streaming.lifecycle.LIFE -->\n"
     page = f"# Lives\n{asked}```mermaid\nold\n```\ntext\n```mermaid\nother\n```\n"
     now = drawn(page)
     assert now != page
-    assert now == page.replace("old", import_module("headwater.streaming.context").LIFE.diagram())
+    assert now == page.replace("old", import_module("headwater.streaming.lifecycle").LIFE.diagram())
     assert drawn(now) == now

@@ -56,13 +56,10 @@ ROOMS = {
         "streaming",
         "streaming.context",
         "streaming.dstream",
-        "streaming.dstream.core",
-        "streaming.dstream.transformations",
-        "streaming.dstream.pairs",
-        "streaming.dstream.windows",
-        "streaming.dstream.state",
-        "streaming.dstream.outputs",
+        "streaming.dstream.*",
         "streaming.inputs",
+        "streaming.lifecycle",
+        "streaming.receiving",
         "streaming.running",
         "streaming.termination",
         "streaming.unstarted",
@@ -91,6 +88,7 @@ ROOMS = {
 
 #: Imports that point up, or sideways, and why they may.
 EXCEPTIONS: dict[tuple[str, str], str] = {
+    ("rdd.core", "context"): "RDD.context is a SparkContext to the type checkers of programs, in types only",
     ("streaming.dstream.core", "streaming.context"): "a DStream names its context, in types only",
     ("streaming.dstream", "streaming.context"): "likewise",
     ("streaming.dstream.outputs", "streaming.kafka.stream"): "saveToKafka: a method, so that it's found; lazy",
@@ -148,7 +146,7 @@ def imports() -> tuple[Import, ...]:
 def room(module: str) -> str:
     """The room of a module."""
     for named, files in ROOMS.items():
-        if module in files:
+        if module in files or f"{module.rpartition('.')[0]}.*" in files:
             return named
     rooms = [room for floor in FLOORS for room in floor]
     inside = [each for each in rooms if module == each or module.startswith(each + ".")]

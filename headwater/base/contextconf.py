@@ -67,7 +67,7 @@ def report(conf: SparkConf) -> None:
         logger.warning("%s %s no effect yet", ", ".join(idle), "has" if len(idle) == 1 else "have")
     ignored = [key for key in meaningless(pairs) if key not in _SET_BY_CONTEXTS]
     if ignored:
-        logger.info("accepted, and without meaning here (docs/configuration.md): %s", ", ".join(ignored))
+        logger.info("accepted, and without meaning here (docs/reference/configuration.md): %s", ", ".join(ignored))
 
 
 def paths(text: str) -> list[str]:

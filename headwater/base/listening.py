@@ -30,9 +30,7 @@ class Listener:
             not block. If it raises, the connection is closed, and the next one is awaited.
     """
 
-    def __init__(
-        self, listening: socket.socket, *, name: str, take: Callable[[socket.socket, Any], None]
-    ) -> None:
+    def __init__(self, listening: socket.socket, *, name: str, take: Callable[[socket.socket, Any], None]) -> None:
         self._listening = listening
         self.address = listening.getsockname()
         self._name = name

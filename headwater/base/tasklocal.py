@@ -52,9 +52,7 @@ def let_threads_inherit() -> None:
     ThreadPoolExecutor.submit = submit_of_task  # type: ignore[method-assign,assignment]
 
 
-def _within(
-    context: Any, updates: Any, fn: Callable[..., Any], *args: Any, **kwargs: Any
-) -> Any:
+def _within(context: Any, updates: Any, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     before = running.context, running.updates
     running.context, running.updates = context, updates
     try:

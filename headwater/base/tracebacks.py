@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from headwater.errors import HeadwaterError, TaskError
 
-logger = logging.getLogger("headwater.base.tracebacks")
+logger = logging.getLogger(__name__)
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep  # where all of ours is
 E = TypeVar("E", bound=BaseException)

@@ -14,8 +14,8 @@ What to try next:
   - batch programs:                python examples/wordcount.py
                                    python examples/pi.py
   - more workers, more lines:      headwater demo --master 'local[4]' --rate 10000
-  - what programs can do:          docs/guide.md
-  - every setting:                 docs/configuration.md
+  - what programs can do:          docs/getting-started.md
+  - every setting:                 docs/reference/configuration.md
 """
 
 

@@ -75,18 +75,18 @@ class Attempts:
             self._look_ms = oldest.since_ms + self._task_ms
         return self._look_ms
 
-    def check(self) -> None:
-        """Assert what must always be true."""
-        assert all(attempt.run.running[task_id] is attempt for task_id, attempt in self._running.items())
-        since_ms = [attempt.since_ms for attempt in self._running.values()]
-        assert since_ms == sorted(since_ms)
-
     def by_executor(self) -> dict[str, int]:
         """How many run on each executor that runs any."""
         counts: dict[str, int] = {}
         for attempt in self._running.values():
             counts[attempt.executor_id] = counts.get(attempt.executor_id, 0) + 1
         return counts
+
+    def check(self) -> None:
+        """Assert what must always be true."""
+        assert all(attempt.run.running[task_id] is attempt for task_id, attempt in self._running.items())
+        since_ms = [attempt.since_ms for attempt in self._running.values()]
+        assert since_ms == sorted(since_ms)
 
 
 @dataclass(slots=True)

@@ -27,7 +27,7 @@ class Woken(NamedTuple):
 
 
 # ------------------------------------------------------------------------------------------------ what tasks are
-class Segment(NamedTuple):
+class MapSegment(NamedTuple):
     """A map task's output for one reduce partition: inline bytes, or a range of a block file."""
 
     data: bytes | None
@@ -42,7 +42,7 @@ class Segment(NamedTuple):
 class MapOutput(NamedTuple):
     """What a map task wrote: `parts[reduce partition]` are segments, `blocks` the (id, bytes) of its files."""
 
-    parts: tuple[tuple[Segment, ...], ...]
+    parts: tuple[tuple[MapSegment, ...], ...]
     blocks: tuple[tuple[str, int], ...] = ()
     on_disk: tuple[str, ...] = ()  # the ids of those that aren't in memory
 
@@ -101,7 +101,7 @@ class TaskFailure(NamedTuple):
     text: str
     traceback: str = ""
     error: bytes = b""  # the exception, pickled; empty if there is none that can be
-    segment: Segment | None = None  # of the map output that could not be read
+    segment: MapSegment | None = None  # of the map output that could not be read
     block_id: str = ""  # of the stored partition that was not there
     operation: str = ""  # where it raised, as far as that is known
     record: str = ""  # on what, as text

@@ -253,7 +253,7 @@ class _Step(NamedTuple):
     takes: str = ""  # see `_Line`
 
 
-class _Ending(NamedTuple):
+class _ChainEnding(NamedTuple):
     lines: tuple[str, ...]
     arguments: tuple[str, ...] = ()
     takes: str = ""  # "pair": as `k` and `v`; "pair and record": the whole pair, too
@@ -273,9 +273,9 @@ _STEPS: dict[str, _Step] = {
 # The user's merge function stays outside the try, so that a KeyError of its own is not taken for a missing key.
 _COMBINE = ("try: a = acc[k]", "except KeyError: acc[k] = v", "else: acc[k] = {merge}")
 _CREATE = (_COMBINE[0], "except KeyError: acc[k] = create(v)", _COMBINE[2])
-_ENDINGS: dict[str, _Ending] = {
-    "yield": _Ending(("yield {r}",)),
-    "combine": _Ending(_COMBINE, ("acc", "create"), takes="pair"),
-    "create": _Ending(_CREATE, ("acc", "create"), takes="pair"),
-    "scatter": _Ending(("appends[index(k)]({r})",), ("appends", "index"), takes="pair and record"),
+_ENDINGS: dict[str, _ChainEnding] = {
+    "yield": _ChainEnding(("yield {r}",)),
+    "combine": _ChainEnding(_COMBINE, ("acc", "create"), takes="pair"),
+    "create": _ChainEnding(_CREATE, ("acc", "create"), takes="pair"),
+    "scatter": _ChainEnding(("appends[index(k)]({r})",), ("appends", "index"), takes="pair and record"),
 }

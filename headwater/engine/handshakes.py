@@ -18,7 +18,7 @@ from headwater.base.listening import Listener
 from headwater.base.threads import WatchedThread
 from headwater.engine import wire
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 # Connections that haven't proved to be a peer's. A handshake takes a few milliseconds.
 UNPROVED_MAX = 64
@@ -79,7 +79,7 @@ class PeerListener:
         try:
             channel = wire.accept(connection, self._secret)
         except OSError as error:
-            log.warning("%s: refused a connection from %s: %s", self._name, peer, error)
+            logger.warning("%s: refused a connection from %s: %s", self._name, peer, error)
             return
         finally:
             self._forget(connection)

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from headwater.engine import blockids
-from headwater.engine.events import MapOutput, Segment
+from headwater.engine.events import MapOutput, MapSegment
 from headwater.engine.lineage import BlockRef
 from headwater.engine.stages import Recipe, Stage
 
@@ -129,12 +129,12 @@ class MapOutputs:
         self._missing[shuffle_id] -= 1
         self._outputs[shuffle_id][partition] = output
 
-    def segments(self, shuffle_id: int, partition: int) -> list[Segment]:
+    def segments(self, shuffle_id: int, partition: int) -> list[MapSegment]:
         """What a reduce partition reads, in the order of the map partitions."""
         outputs = self._outputs[shuffle_id]
         return [segment for output in outputs if output is not None for segment in output.parts[partition]]
 
-    def lose(self, segment: Segment) -> bool:
+    def lose(self, segment: MapSegment) -> bool:
         """A reduce task did not find a segment: its output is missing. False if it was, or has been made anew since."""
         outputs = self._outputs.get(segment.shuffle_id)
         output = outputs[segment.map_partition] if outputs is not None else None
@@ -245,7 +245,9 @@ def _located(output: MapOutput, executor_id: str, shuffle_id: int, partition: in
     return output._replace(parts=parts)
 
 
-def _segments(part: Iterable[Segment], where: tuple[str, ...], shuffle_id: int, partition: int) -> Iterable[Segment]:
+def _segments(
+    part: Iterable[MapSegment], where: tuple[str, ...], shuffle_id: int, partition: int
+) -> Iterable[MapSegment]:
     for segment in part:
         if segment.data is None:
             segment = segment._replace(location=where, shuffle_id=shuffle_id, map_partition=partition)

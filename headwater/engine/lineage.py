@@ -60,7 +60,7 @@ class TaskView(Protocol):
             BlockLost: nobody has it.
         """
 
-    def read_shuffle(self, segments: Sequence[Any], aggregator: Aggregator | None) -> Records:
+    def read_shuffle(self, segments: Sequence[Any], aggregator: Combiner | None) -> Records:
         """The pairs of a reduce partition, merged if there is an aggregator; `segments` came as the leaf's payload."""
 
     def report_version(self, *, state_id: int, version: int, partition: int, segments: tuple[str, ...]) -> None:
@@ -209,7 +209,7 @@ class StoredBlocks(Leaf):
 
 
 @dataclass(frozen=True, eq=False)
-class Aggregator:
+class Combiner:
     """How a key's values become one combiner.
 
     `create` None means that the first value is the combiner (reduceByKey). With `map_side` the map tasks combine
@@ -226,7 +226,7 @@ class Aggregator:
 class ShuffleRead(Leaf):
     """The pairs of one reduce partition, merged by the aggregator if there is one; the payload is its segments."""
 
-    aggregator: Aggregator | None
+    aggregator: Combiner | None
 
     def read(self, task: TaskView, payload: Any) -> Records:
         return task.read_shuffle(payload, self.aggregator)
@@ -239,7 +239,7 @@ class ShuffleWrite:
 
     partitions: int
     partition_func: Callable[[Any], int]
-    aggregator: Aggregator | None = None
+    aggregator: Combiner | None = None
     place: str = ""
 
 

@@ -18,68 +18,65 @@ class ExecutorCores:
 
     def __init__(self) -> None:
         self._cores: dict[str, int] = {}
-        self._free: dict[str, int] = {}  # cores without an attempt
-        self._open: dict[str, int] = {}  # of these, those that may get one: none at a suspect
-        self._suspects: set[str] = set()
-        self.room = 0  # all that are open
+        self._free: dict[str, int] = {}  # cores on which a task may be started: none at a suspect
+        self._kept: dict[str, int] = {}  # of suspects only: the cores that are free when they are trusted again
+        self.room = 0  # all that are free
 
     def __contains__(self, executor_id: str) -> bool:
         return executor_id in self._cores
 
     def join(self, executor_id: str, cores: int) -> None:
         """A new one, all of whose cores are free."""
-        self._cores[executor_id] = self._free[executor_id] = self._open[executor_id] = cores
+        self._cores[executor_id] = self._free[executor_id] = cores
         self.room += cores
 
     def leave(self, executor_id: str) -> bool:
         """It is gone; False if it was before."""
         if executor_id not in self._cores:
             return False
-        self.room -= self._open[executor_id]
-        self._suspects.discard(executor_id)
-        del self._cores[executor_id], self._free[executor_id], self._open[executor_id]
+        del self._cores[executor_id]
+        self.room -= self._free.pop(executor_id)
+        self._kept.pop(executor_id, None)
         return True
 
     def suspect(self, executor_id: str) -> None:
         """It gets no tasks until it is `trusted`."""
-        if executor_id in self._cores:
-            self.room -= self._open[executor_id]
-            self._open[executor_id] = 0
-            self._suspects.add(executor_id)
+        if executor_id in self._cores and executor_id not in self._kept:
+            self._kept[executor_id] = self._free[executor_id]
+            self.room -= self._free[executor_id]
+            self._free[executor_id] = 0
 
     def trust(self, executor_id: str) -> None:
         """It may get tasks again."""
-        if executor_id in self._suspects:
-            self._suspects.discard(executor_id)
-            self._open[executor_id] = self._free[executor_id]
-            self.room += self._open[executor_id]
+        if executor_id in self._kept:
+            self._free[executor_id] = self._kept.pop(executor_id)
+            self.room += self._free[executor_id]
 
     def take(self, executor_id: str) -> None:
-        """A task starts on one of the open cores."""
+        """A task starts on one of the free cores."""
         self._free[executor_id] -= 1
-        self._open[executor_id] -= 1
         self.room -= 1
 
     def give_back(self, executor_id: str) -> None:
         """A task is over, there or with its executor."""
-        if executor_id in self._cores:
+        if executor_id in self._kept:
+            self._kept[executor_id] += 1
+        elif executor_id in self._cores:
             self._free[executor_id] += 1
-            if executor_id not in self._suspects:
-                self._open[executor_id] += 1
-                self.room += 1
+            self.room += 1
 
     def freest(self, among: Iterable[str] | None = None) -> str | None:
-        """The one with the most open cores, the first of several; None if none has any."""
-        best = max(self._open if among is None else among, key=self._open.__getitem__, default=None)
-        return best if best is not None and self._open[best] else None
+        """The one with the most free cores, the first of several; None if none has any."""
+        best = max(self._free if among is None else among, key=self._free.__getitem__, default=None)
+        return best if best is not None and self._free[best] else None
 
     def check(self, running: Mapping[str, int]) -> None:
         """Assert what must always be true, given how many attempts run on each."""
-        assert self._free == {e: cores - running.get(e, 0) for e, cores in self._cores.items()}
-        assert all(free >= 0 for free in self._free.values())
-        assert self._open == {e: 0 if e in self._suspects else free for e, free in self._free.items()}
-        assert self.room == sum(self._open.values())
-        assert self._suspects <= self._cores.keys()
+        unused = {executor_id: cores - running.get(executor_id, 0) for executor_id, cores in self._cores.items()}
+        assert all(cores >= 0 for cores in unused.values())
+        assert self._free == {executor_id: 0 if executor_id in self._kept else n for executor_id, n in unused.items()}
+        assert self._kept == {executor_id: unused[executor_id] for executor_id in self._kept}
+        assert self.room == sum(self._free.values())
 
 
 class Placement:

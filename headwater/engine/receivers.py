@@ -49,7 +49,7 @@ class HostingExecutor(Protocol):
         """Put copies of a block on other executors; returns the ids of those that took one."""
 
 
-class ReceiverHost:
+class ExecutorsHost:
     """What a receiver may do in its executor. Safe to use from any of its threads."""
 
     def __init__(self, receiver_id: int, receivers: Receivers) -> None:
@@ -98,7 +98,7 @@ class Receivers:
     def start(self, receiver_id: int, factory: bytes) -> None:
         """Make and run a receiver on a thread of its own; if the factory raises, its owner is told."""
 
-        host = ReceiverHost(receiver_id, self)
+        host = ExecutorsHost(receiver_id, self)
 
         def run() -> None:
             handle: Handle = loads(factory)(host)

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 
 from headwater.filesystem import writers
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 MEMORY_FILE_SYSTEM = "/dev/shm"
 # In a container the memory file system is often 64 MB: not a place for blocks.
@@ -122,7 +122,7 @@ def _fault(found: os.stat_result) -> str | None:
 def _warn(text: str) -> None:
     if text not in _warned:
         _warned.add(text)
-        log.warning("%s", text)
+        logger.warning("%s", text)
 
 
 def sweep(directory: str, prefix: str = "app-") -> None:

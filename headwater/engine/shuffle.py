@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from headwater.base.pickling import dump_records
 from headwater.engine.blocks import Placed
-from headwater.engine.events import MapOutput, Segment
+from headwater.engine.events import MapOutput, MapSegment
 
 
 class BlockWriter(Protocol):
@@ -31,7 +31,7 @@ class ShuffleWriter:
     def __init__(self, prefix: str, partitions: int, target: BlockWriter) -> None:
         self._prefix = prefix
         self._target = target
-        self._parts: list[list[Segment]] = [[] for _ in range(partitions)]
+        self._parts: list[list[MapSegment]] = [[] for _ in range(partitions)]
         self._inline_bytes = 0
         self._blocks: list[tuple[str, int]] = []  # id, bytes
         self._on_disk: list[str] = []  # those blocks that memory didn't take
@@ -44,7 +44,7 @@ class ShuffleWriter:
             self._inline_bytes += size
             for part, piece in zip(self._parts, pieces, strict=True):
                 if piece:
-                    part.append(Segment(piece))
+                    part.append(MapSegment(piece))
         else:
             self._flush(pieces, size)
 
@@ -56,7 +56,7 @@ class ShuffleWriter:
         offset = 0
         for part, piece in zip(self._parts, pieces, strict=True):
             if piece:
-                part.append(Segment(None, block_id, offset, len(piece)))
+                part.append(MapSegment(None, block_id, offset, len(piece)))
                 offset += len(piece)
 
     def finish(self) -> MapOutput:

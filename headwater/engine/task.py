@@ -31,7 +31,7 @@ from headwater.engine.blocks import NoSpace, Placed, decode, encode_records
 from headwater.engine.events import (
     FailureKind,
     MapOutput,
-    Segment,
+    MapSegment,
     StoredBlock,
     StoredVersion,
     TaskFailure,
@@ -41,7 +41,7 @@ from headwater.engine.events import (
 from headwater.engine.external import MemoryBudget, Merger, SpillDirectory
 from headwater.engine.failureplaces import Place, in_words, is_of_an_operation, record_of, taken_note
 from headwater.engine.failures import description, pickled, shortened
-from headwater.engine.lineage import Aggregator, BlockRef, Caching, Leaf, PerRecord, Records, ShuffleWrite
+from headwater.engine.lineage import BlockRef, Caching, Combiner, Leaf, PerRecord, Records, ShuffleWrite
 from headwater.engine.shuffle import ShuffleWriter
 from headwater.engine.stages import Program
 from headwater.engine.states import LiveStates
@@ -108,7 +108,7 @@ class Surroundings(Protocol):
 class FetchFailed(Exception):
     """A map output is not where it should be."""
 
-    def __init__(self, segment: Segment) -> None:
+    def __init__(self, segment: MapSegment) -> None:
         super().__init__(f"map output {segment.map_partition} of shuffle {segment.shuffle_id} is gone")
         self.segment = segment
 
@@ -241,7 +241,7 @@ class Task:
             raise BlockLost(f"could not compute partition {self.spec.partition}: block {ref.block_id} not found")
         return decode(data)
 
-    def read_shuffle(self, segments: Sequence[Segment], aggregator: Aggregator | None) -> Records:
+    def read_shuffle(self, segments: Sequence[MapSegment], aggregator: Combiner | None) -> Records:
         pairs: Iterator[Any] = chain.from_iterable(map(self._segment, segments))
         if aggregator is None:
             return pairs
@@ -258,7 +258,7 @@ class Task:
             merger.merge_values(pairs)
         return merger.items()
 
-    def _segment(self, segment: Segment) -> list[Any]:
+    def _segment(self, segment: MapSegment) -> list[Any]:
         data = segment.data
         if data is None:
             data = self._surroundings.read(segment.block_id, segment.location, segment.offset, segment.length)

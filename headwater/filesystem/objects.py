@@ -168,7 +168,7 @@ class AzureFileSystem(_ObjectStore):
             except Exception as error:
                 raise PermissionError(
                     "There are no credentials for Azure's storage: set spark.hadoop.fs.azure.account.key, or one of "
-                    f"the others of docs/filesystems.md. azure-identity: {str(error).partition(chr(10))[0]}"
+                    f"the others of docs/how-to/filesystems.md. azure-identity: {str(error).partition(chr(10))[0]}"
                 ) from error
             config["credential_provider"] = provider
         super().__init__(AzureStore, config)

@@ -11,7 +11,7 @@ from math import ceil
 from operator import add
 from typing import Any, TypeVar, cast
 
-from headwater.engine.lineage import Aggregator, PerPartition
+from headwater.engine.lineage import Combiner, PerPartition
 from headwater.rdd import functions
 from headwater.rdd.checks import check_function, check_function_or_none, check_int
 from headwater.rdd.core import BaseRDD
@@ -212,7 +212,7 @@ def _check_depth(depth: Any) -> None:
 
 def _tree(partials: BaseRDD[Any], f: Callable[[Any, Any], Any], depth: int) -> BaseRDD[Any]:
     """Combine the partitions' results by shuffles to fewer partitions, while that saves the driver work."""
-    aggregator = Aggregator(None, f, f)
+    aggregator = Combiner(None, f, f)
     n = partials.num_partitions
     scale = max(ceil(n ** (1.0 / depth)), 2)
     while n > scale + n / scale:

@@ -31,6 +31,7 @@ from headwater.errors import (
     IllegalStateException,
     SerializationError,
     UnsupportedOperationException,
+    see,
     sql_needed,
 )
 from headwater.rdd import functions
@@ -39,8 +40,9 @@ from headwater.rdd.partitioner import Partitioner
 from headwater.storagelevel import StorageLevel
 
 if TYPE_CHECKING:
+    from headwater.context import SparkContext
     from headwater.engine.application import Application
-    from headwater.engine.lineage import Aggregator
+    from headwater.engine.lineage import Combiner
     from headwater.rdd import RDD
     from headwater.rdd.driver import Driver
 
@@ -88,7 +90,7 @@ class BaseRDD(Dataset, Generic[T]):
         """An RDD whose partitions are computed from partitions of several RDDs."""
         return cast("RDD[Any]", type(self)(self.ctx, operator, parents, num_partitions, partitioner=partitioner))
 
-    def _shuffled(self, partitioner: Partitioner, aggregator: Aggregator | None = None) -> RDD[Any]:
+    def _shuffled(self, partitioner: Partitioner, aggregator: Combiner | None = None) -> RDD[Any]:
         """This RDD's pairs, regrouped by the partitioner."""
         n = partitioner.numPartitions
         write = ShuffleWrite(n, partitioner.partitionFunc, aggregator, place())
@@ -116,9 +118,9 @@ class BaseRDD(Dataset, Generic[T]):
         return self.dataset_id
 
     @property
-    def context(self) -> Driver:
+    def context(self) -> SparkContext:
         """The SparkContext that made this RDD."""
-        return self.ctx
+        return cast("SparkContext", self.ctx)
 
     def name(self) -> str | None:
         """The name that `setName` gave, or None."""
@@ -152,7 +154,7 @@ class BaseRDD(Dataset, Generic[T]):
         raise SerializationError(
             "It appears that you are attempting to broadcast an RDD or reference an RDD from an action or"
             f" transformation. {self!r} exists in the driver only: a function that runs in tasks can't use it. Collect"
-            " what the function needs and broadcast that, or join the two RDDs."
+            " what the function needs and broadcast that, or join the two RDDs." + see("cant-be-pickled")
         )
 
     # -------------------------------------------------------------------------------------------- persistence

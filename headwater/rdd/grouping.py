@@ -13,7 +13,7 @@ from typing import Any
 
 from headwater.engine import task as tasks
 from headwater.engine.external import Merger
-from headwater.engine.lineage import Aggregator
+from headwater.engine.lineage import Combiner
 from headwater.resultiterable import ResultIterable
 
 # Records between two looks at the memory budget.
@@ -23,7 +23,7 @@ Pairs = Iterable[tuple[Any, Any]]
 Groups = Iterator[tuple[Any, list[list[Any]]]]  # key and, for each side, its values
 
 
-def combined(aggregator: Aggregator, _partition: int, pairs: Iterator[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
+def combined(aggregator: Combiner, _partition: int, pairs: Iterator[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
     """The keys with their combiners, of pairs that lie in the right partition already."""
     task = _task()
     if aggregator.create is None:

@@ -20,7 +20,7 @@ class WithHadoopInput:
     Formats: `TextInputFormat` (the byte at which a line starts, and the line), `KeyValueTextInputFormat`,
     `SequenceFileInputFormat` and `SequenceFileAsTextInputFormat`, in `org.apache.hadoop.mapred` for the methods without
     newAPI, and in `org.apache.hadoop.mapreduce.lib.input` for those with it. Settings are those of `spark.hadoop.*`,
-    overridden by those of `conf`; docs/hadoop.md lists which have a meaning.
+    overridden by those of `conf`; docs/how-to/hadoop.md lists which have a meaning.
     """
 
     def sequenceFile(

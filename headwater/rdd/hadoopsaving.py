@@ -18,7 +18,7 @@ class HadoopOutput(Saving[T]):
 
     Formats: `TextOutputFormat` and `SequenceFileOutputFormat`, in `org.apache.hadoop.mapred` for the methods without
     NewAPI, and in `org.apache.hadoop.mapreduce.lib.output` for those with it. Settings are those of `spark.hadoop.*`,
-    overridden by those of `conf`; docs/hadoop.md lists which have a meaning.
+    overridden by those of `conf`; docs/how-to/hadoop.md lists which have a meaning.
 
     Keys and values are int, float, str, bool, bytes, None, dict, tuple or list. `keyClass` and
     `valueClass` say as which Writables a SequenceFile holds them; else the first record does, read by a job of its own.

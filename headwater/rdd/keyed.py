@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from headwater.base.hashing import portable_hash
-from headwater.engine.lineage import Aggregator, PerPartition, PerRecord, Together
+from headwater.engine.lineage import Combiner, PerPartition, PerRecord, Together
 from headwater.rdd import functions, grouping
 from headwater.rdd.actions import Actions
 from headwater.rdd.checks import check_function, check_num_partitions
@@ -86,7 +86,7 @@ class Keyed(Actions[T]):
         check_function("createCombiner", createCombiner)
         check_function("mergeValue", mergeValue)
         check_function("mergeCombiners", mergeCombiners)
-        return self._combined(Aggregator(createCombiner, mergeValue, mergeCombiners), numPartitions, partitionFunc)
+        return self._combined(Combiner(createCombiner, mergeValue, mergeCombiners), numPartitions, partitionFunc)
 
     def reduceByKey(
         self, func: Callable[[Any, Any], Any], numPartitions: int | None = None, partitionFunc: Hash = portable_hash
@@ -97,7 +97,7 @@ class Keyed(Actions[T]):
         [('a', 2), ('b', 1)]
         """
         check_function("func", func)
-        return self._combined(Aggregator(None, func, func), numPartitions, partitionFunc)
+        return self._combined(Combiner(None, func, func), numPartitions, partitionFunc)
 
     def foldByKey(
         self,
@@ -109,7 +109,7 @@ class Keyed(Actions[T]):
         """`reduceByKey` that begins with a copy of `zeroValue`, once per key and map partition."""
         check_function("func", func)
         create = partial(_add_to_copy, zeroValue, func)
-        return self._combined(Aggregator(create, func, func), numPartitions, partitionFunc)
+        return self._combined(Combiner(create, func, func), numPartitions, partitionFunc)
 
     def aggregateByKey(
         self,
@@ -123,7 +123,7 @@ class Keyed(Actions[T]):
         check_function("seqFunc", seqFunc)
         check_function("combFunc", combFunc)
         create = partial(_add_to_copy, zeroValue, seqFunc)
-        return self._combined(Aggregator(create, seqFunc, combFunc), numPartitions, partitionFunc)
+        return self._combined(Combiner(create, seqFunc, combFunc), numPartitions, partitionFunc)
 
     def groupByKey(self, numPartitions: int | None = None, partitionFunc: Hash = portable_hash) -> Any:
         """Each key with all its values, as a `ResultIterable`.
@@ -134,7 +134,7 @@ class Keyed(Actions[T]):
         >>> sorted(grouped.mapValues(list).collect())
         [('a', [1, 2]), ('b', [1])]
         """
-        aggregator = Aggregator(_in_list, _append, _extend, map_side=False)
+        aggregator = Combiner(_in_list, _append, _extend, map_side=False)
         return self._combined(aggregator, numPartitions, partitionFunc).mapValues(ResultIterable)
 
     def groupBy(
@@ -158,7 +158,7 @@ class Keyed(Actions[T]):
         check_function("partitionFunc", partition_func)
         return Partitioner(num_partitions, partition_func)
 
-    def _combined(self, aggregator: Aggregator, num_partitions: int | None, partition_func: Hash) -> Any:
+    def _combined(self, aggregator: Combiner, num_partitions: int | None, partition_func: Hash) -> Any:
         partitioner = self._partitioner(num_partitions, partition_func)
         if self.partitioner == partitioner:
             return self._narrow(PerPartition(partial(grouping.combined, aggregator)), True)
@@ -240,7 +240,7 @@ class Keyed(Actions[T]):
         >>> sorted(sc.parallelize([1, 1, 2, 3]).distinct().collect())
         [1, 2, 3]
         """
-        once = Aggregator(None, functions.keep_first, functions.keep_first)
+        once = Combiner(None, functions.keep_first, functions.keep_first)
         pairs: Any = self._narrow(PerRecord("map", functions.with_none))
         return pairs._combined(once, numPartitions, portable_hash).keys()
 

@@ -24,7 +24,7 @@ from headwater.rdd import RDD
 if TYPE_CHECKING:
     from headwater.rdd.driver import Driver
 
-logger = logging.getLogger("headwater.rdd.sources")
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

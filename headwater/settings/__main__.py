@@ -1,4 +1,4 @@
-"""Prints `docs/configuration.md`: `python -m headwater.settings > docs/configuration.md`."""
+"""Prints `docs/reference/configuration.md`: `python -m headwater.settings > docs/reference/configuration.md`."""
 
 from headwater.settings.page import page
 

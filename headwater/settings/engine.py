@@ -23,13 +23,13 @@ SECTIONS: Sections = {
         Setting("spark.executorEnv.*", Text(), "", "Environment variables of the workers."),
         Setting("spark.hadoop.*", Text(), "",
             "Hadoop's settings of file systems and formats, after the prefix; those that have a meaning are in "
-            "docs/filesystems.md and docs/hadoop.md."),
+            "docs/how-to/filesystems.md and docs/how-to/hadoop.md."),
         Setting("headwater.filesystem.retryTimeout", Duration(), "60s",
             "How long a request to a file system over the network is tried again, with growing pauses, while the "
             "server is away or throttles."),
         Setting("headwater.filesystem.*", Text(), "",
             "Options of the drivers of file systems, as `headwater.filesystem.<scheme>.<option>`: see "
-            "docs/filesystems.md."),
+            "docs/how-to/filesystems.md."),
     ),
     "Executors and memory": (
         Setting("spark.default.parallelism", Integer(least=1), "",

@@ -1,4 +1,4 @@
-"""The page of all settings, `docs/configuration.md`, made from the table."""
+"""The page of all settings, `docs/reference/configuration.md`, made from the table."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from headwater.settings.table import SECTIONS
 _HEAD = """\
 # Configuration
 
-Generated from the tables in `headwater/settings/` by `python -m headwater.settings > docs/configuration.md`.
+Generated from the tables in `headwater/settings/` by `python -m headwater.settings > docs/reference/configuration.md`.
 
 A setting is given by `SparkConf().set(key, value)`, by `SparkContext.setSystemProperty`, by spark-submit's options in
 the environment variable `PYSPARK_SUBMIT_ARGS` (`--master local[2] --conf spark.ui.port=4050 pyspark-shell`), or in
@@ -35,7 +35,7 @@ _COLUMNS = "| key | value | default | stands | meaning |\n|---|---|---|---|---|\
 
 
 def page() -> str:
-    """The text of `docs/configuration.md`."""
+    """The text of `docs/reference/configuration.md`."""
     return _HEAD + "".join(
         f"\n## {title}\n\n{_COLUMNS}{''.join(map(_row, settings))}" for title, settings in SECTIONS.items()
     )

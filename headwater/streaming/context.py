@@ -1,34 +1,21 @@
-"""StreamingContext: where a streaming program begins, is started and stopped.
-
-Its life is the table `LIFE`; one context of a process is active at a time. `stop` works from any thread, also
-from an output operation, a transform function or a listener, where it goes on in the background.
-"""
+"""StreamingContext: where a streaming program begins, is started and stopped."""
 
 from __future__ import annotations
 
-import atexit
-import contextlib
 import logging
-import threading
 from collections.abc import Callable, Iterable
-from enum import Enum
 from functools import partial
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, TypeVar
 
 from headwater.base import logs
-from headwater.base.callables import call_site
-from headwater.base.callsite import place
-from headwater.base.lives import Table
-from headwater.base.threads import WatchedThread
 from headwater.clock import Clock, ManualClock, SystemClock
 from headwater.conf import SparkConf as SparkConf
 from headwater.context import SparkContext as SparkContext
 from headwater.engine.successors import Successors
-from headwater.errors import IllegalArgumentException, IllegalStateException, SparkException
+from headwater.errors import IllegalArgumentException, IllegalStateException, SparkException, see
 from headwater.filesystem import qualify
 from headwater.rdd import RDD as RDD
 from headwater.rdd.checks import check_function
-from headwater.streaming import unstarted
 from headwater.streaming.dstream import DStream
 from headwater.streaming.durations import duration_ms, next_multiple_ms
 from headwater.streaming.graph.graph import Graph
@@ -37,6 +24,8 @@ from headwater.streaming.graph.joined import TransformedAll, United
 from headwater.streaming.graph.output import Output
 from headwater.streaming.graph.program import dump_graph, load_graph
 from headwater.streaming.inputs import InputStreams
+from headwater.streaming.lifecycle import Lifecycle
+from headwater.streaming.lifecycle import StreamingContextState as StreamingContextState
 from headwater.streaming.listener import StreamingListener, StreamingListenerBus
 from headwater.streaming.recovery.code import changed_files, fingerprint
 from headwater.streaming.recovery.keeping import Keeping
@@ -44,36 +33,17 @@ from headwater.streaming.recovery.ledger import Ledger
 from headwater.streaming.recovery.restart import find, recovered_conf, refuse_another_key, warn_if_changed
 from headwater.streaming.recovery.safekeeping import Found, Safekeeping
 from headwater.streaming.running import Running
-from headwater.streaming.termination import Course, Termination
 from headwater.streaming.waiter import Waiter
 
-logger = logging.getLogger("headwater.streaming.context")
+logger = logging.getLogger(__name__)
 
 
 T = TypeVar("T")
 
 
-class StreamingContextState(Enum):
-    """The life of a context; `StreamingContext.getState` says where it is."""
-
-    INITIALIZED = "initialized"
-    ACTIVE = "started"
-    STOPPED = "stopped"
-
-
-LIFE: Table[StreamingContextState, Literal["start", "fail", "stop"]] = Table(
-    "the StreamingContext",
-    StreamingContextState.INITIALIZED,
-    {
-        (StreamingContextState.INITIALIZED, "start"): StreamingContextState.ACTIVE,
-        (StreamingContextState.INITIALIZED, "fail"): StreamingContextState.STOPPED,  # start() refused the program
-        (StreamingContextState.INITIALIZED, "stop"): StreamingContextState.STOPPED,
-        (StreamingContextState.ACTIVE, "stop"): StreamingContextState.STOPPED,
-    },
-)
-
 _ADDING_REFUSED = {
     state: f"Adding new inputs, transformations, and output operations after {what} a context is not supported"
+    + see("added-after-the-start")
     for state, what in ((StreamingContextState.ACTIVE, "starting"), (StreamingContextState.STOPPED, "stopping"))
 }
 
@@ -89,11 +59,17 @@ class StreamingContext(InputStreams):
 
     Raises:
         ValueError: no SparkContext, or a duration that is missing, no number, zero or negative.
+
+    >>> words = []
+    >>> ssc = StreamingContext(sc, 0.1)
+    >>> ssc.queueStream([["to be", "or"]]).flatMap(str.split).foreachRDD(lambda rdd: words.extend(rdd.collect()))
+    >>> ssc.start()
+    >>> ssc.stop(stopSparkContext=False, stopGraceFully=True)
+    >>> words
+    ['to', 'be', 'or']
     """
 
     kept_as = "StreamingContext"  # a checkpoint leaves it out: see graph/program.py
-    _activeContext: ClassVar[StreamingContext | None] = None  # the started one; guarded by _process_lock
-    _process_lock: ClassVar[threading.RLock] = threading.RLock()
 
     def __init__(
         self,
@@ -120,29 +96,28 @@ class StreamingContext(InputStreams):
         if conf.read("spark.streaming.checkpoint.directory"):
             self.checkpoint(conf.read("spark.streaming.checkpoint.directory"))
         self._clock = clock
-        self._life = LIFE.begin()
         self._graph = Graph(self.batch_ms)
         self._bus = StreamingListenerBus()
         self._waiter = Waiter()
         self._running: Running | None = None  # set once, by start
-        self._stopping: threading.Event | None = None  # set when stop has begun; the event when it has ended
-        self._stopper: threading.Thread | None = None  # who stops it
-        self._termination = Termination(
-            self._course, self._hurry, gracefully=conf.read("spark.streaming.stopGracefullyOnShutdown")
+        self._lifecycle = Lifecycle(
+            self,
+            self._graph,
+            self._waiter,
+            stop_spark_context=sparkContext.stop,
+            give_up=self._release_found,
+            gracefully=conf.read("spark.streaming.stopGracefullyOnShutdown"),
         )
-        self._started_at = ""  # call site of start, for errors of other contexts
-        self._created_at = place().partition(" at ")[2]
-        self._unstarted = unstarted.watch(self, self._graph, self._created_at)
 
     def __repr__(self) -> str:
-        return f"<StreamingContext: batches of {self.batch_ms / 1000:g} s, {self._state.value}, on {self._sc!r}>"
+        return f"<StreamingContext: batches of {self.batch_ms / 1000:g} s, {self.getState().value}, on {self._sc!r}>"
 
     def __enter__(self) -> StreamingContext:
         return self
 
     def __exit__(self, *_: object) -> None:
         """Stop it, if that hasn't happened yet; the SparkContext, which others may use, goes on."""
-        if self._state is not StreamingContextState.STOPPED:
+        if self.getState() is not StreamingContextState.STOPPED:
             self.stop(stopSparkContext=False)
 
     # -------------------------------------------------------------------------------------------- finding contexts
@@ -164,6 +139,13 @@ class StreamingContext(InputStreams):
         Raises:
             IllegalStateException: another driver works with the directory.
             SparkException: there are checkpoints, and none can be read; nothing is made anew then.
+
+        >>> def setup():
+        ...     ssc = StreamingContext(sc, 1)
+        ...     ssc.socketTextStream("localhost", 9999).countByValue().pprint()
+        ...     return ssc
+        >>> ssc = StreamingContext.getOrCreate(directory, setup)  # then ssc.start() and ssc.awaitTermination()
+        >>> ssc.stop(stopSparkContext=False)
         """
         check_function("setupFunc", setupFunc)
         logs.show()  # what is read is spoken of before there is a context
@@ -198,7 +180,7 @@ class StreamingContext(InputStreams):
                 f"the checkpoint in {directory} has a batch interval of {ledger.batch_ms} ms, the new program one "
                 f"of {ssc.batch_ms} ms: batch times would not match. Keep the interval, or use another directory."
             )
-        logger.info("The program is that of the script, of which has changed: %s", ", ".join(changed) or "nothing")
+        logger.info("The program is that of the script; files that have changed: %s", ", ".join(changed) or "nothing")
         return ssc
 
     @classmethod
@@ -219,26 +201,39 @@ class StreamingContext(InputStreams):
                 f"{type(error).__name__}: {error}. If the code has changed since, "
                 "getOrCreate(path, setup, upgrade=True) takes the new code and the checkpoint's data."
             ) from error
-        ssc._unstarted.detach()
-        ssc._unstarted = unstarted.watch(ssc, ssc._graph, ssc._created_at)
+        ssc._lifecycle.watch(ssc._graph)
         ssc._goes_on = True
         return ssc
 
     @classmethod
     def getActive(cls) -> StreamingContext | None:
-        """The context of this process that was started and has not been stopped, or None."""
-        with cls._process_lock:
-            return StreamingContext._activeContext
+        """The context of this process that was started and has not been stopped, or None.
+
+        >>> harness.stream().pprint()
+        >>> ssc.start()
+        >>> StreamingContext.getActive() is ssc
+        True
+        """
+        with Lifecycle.lock:
+            return None if Lifecycle.active is None else Lifecycle.active.context
 
     @classmethod
     def getActiveOrCreate(
         cls, checkpointPath: str | None, setupFunc: Callable[[], StreamingContext]
     ) -> StreamingContext:
-        """The active context if there is one, else what `setupFunc` returns.
+        """The active context if there is one, else a new one, or one that goes on from a checkpoint.
+
+        Args:
+            checkpointPath: as for `getOrCreate`; None: `setupFunc` makes the context.
+            setupFunc: as for `getOrCreate`.
 
         Raises:
             ValueError: no `setupFunc`.
+            IllegalStateException: as for `getOrCreate`.
             SparkException: as for `getOrCreate`.
+
+        >>> ssc = StreamingContext.getActiveOrCreate(None, lambda: StreamingContext(sc, 1))
+        >>> ssc.stop(stopSparkContext=False)
         """
         if setupFunc is None:
             raise ValueError("setupFunc cannot be None")
@@ -250,12 +245,20 @@ class StreamingContext(InputStreams):
 
     @property
     def sparkContext(self) -> SparkContext:
-        """The SparkContext."""
+        """The SparkContext that its jobs run on.
+
+        >>> ssc.sparkContext is sc
+        True
+        """
         return self._sc
 
     def getState(self) -> StreamingContextState:
-        """Where in its life it is."""
-        return self._state
+        """Where in its life it is.
+
+        >>> ssc.getState()
+        <StreamingContextState.INITIALIZED: 'initialized'>
+        """
+        return self._lifecycle.state
 
     # -------------------------------------------------------------------------------------------- life
     def start(self) -> None:
@@ -269,49 +272,36 @@ class StreamingContext(InputStreams):
         Raises:
             IllegalStateException: it was stopped, or another context is active in this process.
             IllegalArgumentException: there is no output operation; the context is stopped then.
+
+        >>> harness.stream().pprint()
+        >>> ssc.start()
+        >>> ssc.getState()
+        <StreamingContextState.ACTIVE: 'started'>
         """
-        with self._process_lock:
-            if self._state is StreamingContextState.ACTIVE:
-                logger.warning("StreamingContext has already been started")
-                return
-            if self._state is StreamingContextState.STOPPED:
-                raise IllegalStateException("StreamingContext has already been stopped")
-            other = StreamingContext._activeContext
-            if other is not None:
-                raise IllegalStateException(
-                    "Only one StreamingContext may be started in this process. Currently running StreamingContext was "
-                    f"started at {other._started_at}. Stop it first, or use StreamingContext.getActive()."
-                )
-            try:
-                self._graph.validate(self._sc.checkpoint_directory, self._checkpoint_directory)
-                self._graph.identify()
-                if self._sc.conf.read("headwater.streaming.persistShared"):
-                    self._graph.persist_shared()
-                running = Running(
-                    self._sc,
-                    self._graph,
-                    self._clock,
-                    bus=self._bus,
-                    waiter=self._waiter,
-                    properties=self._sc.job_properties,
-                    stop_context=partial(self.stop, stopSparkContext=False),
-                    keeping=self._keeping(),
-                )
-                running.start()
-            except BaseException:
-                self._move("fail")
-                self._release_found()
-                self._waiter.stop()
-                raise
-            self._running = running
-            self._started_at = call_site("start")[0].removeprefix("start at ")
-            self._move("start")
-            StreamingContext._activeContext = self
-            atexit.register(self._at_exit)
-            self._termination.install()
+        self._lifecycle.start(self._begin)
+
+    def _begin(self) -> Running:
+        """Check the streams, and start the threads that run them."""
+        self._graph.validate(self._sc.checkpoint_directory, self._checkpoint_directory)
+        self._graph.identify()
+        if self._sc.conf.read("headwater.streaming.persistShared"):
+            self._graph.persist_shared()
+        running = Running(
+            self._sc,
+            self._graph,
+            self._clock,
+            bus=self._bus,
+            waiter=self._waiter,
+            properties=self._sc.job_properties,
+            stop_context=partial(self.stop, stopSparkContext=False),
+            keeping=self._keeping(),
+        )
+        running.start()
+        self._running = running
+        return running
 
     def _keeping(self) -> Keeping:
-        """Who keeps what a restart needs."""
+        """What keeps what a restart needs."""
         directory, found = self._checkpoint_directory, self._found
         first_ms = next_multiple_ms(self._clock.now_ms(), self.batch_ms)
         ledger = Ledger(self.batch_ms, first_ms - self.batch_ms) if found is None else found.checkpoint.ledger
@@ -321,7 +311,7 @@ class StreamingContext(InputStreams):
         program = dump_graph(self._graph, upgraded=upgraded)
         lock = None if found is None else found.lock
         code = found.checkpoint.code if found is not None and self._goes_on else fingerprint(self._setup)
-        keeping = Safekeeping(self._sc, directory, program, ledger, lock, code)
+        keeping = Safekeeping(self._sc, directory, program, ledger, lock, code, clock=self._clock)
         if found is not None:
             keeping.successors = Successors(self._sc.broadcast(self._graph.classes), upgraded)
         keeping.when_lost(self._lose_directory)
@@ -347,128 +337,67 @@ class StreamingContext(InputStreams):
             BaseException: what an output operation or the generation of a batch failed with, itself; also on every
                 later call. The context goes on, unless `headwater.streaming.failure.policy` is `stop`.
             IllegalStateException: it was called by a function of the stream: there it would wait for itself.
+
+        >>> harness.stream([["the end"]]).foreachRDD(lambda rdd: ssc.stop(stopSparkContext=False))
+        >>> ssc.start()
+        >>> harness.clock.advance(1000)  # milliseconds: the first batch is due
+        >>> ssc.awaitTermination()
         """
         self._wait(timeout)
 
     def awaitTerminationOrTimeout(self, timeout: float) -> bool:
-        """Wait until the context stops; returns whether it has within `timeout` seconds. Raises as the above does."""
+        """Wait until the context stops; returns whether it has within the time.
+
+        Args:
+            timeout: seconds to wait at most.
+
+        Raises:
+            BaseException: as `awaitTermination`.
+
+        >>> harness.stream().pprint()
+        >>> ssc.start()
+        >>> ssc.awaitTerminationOrTimeout(0.01)
+        False
+        """
         return self._wait(timeout)
 
     def _wait(self, seconds: float | None) -> bool:
         if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, (int, float))):
             raise TypeError(f"timeout should be a number of seconds or None, got {seconds!r}")
-        if self._running is not None and self._running.runs_here():
-            raise IllegalStateException(
-                "awaitTermination() was called by a function of the stream itself (of foreachRDD, transform or a "
-                "listener): it would wait for its own end. Call it once, after start(), on the program's thread; "
-                "stop() may be called here."
-            )
-        if self._state is not StreamingContextState.INITIALIZED:
-            return self._waiter.wait(seconds)
-        patience = unstarted.START_SECONDS_MAX if seconds is None else min(seconds, unstarted.START_SECONDS_MAX)
-        if self._waiter.wait(patience):
-            return True
-        if self._state is StreamingContextState.INITIALIZED:
-            unstarted.say_it_waits()
-        return self._waiter.wait(None if seconds is None else seconds - patience)
+        return self._lifecycle.wait(seconds)
 
     def stop(self, stopSparkContext: bool = True, stopGraceFully: bool = False) -> None:
         """Stop receiving and processing; a stopped context can't be started again.
 
         Called from an output operation, a transform function or a listener it returns at once, and the stop goes on
-        in the background: `awaitTermination` returns at its end.
+        in the background: `awaitTermination` returns at its end. Another call waits for the end of a stop that is under
+        way.
 
         Args:
             stopSparkContext: whether to stop the SparkContext too, also if this context was stopped before.
             stopGraceFully: finish first what receivers have received and what batches wait; at most
-                `spark.streaming.gracefulStopTimeout` for the former.
+                `spark.streaming.gracefulStopTimeout` for the former. Another call without it cuts that short.
+
+        >>> harness.stream().pprint()
+        >>> ssc.start()
+        >>> ssc.stop(stopSparkContext=False)
+        >>> ssc.getState()
+        <StreamingContextState.STOPPED: 'stopped'>
         """
-        with self._process_lock:
-            running, state = self._running, self._state
-            if state is StreamingContextState.INITIALIZED:
-                logger.warning("StreamingContext has not been started yet")
-                self._move("stop")
-                self._release_found()
-                self._waiter.stop()
-            elif state is StreamingContextState.STOPPED:
-                logger.warning("StreamingContext has already been stopped")
-            first = self._stopping is None
-            if state is StreamingContextState.ACTIVE and first:
-                self._stopping = threading.Event()
-        if state is not StreamingContextState.ACTIVE or running is None:
-            if stopSparkContext:
-                self._sc.stop()
-        elif first:
-            if running.runs_here():
-                # Not a daemon: the interpreter must not end before the context has.
-                stop = partial(self._stop, running, stopSparkContext, stopGraceFully)
-                WatchedThread(stop, name="streaming-stop", on_failure=self._waiter.report, daemon=False).start()
-            else:
-                self._stop(running, stopSparkContext, stopGraceFully)
-                self._termination.settle()
-        else:
-            self._join_stop(running, stopSparkContext, stopGraceFully)
-
-    def _stop(self, running: Running, stop_spark_context: bool, gracefully: bool) -> None:
-        self._stopper = threading.current_thread()
-        try:
-            running.stop(gracefully=gracefully or self._termination.wants_grace)
-        finally:
-            with self._process_lock:
-                self._move("stop")
-                if StreamingContext._activeContext is self:
-                    StreamingContext._activeContext = None
-            atexit.unregister(self._at_exit)
-            self._termination.restore()
-            try:
-                if stop_spark_context:
-                    self._sc.stop()
-            finally:
-                self._waiter.stop()
-                assert self._stopping is not None
-                self._stopping.set()
-
-    def _join_stop(self, running: Running, stop_spark_context: bool, gracefully: bool) -> None:
-        """Another thread is stopping the context: wait for it, and make it hurry if we are in one."""
-        if not gracefully:
-            running.hurry()
-        if running.runs_here():
-            return
-        assert self._stopping is not None
-        self._stopping.wait()
-        if stop_spark_context:
-            self._sc.stop()
-
-    def _at_exit(self) -> None:
-        gracefully: bool = self._sc.conf.read("spark.streaming.stopGracefullyOnShutdown")
-        if self._state is StreamingContextState.ACTIVE:
-            with contextlib.suppress(SystemExit):  # of a signal that comes now: the program ends anyway
-                self.stop(stopSparkContext=False, stopGraceFully=gracefully)
-
-    def _course(self) -> Course:
-        if self._state is StreamingContextState.STOPPED:
-            return Course.IS_OVER
-        return Course.STOPS if self._stopper is threading.main_thread() else Course.RUNS
-
-    def _hurry(self) -> None:
-        if self._running is not None:
-            self._running.hurry()
-
-    @property
-    def _state(self) -> StreamingContextState:
-        return self._life.state
-
-    def _move(self, step: Literal["start", "fail", "stop"]) -> None:
-        self._life.move(step)
-        self._unstarted.detach()
+        self._lifecycle.stop(stop_spark_context=stopSparkContext, gracefully=stopGraceFully)
 
     # -------------------------------------------------------------------------------------------- settings
     def remember(self, duration: float) -> None:
-        """Have each stream keep its RDDs for at least so many seconds.
+        """Have each stream keep its RDDs, for `DStream.slice` or for threads of your own that work on them.
+
+        Args:
+            duration: seconds, at least 0.001; streams that need them for longer, such as for windows, keep them longer.
 
         Raises:
             IllegalArgumentException: it was set before.
             ValueError: not a duration.
+
+        >>> ssc.remember(3600)
         """
         ms = duration_ms(duration, "remember duration")
         if self._graph.remember_ms is not None:
@@ -485,6 +414,8 @@ class StreamingContext(InputStreams):
 
         Raises:
             IllegalArgumentException: all is to be encrypted, by a key that the next driver would not have.
+
+        >>> ssc.checkpoint(directory)
         """
         if directory is None:
             self._sc.checkpoint_directory = self._checkpoint_directory = None
@@ -500,15 +431,37 @@ class StreamingContext(InputStreams):
             self._checkpoint_directory = qualify(directory)
 
     def addStreamingListener(self, streamingListener: StreamingListener) -> None:
-        """Tell a listener of all that happens from now on; before or after the start."""
+        """Tell a listener of all that happens from now on; before or after the start.
+
+        Args:
+            streamingListener: its methods are called on one thread, in the order of the events.
+
+        >>> from headwater.streaming import StreamingListener
+        >>> done = []
+        >>> class Times(StreamingListener):
+        ...     def onBatchCompleted(self, batchCompleted):
+        ...         done.append(str(batchCompleted.batchInfo().batchTime()))
+        >>> ssc.addStreamingListener(Times())
+        >>> _ = harness.results(harness.stream([["a"], ["b"]]))
+        >>> ssc.stop(stopSparkContext=False)  # all listeners have heard of all then
+        >>> done
+        ['1000000000 ms', '1000001000 ms']
+        """
         self._bus.add(streamingListener)
 
     # -------------------------------------------------------------------------------------------- several streams
     def union(self, *dstreams: DStream[T]) -> DStream[T]:
         """The records of all these streams.
 
+        Args:
+            dstreams: at least one; all have the same slide.
+
         Raises:
             ValueError: there is none, or their slides differ.
+            TypeError: one is no stream.
+
+        >>> harness.results(ssc.union(*(harness.stream([[n]]) for n in (1, 2, 3))))
+        [[1, 2, 3]]
         """
         if not dstreams:
             raise ValueError("should have at least one DStream to union")
@@ -523,7 +476,21 @@ class StreamingContext(InputStreams):
     def transform(
         self, dstreams: Iterable[DStream[Any]], transformFunc: Callable[[list[Any]], RDD[T] | None]
     ) -> DStream[T]:
-        """The RDDs that `transformFunc(list of the streams' RDDs)` returns."""
+        """The RDDs that a function makes of the RDDs of several streams.
+
+        Args:
+            dstreams: at least one.
+            transformFunc: list of the streams' RDDs, in their order -> an RDD, or None for none in this batch; called
+                in the driver when a batch is generated.
+
+        Raises:
+            ValueError: there is no stream.
+            TypeError: one is no stream, or `transformFunc` no function.
+
+        >>> many, few = harness.stream([[1, 2, 3]]), harness.stream([[3]])
+        >>> harness.results(ssc.transform([many, few], lambda rdds: rdds[0].subtract(rdds[1])), sorted)
+        [[1, 2]]
+        """
         self.check_can_add()
         check_function("transformFunc", transformFunc)
         nodes = [stream.node for stream in _streams(dstreams, "transform")]
@@ -545,7 +512,7 @@ class StreamingContext(InputStreams):
     @property
     def has_started(self) -> bool:
         """Whether it has; also once it has stopped."""
-        return self._state is not StreamingContextState.INITIALIZED
+        return self.getState() is not StreamingContextState.INITIALIZED
 
     def check_can_add(self) -> None:
         """See to it that streams and outputs can be added.
@@ -553,17 +520,21 @@ class StreamingContext(InputStreams):
         Raises:
             IllegalStateException: the context has started, or has its streams from a checkpoint.
         """
-        if self._state in _ADDING_REFUSED:
-            raise IllegalStateException(_ADDING_REFUSED[self._state])
+        if (refused := _ADDING_REFUSED.get(self.getState())) is not None:
+            raise IllegalStateException(refused)
         if self._goes_on:
             raise IllegalStateException(
                 "Adding new inputs, transformations, and output operations to a context that goes on from a checkpoint "
                 "is not supported: it has those of the checkpoint. Define all of them in the function that is passed "
                 "to getOrCreate; if that has changed, getOrCreate(path, setup, upgrade=True) takes the new ones."
+                + see("added-after-the-start")
             )
 
     def add_input(self, make: Callable[[int], InputNode]) -> InputNode:
-        """Add the input that `make(stream id)` returns; a `DStream` of its node is its public face.
+        """Add an input; a `DStream` of its node is its public face.
+
+        Args:
+            make: the stream's id -> the input's node.
 
         Raises:
             IllegalStateException: as `check_can_add`.
@@ -573,6 +544,9 @@ class StreamingContext(InputStreams):
 
     def add_output(self, output: Output) -> None:
         """Add an output operation.
+
+        Args:
+            output: knows its stream.
 
         Raises:
             IllegalStateException: as `check_can_add`.

@@ -1,10 +1,10 @@
-"""How a context makes input streams: a method a kind of source."""
+"""How a context makes input streams: one method for each kind of source."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterable, Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, overload
+from typing import Any, BinaryIO, TypeVar, overload
 
 from headwater.base import pickling
 from headwater.clock import Clock
@@ -25,9 +25,6 @@ from headwater.streaming.sources.files import file_input
 from headwater.streaming.sources.iterator import IteratorInput
 from headwater.streaming.sources.queue import QueueInput
 from headwater.streaming.waiter import Waiter
-
-if TYPE_CHECKING:
-    pass
 
 T = TypeVar("T")
 
@@ -60,6 +57,9 @@ class InputStreams:
 
         Raises:
             ValueError: the port is out of bounds.
+
+        >>> lines = ssc.socketTextStream("localhost", 9999)
+        >>> lines.flatMap(str.split).countByValue().pprint()
         """
         return self.receiverStream(SocketReceiver(hostname, _port(port), storageLevel))
 
@@ -70,7 +70,24 @@ class InputStreams:
         converter: Callable[[BinaryIO], Iterable[T]],
         storageLevel: StorageLevel = StorageLevel.MEMORY_AND_DISK_2,
     ) -> DStream[T]:
-        """Records from a TCP server: `converter(binary file object)` gives them, one connection at a time."""
+        """Records from a TCP server, in a format of your own.
+
+        Args:
+            hostname: of the server.
+            port: 1 to 65535.
+            converter: binary file object of a connection -> an iterable of its records; called in the executor, once a
+                connection. Its end, or what it raises, ends the connection, and there is another one.
+            storageLevel: as for `socketTextStream`.
+
+        Raises:
+            ValueError: the port is out of bounds.
+
+        >>> import struct
+        >>> def integers(connection):
+        ...     while len(four := connection.read(4)) == 4:
+        ...         yield struct.unpack(">i", four)[0]
+        >>> ssc.socketStream("localhost", 9999, integers).reduce(max).pprint()
+        """
         check_function("converter", converter)
         return self.receiverStream(SocketReceiver(hostname, _port(port), storageLevel, converter))
 
@@ -87,19 +104,32 @@ class InputStreams:
         Args:
             hostname: of the server.
             port: 1 to 65535.
-            storageLevel: how received data is kept until it is processed.
+            storageLevel: as for `socketTextStream`.
 
         Raises:
             ValueError: the port is out of bounds.
+
+        >>> ssc.rawSocketStream("localhost", 9999).count().pprint()
         """
         return self.receiverStream(RawSocketReceiver(hostname, _port(port), storageLevel))
 
     def receiverStream(self, receiver: Receiver) -> DStream[Any]:
         """What a receiver of the program's own stores.
 
+        Args:
+            receiver: is pickled, sent to an executor and started there.
+
         Raises:
             TypeError: not a `Receiver`.
             SerializationError: it can't be pickled, so it can't travel to an executor.
+
+        >>> from headwater.streaming import Receiver
+        >>> class Countdown(Receiver):
+        ...     def onStart(self):
+        ...         self.store([3, 2, 1])
+        >>> received = harness.collect(ssc.receiverStream(Countdown()))
+        >>> while sum(received, []) != [3, 2, 1]:
+        ...     _ = harness.run()
         """
         if not isinstance(receiver, Receiver):
             raise TypeError(f"expected a headwater.streaming.Receiver, got {type(receiver).__name__}")
@@ -122,6 +152,10 @@ class InputStreams:
 
         Raises:
             TypeError: `rdds` is neither a list nor a deque nor a tuple, or `default` neither an RDD nor records.
+
+        >>> stream = ssc.queueStream([[1, 2], sc.parallelize([3])], default=[0])
+        >>> harness.results(stream, batches=3)
+        [[1, 2], [3], [0]]
         """
         if not isinstance(rdds, (list, deque, tuple)):
             raise TypeError(
@@ -141,7 +175,7 @@ class InputStreams:
         source: Iterable[T] | AsyncIterable[T] | Callable[[], Iterable[T] | AsyncIterable[T]],
         maxRecordsPerBatch: int = 100_000,
     ) -> DStream[T]:
-        """Whatever a Python iterable gives, in the order and at the pace in which it does.
+        """What a Python iterable gives, in the order and at the pace in which it does.
 
         The source is pulled on a thread of the driver; an asynchronous one has an event loop of its own there. What
         came since the last batch is the next one. When a batch's worth waits, or two are unprocessed in all, the
@@ -161,11 +195,9 @@ class InputStreams:
 
         >>> def countdown():
         ...     yield from (3, 2, 1)
-        >>> from headwater.testing import StreamHarness
-        >>> with StreamHarness(sparkContext=sc) as harness:
-        ...     records = harness.collect(harness.ssc.iteratorStream(countdown))
-        ...     while sum(records, []) != [3, 2, 1]:
-        ...         _ = harness.run()
+        >>> records = harness.collect(ssc.iteratorStream(countdown))
+        >>> while sum(records, []) != [3, 2, 1]:
+        ...     _ = harness.run()
         """
         if isinstance(source, (str, bytes)) or not (isinstance(source, (Iterable, AsyncIterable)) or callable(source)):
             raise TypeError(f"source must be an iterable, or a function that returns one, not {source!r}")
@@ -198,6 +230,11 @@ class InputStreams:
 
         Raises:
             SparkException: a URL that needs a package which isn't there.
+
+        >>> lines = ssc.textFileStream(directory)
+        >>> harness.write(f"{directory}/1.txt", "to be\\nor not\\n")
+        >>> harness.results(lines)
+        [['to be', 'or not']]
         """
         return self.fileStream(directory)
 
@@ -239,18 +276,26 @@ class InputStreams:
         """Records of the files that appear in a directory, see `textFileStream`.
 
         Args:
-            directory: a path or a glob of directories, local or a URL that fsspec knows. It need not exist yet.
-            filter: `filter(path)` says whether to take a file now; it is asked again with each batch. Called in the
-                driver, with an absolute path or a URL.
+            directory: as for `textFileStream`.
+            filter: path -> whether to take a file now; it is asked again with each batch. Called in the driver, with an
+                absolute path or a URL.
             newFilesOnly: False takes files too that were there before; by modification time (the default selection)
                 only those of the last `spark.streaming.fileStream.minRememberDuration`.
-            reader: `reader(sparkContext, path)` returns the RDD of a file; called in the driver, once a file. None:
-                the records are lines of text. A file for which it raises is left out and tried again with the next
-                batches; `awaitTermination` raises an error that names it, unless it is an OSError.
+            reader: (sparkContext, path) -> the RDD of a file; called in the driver, once a file. None: the records are
+                lines of text. A file for which it raises is left out and tried again with the next batches;
+                `awaitTermination` raises an error that names it, unless it is an OSError.
 
         Raises:
             TypeError: `directory` is no text, or `filter` or `reader` no function.
-            SparkException: a URL that needs a package which isn't there.
+            SparkException: as for `textFileStream`.
+
+        >>> def words(sc, path):
+        ...     return sc.textFile(path).flatMap(str.split)
+        >>> stream = ssc.fileStream(directory, lambda path: path.endswith(".txt"), reader=words)
+        >>> harness.write(f"{directory}/1.txt", "to be")
+        >>> harness.write(f"{directory}/2.bin", "something else")
+        >>> harness.results(stream)
+        [['to', 'be']]
         """
         check_function_or_none("filter", filter)
         check_function_or_none("reader", reader)
@@ -266,11 +311,16 @@ class InputStreams:
         tried again with the next batches.
 
         Args:
-            directory: a path or a glob of directories, local or a URL that fsspec knows. It need not exist yet.
+            directory: as for `textFileStream`.
             recordLength: bytes of a record, at least 1.
 
         Raises:
             ValueError: the length is out of bounds.
+
+        >>> records = ssc.binaryRecordsStream(directory, recordLength=2)
+        >>> harness.write(f"{directory}/1.bin", b"aabb")
+        >>> harness.results(records)
+        [[b'aa', b'bb']]
         """
         if type(recordLength) is not int or recordLength < 1:
             raise ValueError(f"recordLength must be an int of at least 1 byte, not {recordLength!r}")

@@ -18,7 +18,7 @@ from headwater.base.threads import WatchedThread
 from headwater.statcounter import StatCounter
 from headwater.streaming.durations import Time
 
-logger = logging.getLogger("headwater.streaming.listener")
+logger = logging.getLogger(__name__)
 
 # Events that wait for slow listeners, at most. Above it the newest are dropped and counted: a listener that hangs
 # must not take the application's memory with it.

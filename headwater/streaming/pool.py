@@ -25,9 +25,9 @@ from headwater.rdd.checks import check_function, check_not_negative, check_posit
 
 C = TypeVar("C")
 
-logger = logging.getLogger("headwater.streaming.pool")
+logger = logging.getLogger(__name__)
 
-# Recipes of which a process keeps the pool; of more than that, each batch probably has another one.
+# Pools that a process keeps, one for each recipe; with more than that, each batch probably has another recipe.
 _RECIPES_MAX = 64
 
 _pools: dict[bytes, ConnectionPool[Any]] = {}  # what has arrived in this process, by recipe; the longest unused first
@@ -43,14 +43,6 @@ class _Idle(NamedTuple):
 class ConnectionPool(Generic[C]):
     """Connections that tasks borrow; made in the driver, used in workers.
 
-        pool = ConnectionPool(lambda: psycopg.connect("host=db"))
-
-        def write(records):
-            with pool.connection() as connection:
-                ...
-
-        stream.foreachRDD(lambda rdd: rdd.foreachPartition(write))
-
     A connection goes back into the pool at the end of `with`, or is closed if that raised: it may be broken, or in the
     middle of a transaction. What is idle for too long is closed, on a thread of the pool's own, and so are all idle
     connections when the process ends, unless it is killed. Safe to use from any thread of a process.
@@ -58,14 +50,26 @@ class ConnectionPool(Generic[C]):
     Args:
         connect: makes a connection. It and what it refers to are pickled.
         close: closes one; None calls its method `close()`.
-        maxSize: connections of one process at a time; a task uses one, unless it borrows several at once.
-        idleTimeout: seconds after which a connection that nobody has borrowed is closed.
-        waitTimeout: seconds to wait at most for a connection when `maxSize` are borrowed.
+        maxSize: connections of one process at a time, at least 1; a task uses one, unless it borrows several at once.
+        idleTimeout: seconds, at least 0, after which a connection that is not borrowed is closed.
+        waitTimeout: seconds, at least 0, to wait at most for a connection when `maxSize` are borrowed.
         clock: what idle time is measured by, for tests; it stays in this process. None is the machine's.
 
     Raises:
         TypeError: `connect` or `close` is no function, or a bound is no number.
         IllegalArgumentException: `maxSize` is below 1, or a timeout negative.
+
+    >>> import sqlite3
+    >>> from functools import partial
+    >>> pool = ConnectionPool(partial(sqlite3.connect, f"{directory}/words.db", check_same_thread=False))
+    >>> def write(words):
+    ...     with pool.connection() as connection, connection:
+    ...         connection.execute("CREATE TABLE IF NOT EXISTS words (word TEXT)")
+    ...         connection.executemany("INSERT INTO words VALUES (?)", [(word,) for word in words])
+    >>> harness.stream([["a", "b"]]).repartition(1).foreachRDD(lambda rdd: rdd.foreachPartition(write))
+    >>> _ = harness.run()
+    >>> sorted(sqlite3.connect(f"{directory}/words.db").execute("SELECT word FROM words"))
+    [('a',), ('b',)]
     """
 
     def __init__(
@@ -107,6 +111,12 @@ class ConnectionPool(Generic[C]):
         Raises:
             TimeoutError: all `maxSize` were borrowed for as long as `waitTimeout`.
             Exception: what `connect` raises.
+
+        >>> import sqlite3
+        >>> pool = ConnectionPool(lambda: sqlite3.connect(":memory:"))
+        >>> with pool.connection() as connection:
+        ...     connection.execute("SELECT 1").fetchall()
+        [(1,)]
         """
         if not self._permits.acquire(timeout=self._wait_seconds):
             raise TimeoutError(
@@ -125,7 +135,17 @@ class ConnectionPool(Generic[C]):
             self._permits.release()
 
     def close(self) -> None:
-        """Close the idle connections. The pool can still be used, and then connects again."""
+        """Close the idle connections. The pool can still be used, and then connects again.
+
+        >>> import sqlite3
+        >>> pool = ConnectionPool(lambda: sqlite3.connect(":memory:"))
+        >>> with pool.connection() as connection:
+        ...     pass
+        >>> pool.close()
+        >>> connection.execute("SELECT 1")
+        Traceback (most recent call last):
+        sqlite3.ProgrammingError: Cannot operate on a closed database.
+        """
         with self._lock:
             idle = [self._idle.popleft().connection for _ in range(len(self._idle))]
         for connection in idle:
@@ -171,7 +191,7 @@ class ConnectionPool(Generic[C]):
             else:
                 connection.close()  # type: ignore[attr-defined]
         except Exception:
-            # Nobody waits for it, or what has broken it is under way to the task.
+            # No one waits for it, or what has broken it is under way to the task.
             logger.warning("A connection of the pool could not be closed: %r", connection, exc_info=True)
 
 

@@ -36,7 +36,7 @@ def _say_it_is_gone(graph: Graph, created_at: str) -> None:
 
 
 def say_it_waits() -> None:
-    """Somebody waits for the end of a context that has not begun."""
+    """A thread waits for the end of a context that has not begun."""
     logger.warning(
         "awaitTermination() waits for a StreamingContext that has not been started: nothing is received or processed "
         "until start() is called."

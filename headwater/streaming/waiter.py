@@ -24,7 +24,7 @@ class Waiter:
 
     @property
     def is_awaited(self) -> bool:
-        """Whether somebody waits, and so is given what is reported next."""
+        """Whether a thread waits, and so is given what is reported next."""
         return self._waiting > 0
 
     def report(self, error: BaseException) -> None:

@@ -5,10 +5,12 @@ Time stands still between batches, so nothing depends on how fast a machine is. 
 
 from __future__ import annotations
 
+import os
 import queue
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -95,22 +97,38 @@ class StreamHarness:
     # -------------------------------------------------------------------------------------------- what it holds
     @property
     def ssc(self) -> StreamingContext:
-        """The StreamingContext: other sources and outputs are added to it as in a program."""
+        """The StreamingContext: other sources and outputs are added to it as in a program.
+
+        >>> harness.ssc.iteratorStream(range(3)).pprint()
+        """
         return self._ssc
 
     @property
     def sc(self) -> SparkContext:
-        """The SparkContext."""
+        """The SparkContext.
+
+        >>> harness.sc.parallelize([1, 2]).sum()
+        3
+        """
         return self._sc
 
     @property
     def clock(self) -> ManualClock:
-        """The clock that batches follow."""
+        """The clock that batches follow.
+
+        >>> harness.clock.now_ms()
+        999999500
+        """
         return self._clock
 
     @property
     def infos(self) -> list[BatchInfo]:
-        """What listeners hear of the batches that have completed, in order."""
+        """What listeners hear of the batches that have completed, in order.
+
+        >>> _ = harness.results(harness.stream([["a"], ["b"]]))
+        >>> [str(info.batchTime()) for info in harness.infos]
+        ['1000000000 ms', '1000001000 ms']
+        """
         return list(self._infos)
 
     # -------------------------------------------------------------------------------------------- in and out
@@ -119,6 +137,9 @@ class StreamHarness:
 
         Args:
             batches: the records of its first batches; those after them are empty unless `feed` adds more.
+
+        >>> harness.results(harness.stream([[1, 2], [], [3]]))
+        [[1, 2], [], [3]]
         """
         entries = list(batches)
         stream = self._ssc.queueStream(entries)
@@ -128,8 +149,17 @@ class StreamHarness:
     def feed(self, stream: DStream[Any], *batches: Iterable[Any]) -> None:
         """Add batches to a stream that `stream` made, after those that it has.
 
+        Args:
+            stream: the stream.
+            batches: the records of each.
+
         Raises:
             ValueError: the stream is another one.
+
+        >>> numbers = harness.stream()
+        >>> harness.feed(numbers, [1], [2])
+        >>> harness.results(numbers)
+        [[1], [2]]
         """
         if stream.node not in self._queues:
             raise ValueError("only streams that the harness's stream() has made can be fed")
@@ -142,13 +172,62 @@ class StreamHarness:
             stream: what to read.
             arrange: makes an entry of a batch's records, e.g. `sorted`, `dict` or `collections.Counter`: the order of
                 records after a shuffle means nothing.
+
+        >>> numbers = harness.stream([[1, 2], [3]])
+        >>> sums, largest = harness.collect(numbers, sum), harness.collect(numbers.reduce(max))
+        >>> _ = harness.run(2)
+        >>> sums, largest
+        ([3, 3], [[2], [3]])
         """
         collected: list[Any] = []
         stream.foreachRDD(lambda rdd: collected.append(arrange(rdd.collect())))
         return collected
 
+    def results(
+        self, stream: DStream[Any], arrange: Callable[[list[Any]], Any] = list, batches: int | None = None
+    ) -> list[Any]:
+        """What a stream holds, an entry a batch: `collect` and `run` in one call, for a test of one stream.
+
+        Args:
+            stream: what to read.
+            arrange: as for `collect`.
+            batches: how many pass, at least 1. None: those that `stream` and `feed` were given, the longest of them.
+
+        Raises:
+            BaseException: as `run`.
+            IllegalStateException: the context has started: `collect` before that.
+
+        >>> lines = harness.stream([["to be"], ["or not"]])
+        >>> harness.results(lines.flatMap(str.split))
+        [['to', 'be'], ['or', 'not']]
+        """
+        collected = self.collect(stream, arrange)
+        self.run(max(map(len, self._queues.values()), default=1) if batches is None else batches)
+        return collected
+
+    def write(self, path: str | Path, content: str | bytes) -> None:
+        """Write a file that a stream of files takes in the next batch: its modification time is that of the batch.
+
+        Args:
+            path: its directory exists.
+            content: a str is written as UTF-8.
+
+        >>> lines = harness.ssc.textFileStream(directory)
+        >>> harness.write(f"{directory}/1.txt", "to be")
+        >>> harness.results(lines)
+        [['to be']]
+        """
+        path = Path(path)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        os.utime(path, ns=(self._next_ms() * 1_000_000,) * 2)
+
     def checkpoint(self) -> str:
-        """Give the context a checkpoint directory, as some operations need; returns its path. It goes at the end."""
+        """Give the context a checkpoint directory, as some operations need; returns its path. It goes at the end.
+
+        >>> _ = harness.checkpoint()
+        >>> harness.results(harness.stream([["a"], ["b"]]).countByWindow(2, 1))
+        [[1], [2]]
+        """
         if self._checkpoints is None:
             self._checkpoints = tempfile.TemporaryDirectory(prefix="headwater-testing-")
             self._checkpoints_before = self._sc.checkpoint_directory
@@ -161,6 +240,9 @@ class StreamHarness:
 
         Raises:
             IllegalArgumentException: there is no output, so nothing to run: `collect` something.
+
+        >>> harness.stream().pprint()
+        >>> harness.start()
         """
         if self._ssc.getState() is not StreamingContextState.INITIALIZED:
             return
@@ -173,13 +255,20 @@ class StreamHarness:
         self._ssc.start()
 
     def run(self, batches: int = 1) -> list[BatchInfo]:
-        """Let this many batches pass, one after the other; returns what listeners hear of them.
+        """Let batches pass, one after the other; returns what listeners hear of them.
+
+        Args:
+            batches: how many.
 
         Raises:
             BaseException: what an output or a transformation of one of them failed with, itself. The batch has
                 completed then, and the next call goes on after it.
             TimeoutError: a batch did not complete in time.
             IllegalStateException: the context has stopped.
+
+        >>> doubled = harness.collect(harness.stream([[1], [2]]).map(lambda n: 2 * n))
+        >>> len(harness.run(2)), doubled
+        (2, [[2], [4]])
         """
         self.start()
         infos = []
@@ -191,8 +280,15 @@ class StreamHarness:
     def advance(self, seconds: float) -> list[BatchInfo]:
         """Move the clock on, and let the batches that become due pass, each at its time; returns their infos.
 
+        Args:
+            seconds: how far, in seconds, at least 0.001.
+
         Raises:
             BaseException: as `run`; the clock stands at the batch that failed then.
+
+        >>> windows = harness.collect(harness.stream([[1], [2], [3], [4]]).window(2, 2))
+        >>> len(harness.advance(4)), windows
+        (4, [[1, 2], [3, 4]])
         """
         self.start()
         until_ms = self._clock.now_ms() + duration_ms(seconds, "seconds")
@@ -208,6 +304,11 @@ class StreamHarness:
         Raises:
             TimeoutError: it did not complete in time.
             IllegalStateException: the context has stopped.
+
+        >>> harness.stream([[0]]).map(lambda n: 1 / n).pprint()
+        >>> harness.start()
+        >>> [output.failureReason() is not None for output in harness.runBatch().outputOperationInfos().values()]
+        [True, False]
         """
         time_ms = self._next_ms()
         self._clock.advance(time_ms - self._clock.now_ms())
@@ -216,7 +317,14 @@ class StreamHarness:
         return info
 
     def close(self) -> None:
-        """Stop the context, and the SparkContext if the harness made it; remove the checkpoint directory."""
+        """Stop the context, and the SparkContext if the harness made it; remove the checkpoint directory.
+
+        >>> harness.stream().pprint()
+        >>> harness.start()
+        >>> harness.close()
+        >>> harness.ssc.getState()
+        <StreamingContextState.STOPPED: 'stopped'>
+        """
         self._ssc.stop(stopSparkContext=self._owns_context)
         if self._checkpoints is not None:
             self._sc.checkpoint_directory = self._checkpoints_before

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from headwater.engine.events import StageChanged
     from headwater.engine.status import StatusStore
 
-logger = logging.getLogger("headwater.ui.progress")
+logger = logging.getLogger(__name__)
 
 # A stage that is over sooner isn't shown.
 FIRST_DELAY_MS = 500

@@ -53,7 +53,11 @@ def test_log4j_s_other_loggers_are_python_s_of_that_name(sc: SparkContext, caplo
         ("sc._jvm.java.lang.System", "os.environ and time", lambda sc: sc._jvm.java.lang.System.getenv("HOME")),
         ("sc._jvm.java.util.HashMap", "Python's own collections", lambda sc: sc._jvm.java.util.HashMap()),
         ("sc._jvm.org.apache.hadoop.fs.FileSystem", "fsspec", lambda sc: sc._jvm.org.apache.hadoop.fs.FileSystem),
-        ("sc._jvm.kafka.serializer.StringDecoder", "docs/kafka.md", lambda sc: sc._jvm.kafka.serializer.StringDecoder),
+        (
+            "sc._jvm.kafka.serializer.StringDecoder",
+            "docs/how-to/kafka.md",
+            lambda sc: sc._jvm.kafka.serializer.StringDecoder,
+        ),
         (
             "sc._jvm.org.apache.log4j.PropertyConfigurator",
             "Python's logging",

@@ -75,7 +75,7 @@ def test_demo_prints_each_batch_and_what_to_try_next(tmp_path: Path) -> None:
     assert all(len(counts) <= 10 for counts in counted)  # as pprint does
     _, _, what_next = output.partition("\nWhat to try next:\n")
     assert "python examples/network_wordcount.py localhost 9999" in what_next
-    assert "docs/guide.md" in what_next
+    assert "docs/getting-started.md" in what_next
     assert left_in(tmp_path) == []
 
 

@@ -22,7 +22,7 @@ from headwater.conf import SparkConf
 from headwater.engine.application import Application
 from headwater.engine.backends.masters import make_backend, parse_master
 from headwater.engine.jobhandle import JobHandle
-from headwater.engine.lineage import Aggregator, Dataset, PerRecord, Shuffle, ShuffleRead, ShuffleWrite, Slice
+from headwater.engine.lineage import Combiner, Dataset, PerRecord, Shuffle, ShuffleRead, ShuffleWrite, Slice
 from headwater.storagelevel import StorageLevel
 from tests.engine.processes import alive, descendants, executors, scratch_directories
 from tests.waiting import PATIENCE_SECONDS, wait_for
@@ -58,7 +58,7 @@ class App:
 
     def reduced(self, parent: Dataset, partitions: int = 2) -> Dataset:
         """The pairs' values added up by key."""
-        aggregator = Aggregator(None, lambda a, b: a + b, lambda a, b: a + b)
+        aggregator = Combiner(None, lambda a, b: a + b, lambda a, b: a + b)
         write = ShuffleWrite(partitions, portable_hash, aggregator)
         shuffle = Shuffle(self.application.new_shuffle_id(), parent, write)
         dataset_id = self.application.new_dataset_id()

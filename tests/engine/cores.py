@@ -30,10 +30,10 @@ from headwater.engine.events import (
     KillTask,
     Launch,
     MapOutput,
+    MapSegment,
     RemoveBlocks,
     SchedulerAction,
     SchedulerEvent,
-    Segment,
     StageChanged,
     StoredBlock,
     SubmitJob,
@@ -204,9 +204,9 @@ class Core:
     def map_output(self, spec: TaskSpec, *, file: bool) -> MapOutput:
         partitions = self.scheduler.shuffle_stages[spec.shuffle_id].ending.partitions  # type: ignore[union-attr]
         if not file:
-            return MapOutput(((Segment(b"x"),),) * partitions)
+            return MapOutput(((MapSegment(b"x"),),) * partitions)
         block = f"shuffle_{spec.shuffle_id}_{spec.partition}_{spec.task_id}_0"
-        return MapOutput(tuple((Segment(None, block, p, 1),) for p in range(partitions)), ((block, partitions),))
+        return MapOutput(tuple((MapSegment(None, block, p, 1),) for p in range(partitions)), ((block, partitions),))
 
     def failed(self, task: str, kind: str = "raised", text: str = "ValueError: no", **more: Any) -> list[str]:
         spec = self.specs[task]

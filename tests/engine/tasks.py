@@ -13,11 +13,11 @@ from headwater.base.cipher import KeySource
 from headwater.base.hashing import portable_hash
 from headwater.base.pickling import dump_records, loads
 from headwater.engine.blocks import Placed, Places
-from headwater.engine.events import Segment, TaskReply, TaskSpec
+from headwater.engine.events import MapSegment, TaskReply, TaskSpec
 from headwater.engine.lineage import (
     Action,
-    Aggregator,
     BlockRef,
+    Combiner,
     Dataset,
     PerRecord,
     Shuffle,
@@ -72,7 +72,7 @@ def run(
     ending: Action | ShuffleWrite = COLLECT,
     *,
     partition: int = 0,
-    segments: list[Segment] | None = None,
+    segments: list[MapSegment] | None = None,
     cached: dict[tuple[int, int], BlockRef] | None = None,
 ) -> TaskReply:
     """Run a stage's task: task 7 of stage 5, at its third attempt."""
@@ -113,7 +113,7 @@ def mapped(parent: Dataset, function: Callable[[Any], Any]) -> Dataset:
     return step(parent, "map", function)
 
 
-def reduced(aggregator: Aggregator | None) -> Dataset:
+def reduced(aggregator: Combiner | None) -> Dataset:
     shuffle = Shuffle(3, source([]), ShuffleWrite(1, portable_hash))
     return Dataset(next(ids), ShuffleRead(aggregator), (), 1, shuffle=shuffle)
 

@@ -21,7 +21,7 @@ from headwater.engine.events import (
     ForgetDataset,
     Launch,
     MapOutput,
-    Segment,
+    MapSegment,
     StoredBlock,
     TaskEnded,
     TaskReply,
@@ -90,7 +90,7 @@ class Machines:
         value: Any = b""
         if spec.shuffle_id >= 0:
             block = f"shuffle_{spec.shuffle_id}_{spec.partition}_{spec.task_id}_0"
-            value = MapOutput(((Segment(None, block, 0, 1),),), ((block, 1),))
+            value = MapOutput(((MapSegment(None, block, 0, 1),),), ((block, 1),))
         blocks = [f"rdd_{caching.dataset_id}_{spec.partition}" for caching in spec.caching.values()]
         stored = tuple(StoredBlock(block, 1, (executor,), True, False) for block in blocks)
         return TaskReply(spec.task_id, None, value, b"", stored, {})

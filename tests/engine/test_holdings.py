@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from headwater.engine.events import MapOutput, Segment
+from headwater.engine.events import MapOutput, MapSegment
 from headwater.engine.holdings import CachedPartitions, Inputs, MapOutputs
 from headwater.engine.lineage import Action, BlockRef, Dataset, Operator
 from headwater.engine.stages import Stage
@@ -19,11 +19,11 @@ from tests.engine.cores import (
     source,
 )
 
-INLINE = MapOutput(((Segment(b"x"),), (Segment(b"y"),)))
+INLINE = MapOutput(((MapSegment(b"x"),), (MapSegment(b"y"),)))
 
 
 def in_file(block: str) -> MapOutput:
-    return MapOutput(((Segment(None, block, 0, 1),), (Segment(None, block, 1, 1),)), ((block, 2),))
+    return MapOutput(((MapSegment(None, block, 0, 1),), (MapSegment(None, block, 1, 1),)), ((block, 2),))
 
 
 # ------------------------------------------------------------------------------------------------ cached partitions
@@ -95,7 +95,7 @@ def test_segments_in_a_file_say_where_it_is() -> None:
     outputs.open(3, 2)
     outputs.put(3, 1, INLINE, "a")
     outputs.put(3, 0, in_file("f"), "b")
-    assert outputs.segments(3, 1) == [Segment(None, "f", 1, 1, ("b",), 3, 0), Segment(b"y")]
+    assert outputs.segments(3, 1) == [MapSegment(None, "f", 1, 1, ("b",), 3, 0), MapSegment(b"y")]
 
 
 def test_executor_takes_the_outputs_in_its_files_away() -> None:
@@ -131,7 +131,7 @@ def test_shuffle_that_is_forgotten_tells_whether_it_may_have_left_files(output: 
     outputs.leave("a")
     assert outputs.forget(3) is left_files
     outputs.check()
-    assert not outputs.lose(Segment(None, "f", 0, 1, ("a",), 3, 0))
+    assert not outputs.lose(MapSegment(None, "f", 0, 1, ("a",), 3, 0))
 
 
 # ------------------------------------------------------------------------------------------------ what tasks read
@@ -168,11 +168,11 @@ def test_task_reads_leaves_and_what_is_stored_but_nothing_behind_that() -> None:
     outputs.put(0, 0, INLINE, "a")
     at: dict[int, Any] = {node.dataset_id: i for i, node in enumerate(stage.nodes)}
     read, stored = inputs.of(stage, 1)
-    assert sorted(read.values(), key=str) == [[Segment(b"y")], b""]
+    assert sorted(read.values(), key=str) == [[MapSegment(b"y")], b""]
     assert stored == {}
     cache.add(kept.dataset_id, 1, ["b"])
     read, stored = inputs.of(stage, 1)
-    assert list(read.values()) == [[Segment(b"y")]]
+    assert list(read.values()) == [[MapSegment(b"y")]]
     assert stored == {(at[kept.dataset_id], 1): BlockRef(f"rdd_{kept.dataset_id}_1", ("b",))}
 
 

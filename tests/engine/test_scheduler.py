@@ -21,7 +21,7 @@ from headwater.engine.events import (
     JobOver,
     JobStarted,
     Launch,
-    Segment,
+    MapSegment,
     StageChanged,
     StoredBlock,
     TaskEnded,
@@ -122,8 +122,8 @@ def test_reduce_task_gets_its_segments_in_the_order_of_the_map_partitions() -> N
     core.submit(shuffled(source(2), 2), partitions=[1])
     core.ended("0.1", file=True)
     core.ended("0.0")
-    in_file = Segment(None, "shuffle_0_1_1_0", 1, 1, location=("b",), shuffle_id=0, map_partition=1)
-    assert core.specs["1.1"].inputs == {(0, 1): [Segment(b"x"), in_file]}
+    in_file = MapSegment(None, "shuffle_0_1_1_0", 1, 1, location=("b",), shuffle_id=0, map_partition=1)
+    assert core.specs["1.1"].inputs == {(0, 1): [MapSegment(b"x"), in_file]}
 
 
 def test_map_stages_of_a_join_run_side_by_side() -> None:

@@ -33,8 +33,8 @@ from headwater.engine.events import (
     KillTask,
     Launch,
     MapOutput,
+    MapSegment,
     RemoveBlocks,
-    Segment,
     StoredBlock,
     SubmitJob,
     TaskEnded,
@@ -388,11 +388,11 @@ class World:
         stage = self.scheduler.shuffle_stages.get(spec.shuffle_id)
         if stage is None or self.random.random() < 0.3:
             partitions = 3 if stage is None else stage.ending.partitions  # type: ignore[union-attr]
-            return MapOutput(((Segment(b"x"),),) * partitions)
+            return MapOutput(((MapSegment(b"x"),),) * partitions)
         block = f"shuffle_{spec.shuffle_id}_{spec.partition}_{spec.task_id}_0"
         machine.blocks.add(block)
         partitions = stage.ending.partitions  # type: ignore[union-attr]
-        return MapOutput(tuple((Segment(None, block, p, 1),) for p in range(partitions)), ((block, partitions),))
+        return MapOutput(tuple((MapSegment(None, block, p, 1),) for p in range(partitions)), ((block, partitions),))
 
 
 # A smaller seed is not a simpler schedule: shrinking would only take time.

@@ -9,25 +9,23 @@ import pytest
 
 from headwater.base.hashing import portable_hash
 from headwater.base.pickling import dump_records, load_records, loads
-from headwater.engine.events import FailureKind, MapOutput, Segment
+from headwater.engine.events import FailureKind, MapOutput, MapSegment
 from headwater.engine.lineage import (
-    Aggregator,
+    Combiner,
     ShuffleWrite,
 )
 from headwater.engine.task import indexer
 from tests.engine.tasks import Surroundings, add, reduced, result, run, source
 
 
-def write(
-    around: Surroundings, pairs: list[Any], partitions: int = 1, aggregator: Aggregator | None = None
-) -> MapOutput:
+def write(around: Surroundings, pairs: list[Any], partitions: int = 1, aggregator: Combiner | None = None) -> MapOutput:
     reply = run(around, source(pairs), ShuffleWrite(partitions, portable_hash, aggregator))
     assert reply.failure is None, reply.failure.traceback
     assert isinstance(reply.value, MapOutput)
     return reply.value
 
 
-def contents(around: Surroundings, segments: tuple[Segment, ...]) -> list[Any]:
+def contents(around: Surroundings, segments: tuple[MapSegment, ...]) -> list[Any]:
     """The pairs of a reduce partition as they lie in its segments."""
     read = []
     for segment in segments:
@@ -67,12 +65,12 @@ def test_empty_parts_have_no_segments(around: Surroundings) -> None:
 
 
 def test_map_side_combines(around: Surroundings) -> None:
-    output = write(around, [("a", 1), ("b", 2), ("a", 3)], aggregator=Aggregator(None, add, add))
+    output = write(around, [("a", 1), ("b", 2), ("a", 3)], aggregator=Combiner(None, add, add))
     assert sorted(contents(around, output.parts[0])) == [("a", 4), ("b", 2)]
 
 
 def test_map_side_does_not_combine_when_it_would_gain_nothing(around: Surroundings) -> None:
-    grouping = Aggregator(lambda v: [v], lambda a, v: [*a, v], add, map_side=False)
+    grouping = Combiner(lambda v: [v], lambda a, v: [*a, v], add, map_side=False)
     output = write(around, [("a", 1), ("a", 3)], aggregator=grouping)
     assert contents(around, output.parts[0]) == [("a", 1), ("a", 3)]
 
@@ -84,7 +82,7 @@ def test_task_that_outgrows_its_memory_writes_several_segments_that_the_reduce_t
 ) -> None:
     around = Surroundings(tmp_path, inline_limit=inline_limit, memory_limit=1)
     pairs = [(i % 9000, 1) for i in range(30_000)]
-    aggregator = Aggregator(lambda v: v, add, add, map_side)
+    aggregator = Combiner(lambda v: v, add, add, map_side)
     output = write(around, pairs, partitions=2, aggregator=aggregator)
     assert len(output.parts[0]) > 1
     assert len(output.blocks) == (0 if inline_limit else len(output.parts[0]))
@@ -98,8 +96,8 @@ def test_task_that_outgrows_its_memory_writes_several_segments_that_the_reduce_t
 
 def test_reduce_task_that_outgrows_its_memory_spills_and_says_how_much(tmp_path: Path) -> None:
     around = Surroundings(tmp_path, memory_limit=1)
-    segment = Segment(dump_records([(i % 5000, 1) for i in range(20_000)]))
-    reply = run(around, reduced(Aggregator(None, add, add)), segments=[segment])
+    segment = MapSegment(dump_records([(i % 5000, 1) for i in range(20_000)]))
+    reply = run(around, reduced(Combiner(None, add, add)), segments=[segment])
     assert dict(loads(reply.value)) == dict.fromkeys(range(5000), 4)
     assert reply.metrics["spilled_bytes"] > 0
 
@@ -108,18 +106,18 @@ def test_reduce_task_reads_segments_in_their_order_from_wherever_they_are(around
     around.there.write("shuffle_3_1_9_0", [b"..", dump_records([("b", 2)])], in_memory=True)
     length = len(dump_records([("b", 2)]))
     segments = [
-        Segment(dump_records([("a", 1)])),
-        Segment(None, "shuffle_3_1_9_0", 2, length, ("b",), 3, 1),
-        Segment(dump_records([("a", 3)])),
+        MapSegment(dump_records([("a", 1)])),
+        MapSegment(None, "shuffle_3_1_9_0", 2, length, ("b",), 3, 1),
+        MapSegment(dump_records([("a", 3)])),
     ]
     assert result(around, reduced(None), segments=segments) == [("a", 1), ("b", 2), ("a", 3)]
-    grouping = Aggregator(lambda v: [v], lambda a, v: [*a, v], add, map_side=False)
+    grouping = Combiner(lambda v: [v], lambda a, v: [*a, v], add, map_side=False)
     assert result(around, reduced(grouping), segments=segments) == [("a", [1, 3]), ("b", [2])]
 
 
 def test_reduce_task_that_misses_a_map_output_names_it(around: Surroundings) -> None:
-    gone = Segment(None, "shuffle_3_1_9_0", 0, 10, ("b",), 3, 1)
-    failure = run(around, reduced(None), segments=[Segment(dump_records([("a", 1)])), gone]).failure
+    gone = MapSegment(None, "shuffle_3_1_9_0", 0, 10, ("b",), 3, 1)
+    failure = run(around, reduced(None), segments=[MapSegment(dump_records([("a", 1)])), gone]).failure
     assert failure is not None
     assert (failure.kind, failure.segment) == (FailureKind.FETCH, gone)
     assert failure.text == "map output 1 of shuffle 3 is gone"
@@ -129,10 +127,10 @@ def test_users_merge_function_that_raises_on_either_side_is_the_users_error(arou
     def merge(a: int, b: int) -> int:
         raise KeyError("the user's own")
 
-    aggregator = Aggregator(None, merge, merge)
+    aggregator = Combiner(None, merge, merge)
     pairs = [("a", 1), ("a", 2)]
     map_side = run(around, source(pairs), ShuffleWrite(1, portable_hash, aggregator)).failure
-    reduce_side = run(around, reduced(aggregator), segments=[Segment(dump_records([p])) for p in pairs]).failure
+    reduce_side = run(around, reduced(aggregator), segments=[MapSegment(dump_records([p])) for p in pairs]).failure
     for failure in (map_side, reduce_side):
         assert failure is not None
         assert (failure.kind, failure.text) == (FailureKind.RAISED, 'KeyError: "the user\'s own"')

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from headwater.engine.external import MemoryBudget, SpillDirectory
-from headwater.engine.lineage import Aggregator
+from headwater.engine.lineage import Combiner
 from headwater.rdd import grouping, sorting
 
 
@@ -88,9 +88,9 @@ def test_combining_on_disk_gives_what_it_gives_in_memory(task: TaskWithoutMemory
         return a + b
 
     if create is None:
-        aggregator, pairs = Aggregator(None, extend, extend), iter([(k, [v]) for k, v in LEFT])
+        aggregator, pairs = Combiner(None, extend, extend), iter([(k, [v]) for k, v in LEFT])
     else:
-        aggregator, pairs = Aggregator(create, lambda c, v: [*c, v], extend), iter(LEFT)
+        aggregator, pairs = Combiner(create, lambda c, v: [*c, v], extend), iter(LEFT)
     assert dict(grouping.combined(aggregator, 0, pairs)) == by_key(LEFT)
     assert task.spill.spilled_bytes > 0
 

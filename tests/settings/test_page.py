@@ -9,11 +9,11 @@ from pathlib import Path
 from headwater.settings.page import page
 from headwater.settings.table import SETTINGS
 
-PAGE = Path(__file__).parent.parent.parent / "docs" / "configuration.md"
+PAGE = Path(__file__).parent.parent.parent / "docs" / "reference" / "configuration.md"
 
 
 def test_documentation_is_generated_from_the_table() -> None:
-    assert PAGE.read_text() == page(), "run: python -m headwater.settings > docs/configuration.md"
+    assert PAGE.read_text() == page(), "run: python -m headwater.settings > docs/reference/configuration.md"
 
 
 def test_page_is_what_the_module_prints() -> None:

@@ -59,7 +59,7 @@ class Counter:
 
 def install(counter: Counter) -> None:
     """Have this process come to the places."""
-    from headwater.engine.receivers import ReceiverHost
+    from headwater.engine.receivers import ExecutorsHost
     from headwater.engine.states import StatePartition
     from headwater.filesystem import LocalFileSystem
     from headwater.filesystem.private import PrivateFileSystem, create
@@ -106,4 +106,4 @@ def install(counter: Counter) -> None:
     passing(Ledger, "apply", "apply")
     passing(StatePartition, "store", "segment")
     passing(JobThreads, "_try", "job", "job done")
-    passing(ReceiverHost, "put_block", "block")
+    passing(ExecutorsHost, "put_block", "block")

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from headwater import filesystem
 from headwater.streaming import Receiver, StreamingContext, StreamingListener
 from headwater.streaming.recovery.ledger import Ledger
-from headwater.streaming.running import first_tick, missed_batches
+from headwater.streaming.recovery.missed import first_tick, missed_batches
 from tests.simulation.fates import Counter, Fate, install
 from tests.streaming.recovery import counting
 

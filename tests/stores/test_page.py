@@ -1,4 +1,4 @@
-"""The example of docs/filesystems.md, on a server."""
+"""The example of docs/how-to/filesystems.md, on a server."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.servers.stores import Store
 from tests.test_docs import blocks
 
-PAGE = "docs/filesystems.md"
+PAGE = "docs/how-to/filesystems.md"
 ENDPOINT = "http://127.0.0.1:5000"
 
 

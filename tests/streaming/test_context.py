@@ -15,8 +15,11 @@ from headwater.errors import (
     IllegalStateException,
     SerializationError,
 )
-from headwater.streaming import Receiver, StreamingContext, StreamingListener, running
+from headwater.streaming import DStream, Receiver, StreamingContext, StreamingListener, running
 from headwater.streaming.context import StreamingContextState
+from headwater.streaming.outputs.batchoutput import FunctionOutput
+from headwater.streaming.sources.constant import ConstantInput
+from tests.streaming.conftest import Harness
 
 
 def with_output(sc, **more):
@@ -105,10 +108,23 @@ def test_nothing_can_be_added_once_started(sc, stopped, words) -> None:
         lambda: stream.union(stream),
         lambda: ssc.union(stream, stream),
         lambda: ssc.socketTextStream("localhost", 9999),
+        lambda: ssc.add_input(lambda stream_id: pytest.fail("not called")),
+        lambda: ssc.add_output(ssc.graph.outputs[0]),
+        lambda: stream.output(FunctionOutput(print, with_time=False)),
     ):
         with pytest.raises(IllegalStateException, match=words):
             add()
+    assert ssc.has_started
     ssc.stop(stopSparkContext=False)
+
+
+def test_connector_adds_an_input_of_its_own(harness: Harness) -> None:
+    ssc, rdd = harness.ssc, harness.sc.parallelize(["a", "b"])
+    stream = DStream(ssc.add_input(lambda stream_id: ConstantInput(stream_id, ssc.batch_ms, rdd)), ssc)
+    assert (stream.node, ssc.clock, ssc.has_started) == (ssc.graph.inputs[-1], harness.clock, False)
+    collected = harness.collect(stream)
+    harness.run(2)
+    assert collected == [["a", "b"], ["a", "b"]]
 
 
 def test_get_active_or_create(sc) -> None:
@@ -408,13 +424,19 @@ def test_several_threads_may_stop_at_once(harness, patience, graceful) -> None:
 
 def test_stop_that_is_not_graceful_hurries_one_that_is(harness, patience, monkeypatch) -> None:
     monkeypatch.setattr(running, "JOB_STOP_SECONDS", 0.05)
-    begun, gate, out = threading.Event(), threading.Event(), []
+    begun, stopping, gate, out = threading.Event(), threading.Event(), threading.Event(), []
+    end = running.Running.stop
 
     def slow(rdd):
         begun.set()
         assert gate.wait(patience)
         out.append(rdd.collect())
 
+    def stop_threads(threads, *, gracefully):
+        stopping.set()
+        end(threads, gracefully=gracefully)
+
+    monkeypatch.setattr(running.Running, "stop", stop_threads)
     harness.ssc.queueStream([[1], [2]]).foreachRDD(slow)
     harness.ssc.start()
     harness.clock.advance(1500)
@@ -422,11 +444,10 @@ def test_stop_that_is_not_graceful_hurries_one_that_is(harness, patience, monkey
     stop = harness.ssc.stop
     threads = [threading.Thread(target=stop, args=(False, graceful), daemon=True) for graceful in (True, False)]
     threads[0].start()
-    while harness.ssc._stopping is None:
-        threads[0].join(0.001)
+    assert stopping.wait(patience)
     threads[1].start()
     for thread in threads:
-        thread.join(patience)  # the output doesn't end, and nobody waits for it
+        thread.join(patience)  # the output doesn't end, and is not waited for
         assert not thread.is_alive()
     gate.set()
     assert out == []

@@ -17,7 +17,7 @@ from headwater.engine import scratch
 from headwater.streaming import Receiver, StreamingContext
 from headwater.streaming.context import StreamingContextState
 from headwater.streaming.durations import local_datetime
-from headwater.streaming.runtime.batches import JobFinished, JobStarted, OutputJob
+from headwater.streaming.runtime.batches import OutputJob, OutputJobFinished, OutputJobStarted
 from headwater.streaming.runtime.jobqueue import FailurePolicy
 from headwater.streaming.runtime.jobs import JobThreads
 from headwater.streaming.waiter import Waiter
@@ -259,8 +259,8 @@ def test_pause_between_tries_is_as_long_as_it_was_set(patience) -> None:
     job = OutputJob(2000, 0, "out", "out at x", lambda oldest_pending_ms: failing(None))
     threads.submit((job,))
     assert [reports.get(timeout=patience) for _ in range(2)] == [
-        JobStarted(2000, 0, 5000),
-        JobFinished(2000, 0, 5000, None),
+        OutputJobStarted(2000, 0, 5000),
+        OutputJobFinished(2000, 0, 5000, None),
     ]
     assert threads.close(patience)
     assert clock.deadlines_ms == [5700, 5700]
@@ -291,7 +291,10 @@ def test_closing_drops_what_waits_and_lets_end_what_runs(patience) -> None:
         closer.join(0.001)
     gate.set()
     closer.join(patience)
-    assert [reports.get(timeout=patience) for _ in range(2)] == [JobStarted(2000, 0, 0), JobFinished(2000, 0, 0, None)]
+    assert [reports.get(timeout=patience) for _ in range(2)] == [
+        OutputJobStarted(2000, 0, 0),
+        OutputJobFinished(2000, 0, 0, None),
+    ]
     assert (reports.empty(), threads.dropped()) == (True, (second,))
 
 

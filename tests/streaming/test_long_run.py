@@ -93,7 +93,7 @@ class Run:
         running = self.ssc._running
         assert running is not None
         running.generator.check()
-        running.tracker.check()
+        running.receiving.tracker.check()
         self.sc.application._ask(self.sc.application._scheduler.check)
 
 

@@ -16,7 +16,7 @@ from headwater.streaming.context import StreamingContextState
 
 ROOT = Path(__file__).parent.parent.parent
 
-PROGRAM = '''
+PROGRAM = """
 from headwater import SparkContext
 from headwater.streaming import DStream, StreamingContext
 
@@ -53,7 +53,7 @@ reveal_type(ssc.textFileStream("in"))
 reveal_type(ssc.fileStream("in", reader=lambda sc, path: sc.parallelize([1])))
 reveal_type(ssc.binaryRecordsStream("in", 4))
 lines.map(len).filter(str.isalpha)
-'''
+"""
 
 TYPES = """
 DStream[str]

@@ -7,6 +7,7 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -57,6 +58,30 @@ def test_collect_arranges_each_batch_as_told(harness: StreamHarness) -> None:
     plain, ordered, counted = (harness.collect(numbers, arrange) for arrange in (list, sorted, Counter))
     harness.run()
     assert (plain, ordered, counted) == ([[3, 1, 3]], [[1, 3, 3]], [Counter({3: 2, 1: 1})])
+
+
+def test_results_are_those_of_the_batches_that_were_fed(harness: StreamHarness) -> None:
+    short, long = harness.stream([["a"]]), harness.stream([["b"], ["b"]])
+    harness.feed(long, ["b", "a"])
+    assert harness.results(short.union(long), Counter) == [Counter("ab"), Counter("b"), Counter("ab")]
+    with pytest.raises(IllegalStateException, match="after starting"):
+        harness.results(short)
+
+
+@pytest.mark.parametrize(("batches", "expected"), [(None, [[1]]), (2, [[1], [2]])])
+def test_results_of_a_stream_of_the_contexts_are_of_one_batch_or_as_many_as_told(
+    harness: StreamHarness, batches: int | None, expected: list[list[int]]
+) -> None:
+    assert harness.results(harness.ssc.queueStream([[1], [2]]), batches=batches) == expected
+
+
+def test_written_files_belong_to_the_next_batch(harness: StreamHarness, tmp_path: Path) -> None:
+    lines = harness.collect(harness.ssc.textFileStream(str(tmp_path)))
+    harness.write(tmp_path / "1.txt", "to be")
+    harness.run()
+    harness.write(str(tmp_path / "2.txt"), "or\nnöt".encode())
+    harness.run(2)
+    assert lines == [["to be"], ["or", "nöt"], []]
 
 
 def test_several_streams_have_their_batches_together(harness: StreamHarness) -> None:

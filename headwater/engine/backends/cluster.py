@@ -23,6 +23,7 @@ from headwater.engine.backends.connection import Announced, Answer, FarExecutor,
 from headwater.engine.backends.watch import (
     PAUSE_MS_MAX,
     Deaths,
+    ExecutorStarted,
     Fence,
     Gone,
     Joined,
@@ -30,7 +31,6 @@ from headwater.engine.backends.watch import (
     Looked,
     Replace,
     Start,
-    Started,
     Suspect,
     Trust,
     Watch,
@@ -135,7 +135,7 @@ class ClusterBackend:
                 start_new_session=True,  # only the driver sees Ctrl-C
             )
             self._processes[executor_id] = process
-        self._watch.post(Started(executor_id))
+        self._watch.post(ExecutorStarted(executor_id))
         assert process.stdin is not None and self._listener is not None
         with contextlib.suppress(BrokenPipeError), process.stdin as pipe:  # the secret is not for the process table
             pickle.dump((settings, self._listener.address), pipe)

@@ -28,7 +28,7 @@ FRUITLESS_ROUNDS_MAX = 8
 
 
 # ------------------------------------------------------------------------------------------------ events
-class Started(NamedTuple):
+class ExecutorStarted(NamedTuple):
     """An executor's process was started."""
 
     executor_id: str
@@ -58,7 +58,7 @@ class Replace(NamedTuple):
     pause_ms: int
 
 
-WatchEvent = Started | Joined | Gone | Looked | Replace | Woken
+WatchEvent = ExecutorStarted | Joined | Gone | Looked | Replace | Woken
 
 
 # ------------------------------------------------------------------------------------------------ actions
@@ -117,7 +117,7 @@ class Watch:
     def handle(self, event: WatchEvent, now_ms: int) -> list[WatchAction | Wake]:
         """Take an event; returns the actions, in order."""
         match event:
-            case Started():
+            case ExecutorStarted():
                 self._watched[event.executor_id] = _Watched(max(self._timeout_ms, STARTING_MS_MAX))
                 return self._begin(now_ms)
             case Joined():

@@ -6,14 +6,12 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from itertools import count
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from headwater.base.cipher import Cipher, KeySource, cipher_of
 from headwater.engine.states import files
 from headwater.engine.states.partition import StatePartition
-
-if TYPE_CHECKING:
-    from headwater.engine.successors import Successors
+from headwater.engine.successors import Successors
 
 logger = logging.getLogger("headwater.engine.states")
 

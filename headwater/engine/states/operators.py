@@ -75,9 +75,7 @@ class Evolve(Operator):
             # Nothing is lost: the version can be made again from the last one that was stored.
             logger.error("%s: state %d could not be stored: %s", name, self.state.state_id, error)
             return
-        task.report_version(
-            state_id=self.state.state_id, version=self.version, partition=partition, segments=segments
-        )
+        task.report_version(state_id=self.state.state_id, version=self.version, partition=partition, segments=segments)
         task.states.relieve()
 
 

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from headwater.base.cipher import Cipher, is_sealed, unsealed
 from headwater.engine.states import files
@@ -15,10 +15,8 @@ from headwater.engine.states.entries import GONE
 from headwater.engine.states.segments import IMAGE, Segment, checked, decode_segment, encode_segment, next_segment
 from headwater.engine.states.spilledmap import SpilledMap
 from headwater.engine.states.view import IdleKeys, View
+from headwater.engine.successors import Successors
 from headwater.errors import SparkException
-
-if TYPE_CHECKING:
-    from headwater.engine.successors import Successors
 
 # Versions before the latest that can be seen without a look at the segments.
 UNDO_VERSIONS = 2

@@ -10,15 +10,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 from zlib import crc32
 
 from headwater.base.pickling import dump_records, load_records
 from headwater.engine.states.entries import GONE, Frozen
+from headwater.engine.successors import Successors
 from headwater.errors import SparkException
-
-if TYPE_CHECKING:
-    from headwater.engine.successors import Successors
 
 # Segments of one level before they are merged: few files to read, and log8(changes) times written.
 FANOUT = 8

@@ -37,7 +37,17 @@ class DStream(OutputOperations[T_co]):
     driver: that of `transform` when a batch is generated, that of `foreachRDD` when its turn to run has come. They may
     take the batch time, a naive local datetime, as their first argument.
 
-    All methods that make a stream or an output raise `IllegalStateException` once the context has started.
+    A method that makes a stream or an output checks its arguments before it returns: TypeError for what is no function,
+    no stream or no number, IllegalArgumentException for a number out of bounds. It raises IllegalStateException once
+    the context has started.
+
+    In the methods' examples `harness` is a `headwater.testing.StreamHarness` with a batch each second, and `ssc` its
+    StreamingContext.
+
+    >>> lines = harness.stream([["to be or", "not to be"], ["to"]])
+    >>> counts = lines.flatMap(str.split).map(lambda word: (word, 1)).reduceByKey(lambda a, b: a + b)
+    >>> harness.results(counts, dict)
+    [{'to': 2, 'be': 2, 'or': 1, 'not': 1}, {'to': 1}]
     """
 
     def _new(self, node: Node) -> DStream[Any]:
@@ -47,10 +57,18 @@ class DStream(OutputOperations[T_co]):
 
 
 class MapWithStateDStream(DStream[Any]):
-    """The stream of `mapWithState`."""
+    """What `DStream.mapWithState` returns: the results of its function, and the states themselves."""
 
     def stateSnapshots(self) -> DStream[tuple[Any, Any]]:
-        """`(key, state)` for all keys, as they are after each batch."""
+        """`(key, state)` for all keys, as they are after each batch; a batch costs as much as there are keys.
+
+        >>> from headwater.streaming import StateSpec
+        >>> _ = harness.checkpoint()
+        >>> pairs = harness.stream([[("a", 1)], [("b", 2)]])
+        >>> latest = pairs.mapWithState(StateSpec.function(lambda key, value, state: state.update(value)))
+        >>> harness.results(latest.stateSnapshots(), dict)
+        [{'a': 1}, {'a': 1, 'b': 2}]
+        """
         assert isinstance(self._node, MappedWithState)
         return self._new(Snapshots(self._node))
 
@@ -65,6 +83,10 @@ class ConstantInputDStream(DStream[T]):
     Raises:
         TypeError: it is no RDD.
         IllegalStateException: the context has started.
+
+    >>> names = ConstantInputDStream(ssc, sc.parallelize([(1, "one")]))
+    >>> harness.results(harness.stream([[(1, "a")], [(1, "b")]]).join(names))
+    [[(1, ('a', 'one'))], [(1, ('b', 'one'))]]
     """
 
     def __init__(self, ssc: StreamingContext, rdd: RDD[T]) -> None:

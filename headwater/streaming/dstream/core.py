@@ -45,12 +45,22 @@ class StreamCore(Generic[T_co]):
 
     @property
     def is_cached(self) -> bool:
-        """Whether its RDDs are persisted."""
+        """Whether its RDDs are persisted.
+
+        >>> lines = harness.stream()
+        >>> lines.is_cached, lines.cache().is_cached
+        (False, True)
+        """
         return self._node.keeper.storage_level is not None
 
     @property
     def is_checkpointed(self) -> bool:
-        """Whether its RDDs are checkpointed, or the state that they are read from."""
+        """Whether its RDDs are checkpointed, or the state that they are read from.
+
+        >>> pairs = harness.stream([[("a", 1)]])
+        >>> pairs.is_checkpointed, pairs.updateStateByKey(lambda new, before: new or before).is_checkpointed
+        (False, True)
+        """
         return self._node.checkpoint_ms is not None or isinstance(self._node, Versioned)
 
     @property
@@ -58,7 +68,11 @@ class StreamCore(Generic[T_co]):
         return self._node.slide_ms / 1000
 
     def context(self) -> StreamingContext:
-        """The StreamingContext that made it."""
+        """The StreamingContext that made it.
+
+        >>> harness.stream().context() is ssc
+        True
+        """
         return self._ssc
 
     @property
@@ -77,6 +91,12 @@ class StreamCore(Generic[T_co]):
 
         Raises:
             ValueError: the name is no such text, or the stream is neither an input nor a state.
+
+        >>> pairs = harness.stream([["a", "b", "a"]]).uid("words").map(lambda word: (word, 1))
+        >>> totals = pairs.updateStateByKey(lambda new, before: sum(new) + (before or 0)).uid("totals")
+        >>> pairs.uid("pairs")
+        Traceback (most recent call last):
+        ValueError: uid 'pairs': only input streams and states have one ...
         """
         if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*", name):
             raise ValueError(f"uid must be made of letters, digits, '.', '_' and '-', not {name!r}")
@@ -99,19 +119,40 @@ class StreamCore(Generic[T_co]):
 
         Raises:
             SparkException: the context has not started.
+
+        >>> ssc.remember(60)
+        >>> numbers = harness.stream([[1], [2], [3]])
+        >>> collected = harness.results(numbers)
+        >>> now = harness.clock.now_ms() / 1000
+        >>> [rdd.collect() for rdd in numbers.slice(now - 1, now)]
+        [[2], [3]]
         """
         return self._ssc.graph.slice(self._node, instant_ms(begin), instant_ms(end))
 
     # -------------------------------------------------------------------------------------------- keeping
     def cache(self: S) -> S:
-        """Keep each RDD in memory for as long as the stream remembers it; returns the stream."""
+        """`persist` in memory only; returns the stream.
+
+        >>> numbers = harness.stream([[1, 2]]).map(lambda n: n * 10).cache()
+        >>> total, largest = harness.collect(numbers.reduce(lambda a, b: a + b)), harness.collect(numbers.reduce(max))
+        >>> _ = harness.run()  # which computes the numbers once
+        >>> total, largest
+        ([[30]], [[20]])
+        """
         return self.persist(StorageLevel.MEMORY_ONLY)
 
     def persist(self: S, storageLevel: StorageLevel = StorageLevel.MEMORY_ONLY) -> S:
-        """Keep each RDD at this level for as long as the stream remembers it; returns the stream.
+        """Keep each RDD, once it is computed, for as long as the stream remembers it; returns the stream.
+
+        Args:
+            storageLevel: where and in how many copies; records are pickled at every level.
 
         Raises:
             UnsupportedOperationException: the context has started, or the stream has another level.
+
+        >>> from headwater import StorageLevel
+        >>> harness.results(harness.stream([[1]]).persist(StorageLevel.MEMORY_AND_DISK))
+        [[1]]
         """
         if self._ssc.has_started:
             raise UnsupportedOperationException(
@@ -127,17 +168,21 @@ class StreamCore(Generic[T_co]):
         return self
 
     def checkpoint(self: S, interval: float) -> S:
-        """Have the RDD of every so many seconds written to the directory for checkpoints, which frees its lineage.
+        """Have an RDD written to the directory for checkpoints from time to time, which frees its lineage.
 
         A stream with state writes what has changed in every batch, unless an interval is given: then in the batches
         that are a multiple of it. Returns the stream.
 
         Args:
-            interval: seconds, a multiple of the stream's slide.
+            interval: seconds, a multiple of the stream's slide; other ones are refused when the context starts.
 
         Raises:
             UnsupportedOperationException: the context has started.
-            ValueError: not a duration.
+            ValueError: not a duration of at least 0.001 seconds.
+
+        >>> _ = harness.checkpoint()  # the harness's way to call ssc.checkpoint(directory)
+        >>> harness.results(harness.stream([[1], [2]]).checkpoint(2))
+        [[1], [2]]
         """
         if self._ssc.has_started:
             raise UnsupportedOperationException(

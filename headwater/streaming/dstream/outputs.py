@@ -20,25 +20,62 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class OutputOperations(StateOperations[T_co], WithFileOutputs):
-    """The methods of `DStream` that make things happen."""
+    """The methods of `DStream` that make things happen. Without one of them nothing is computed.
+
+    A batch's outputs run in the order in which they are defined, one at a time, unless
+    `spark.streaming.concurrentJobs` says otherwise.
+    """
 
     def foreachRDD(self, func: Callable[..., Any]) -> None:
-        """Call `func(rdd)` or `func(time, rdd)` for each batch, in order; actions in it make things happen.
+        """Call a function for each batch, in order; actions in it make things happen.
 
         Args:
-            func: called in the driver. What it raises fails this output of this batch: see `awaitTermination`.
+            func: `func(rdd)` or `func(time, rdd)`, called in the driver. What it raises fails this output of this
+                batch: see `awaitTermination`.
 
         Raises:
             AssertionError: `func` takes neither one nor two arguments.
+
+        >>> counts = []
+        >>> harness.stream([["a", "b"], ["c"]]).foreachRDD(lambda rdd: counts.append(rdd.count()))
+        >>> _ = harness.run(2)
+        >>> counts
+        [2, 1]
         """
         self._output("foreachRDD", func, with_time=takes_time(func, 1))
 
     def pprint(self, num: int = 10) -> None:
-        """Print the first `num` records of each batch, below its time."""
+        """Print the first records of each batch, below its time, on the driver's standard output.
+
+        Args:
+            num: records of a batch at most; a line of `...` says that there are more.
+
+        >>> harness.stream([["a", "b", "c"]]).pprint(2)
+        >>> _ = harness.run()
+        -------------------------------------------
+        Time: 1970-01-12 ...
+        -------------------------------------------
+        a
+        b
+        ...
+        <BLANKLINE>
+        """
         self._output("pprint", printer(num), with_time=True)
 
     def print(self, num: int = 10) -> None:
-        """`pprint`, under the name that Scala programs have for it."""
+        """`pprint`, under the name that Scala programs have for it.
+
+        Args:
+            num: records of a batch at most.
+
+        >>> harness.stream([["a"]]).print()
+        >>> _ = harness.run()
+        -------------------------------------------
+        Time: 1970-01-12 ...
+        -------------------------------------------
+        a
+        <BLANKLINE>
+        """
         self._output("print", printer(num), with_time=True)
 
     def foreachTransaction(
@@ -51,8 +88,8 @@ class OutputOperations(StateOperations[T_co], WithFileOutputs):
         """Write each batch to a database, exactly once, though tasks and batches may run twice.
 
         Each partition is one transaction: what `write` does, and a note of output, batch time and partition. A task
-        that finds its note, of an attempt before it or of a driver before a restart, writes nothing. Notes of old
-        batches are removed after `headwater.streaming.output.commitRetention`.
+        that finds its note, of an earlier attempt or of a previous driver, writes nothing. Notes of old batches are
+        removed after `headwater.streaming.output.commitRetention`.
 
         Args:
             connect: returns a DB-API 2.0 connection that doesn't commit by itself; called in workers. They keep
@@ -68,6 +105,17 @@ class OutputOperations(StateOperations[T_co], WithFileOutputs):
             AssertionError: `write` takes neither two nor three arguments.
             TypeError: `connect` is no function, or a name no string.
             IllegalArgumentException: `table` is no name, `name` is empty or another output's.
+
+        >>> import sqlite3
+        >>> from functools import partial
+        >>> connect = partial(sqlite3.connect, f"{directory}/words.db")
+        >>> _ = connect().execute("CREATE TABLE words (word TEXT)")
+        >>> def write(cursor, words):
+        ...     cursor.executemany("INSERT INTO words VALUES (?)", [(word,) for word in words])
+        >>> harness.stream([["a", "b"]]).foreachTransaction(connect, write, "words")
+        >>> _ = harness.run()
+        >>> sorted(connect().execute("SELECT * FROM words"))
+        [('a',), ('b',)]
         """
         retention_ms: int = self._sc.conf.read("headwater.streaming.output.commitRetention")
         with_time = takes_time(write, 2)
@@ -87,15 +135,13 @@ class OutputOperations(StateOperations[T_co], WithFileOutputs):
             IllegalArgumentException: another output has its name.
 
         >>> from headwater.streaming import BatchOutput
-        >>> from headwater.testing import StreamHarness
         >>> class Ledger(BatchOutput):
         ...     unique_name = "ledger"
         ...     batches: dict[tuple[str, int], list[int]] = {}
         ...     def write(self, batch, rdd):
         ...         self.batches[batch.identity] = rdd.collect()  # once more is the same
-        >>> with StreamHarness(sparkContext=sc) as harness:
-        ...     harness.stream([[1, 2], [3]]).output(Ledger())
-        ...     infos = harness.run(2)
+        >>> harness.stream([[1, 2], [3]]).output(Ledger())
+        >>> _ = harness.run(2)
         >>> list(Ledger.batches.values())
         [[1, 2], [3]]
         """
@@ -121,16 +167,16 @@ class OutputOperations(StateOperations[T_co], WithFileOutputs):
 
         A pair is a record's key and value, a `ProducerRecord` says more, anything else is a value.
 
-        With `exactlyOnce` each partition of a batch is a transaction, with a note in it that the batch is written; who
-        finds the note writes nothing. Readers must have `isolation.level=read_committed`. With `offsetsOf` besides, a
-        whole batch is one transaction, written by one task, which moves the source's consumer group on, too: then a
-        program that starts without a checkpoint goes on exactly where its output ends.
+        With `exactlyOnce` each partition of a batch is a transaction, with a note in it that the batch is written; a
+        task that finds the note writes nothing. Readers must have `isolation.level=read_committed`. With `offsetsOf`
+        besides, a whole batch is one transaction, written by one task, which moves the source's consumer group on, too:
+        then a program that starts without a checkpoint goes on exactly where its output ends.
 
         Args:
             topic: where records go; None if each says so itself.
             kafkaParams: Kafka's settings, with `bootstrap.servers`.
-            keyEncoder: makes str or bytes of a key; called in tasks. None: it is that already.
-            valueEncoder: likewise of a value.
+            keyEncoder: key -> str or bytes; called in tasks. None: it is that already.
+            valueEncoder: value -> str or bytes, likewise.
             exactlyOnce: names the output: no other one of these brokers has it, and it stays over restarts. Empty: at
                 least once. Without `offsetsOf` it needs a directory for checkpoints.
             offsetsOf: the direct stream that the batches are made of, with a `group.id`.
@@ -140,6 +186,9 @@ class OutputOperations(StateOperations[T_co], WithFileOutputs):
             IllegalArgumentException: a setting of Kafka is missing or wrong, the name is another output's, or
                 something that belongs to it is missing.
             SparkException: confluent-kafka isn't installed.
+
+        >>> counts = harness.stream([["a", "b", "a"]]).countByValue()
+        >>> counts.saveToKafka("counts", {"bootstrap.servers": "localhost:9092"}, valueEncoder=str)
         """
         from headwater.streaming.kafka.stream import kafka_output
 

@@ -35,14 +35,20 @@ class StateOperations(WindowOperations[T_co]):
     ) -> DStream[tuple[K, U]]:
         """`(key, state)` for all keys: each batch, `updateFunc` is called for every key that has data or a state.
 
-        Needs a directory for checkpoints. A batch costs as much as there are keys: see `mapWithState` for the other
-        way. What `updateFunc` gets may be changed in place.
+        Needs a directory for checkpoints. A batch costs as much as there are keys; with `mapWithState` it costs what it
+        touches.
 
         Args:
-            updateFunc: `updateFunc(new values of the batch, state or None)` returns the new state; None drops the key.
-            numPartitions: of the state; None is the context's default parallelism.
+            updateFunc: (list of the key's new values, its state or None) -> its new state; None drops the key. It may
+                change the state that it gets, and return it.
+            numPartitions: of the state, at least 1; None is the context's default parallelism.
             initialRDD: pairs of key and state to begin with, as an RDD or an iterable.
-            partitionFunc: a key's partition is `partitionFunc(key) % numPartitions`.
+            partitionFunc: key -> int; a key's partition is `partitionFunc(key) % numPartitions`.
+
+        >>> _ = harness.checkpoint()
+        >>> pairs = harness.stream([[("a", 1)], [("b", 5), ("a", 2)], []])
+        >>> harness.results(pairs.updateStateByKey(lambda new, total: sum(new) + (total or 0)), dict)
+        [{'a': 1}, {'a': 3, 'b': 5}, {'a': 3, 'b': 5}]
         """
         check_function("updateFunc", updateFunc)
         check_function("partitionFunc", partitionFunc)
@@ -56,6 +62,21 @@ class StateOperations(WindowOperations[T_co]):
 
         Args:
             spec: the function, and how the state begins, is partitioned and times out; see `StateSpec`.
+
+        Returns:
+            a stream of these results, whose `stateSnapshots` has all keys.
+
+        Raises:
+            TypeError: it is no `StateSpec`.
+
+        >>> from headwater.streaming import StateSpec
+        >>> def running_total(key, value, state):
+        ...     state.update((state.getOption() or 0) + value)
+        ...     return key, state.get()
+        >>> _ = harness.checkpoint()
+        >>> pairs = harness.stream([[("a", 1), ("a", 2)], [("b", 5), ("a", 3)]])
+        >>> harness.results(pairs.mapWithState(StateSpec.function(running_total)), sorted)
+        [[('a', 1), ('a', 3)], [('a', 6), ('b', 5)]]
         """
         if not isinstance(spec, StateSpec):
             raise TypeError(f"expected a StateSpec, such as StateSpec.function(f), got {type(spec).__name__}")

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from headwater.errors import IllegalArgumentException, SparkException
+from headwater.errors import IllegalArgumentException, SparkException, see
 from headwater.storagelevel import StorageLevel
 from headwater.streaming.durations import next_multiple_ms
 from headwater.streaming.graph.inputs import InputNode, ReceivingNode
@@ -30,7 +30,7 @@ from headwater.streaming.runtime.holds import Holds
 if TYPE_CHECKING:
     from headwater.rdd import RDD
 
-logger = logging.getLogger("headwater.streaming.graph.graph")
+logger = logging.getLogger(__name__)
 
 
 class Released(NamedTuple):
@@ -114,13 +114,14 @@ class Graph:
             raise IllegalArgumentException(
                 "requirement failed: No output operations registered, so nothing to execute. "
                 "Call foreachRDD, pprint or another output operation on a stream before start()."
+                + see("nothing-to-execute")
             )
         for output in self.outputs:
             if output.sink.must_checkpoint and kept_in is None:
                 raise IllegalArgumentException(
                     "requirement failed: The checkpoint directory has not been set. Please set it by "
                     f"StreamingContext.checkpoint(): the output {output.name} can write each batch once only if a "
-                    "restart runs the same batches again."
+                    "restart runs the same batches again." + see("state-without-a-checkpoint-directory")
                 )
         for node in self._reachable():
             node.validate(rdd_directory)
@@ -323,7 +324,8 @@ class Graph:
         elif ledger.streams and self._unnamed:
             logger.warning(
                 "The checkpoint is of an older version and doesn't say what its streams were: those without a uid are "
-                "matched by position: %s", ", ".join(sorted(self._unnamed))
+                "matched by position: %s",
+                ", ".join(sorted(self._unnamed)),
             )
 
     def restore(
@@ -355,7 +357,7 @@ class Graph:
                 raise SparkException(
                     f"the checkpoint knows streams that the program doesn't have: {', '.join(strange)}. What they hold "
                     "would be dropped. Name streams by uid() so that they can be matched, or, to drop them, set "
-                    "headwater.streaming.recovery.dropUnknown=true."
+                    "headwater.streaming.recovery.dropUnknown=true." + see("streams-do-not-match")
                 )
             for node in self._nodes:
                 node.skipped = (*ledger.skipped, (max((ledger.generated_ms, *missed)), tick_ms))

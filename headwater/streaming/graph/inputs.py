@@ -12,7 +12,7 @@ from headwater.streaming.listener import StreamInputInfo
 from headwater.streaming.recovery.keeping import Keeping
 from headwater.streaming.recovery.matching import Source
 
-logger = logging.getLogger("headwater.streaming.graph.inputs")
+logger = logging.getLogger(__name__)
 
 
 class InputNode(Node):
@@ -73,9 +73,7 @@ class InputNode(Node):
         """Times of the batches whose `batch_data` has changed since it was asked last; so has `memory`, it may be."""
         return ()
 
-    def restore(
-        self, first_ms: int, after_ms: int, memory: Mapping[str, Any], batches: Mapping[int, Any]
-    ) -> None:
+    def restore(self, first_ms: int, after_ms: int, memory: Mapping[str, Any], batches: Mapping[int, Any]) -> None:
         """Go on from a checkpoint.
 
         Args:

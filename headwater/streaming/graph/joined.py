@@ -72,9 +72,7 @@ class TransformedWith(Node):
 
     calls_program = True
 
-    def __init__(
-        self, sc: Driver, parents: Sequence[Node], function: Callable[..., Any], *, with_time: bool
-    ) -> None:
+    def __init__(self, sc: Driver, parents: Sequence[Node], function: Callable[..., Any], *, with_time: bool) -> None:
         super().__init__(parents)
         self._sc = sc
         self._function = function

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from headwater import filesystem
 from headwater.base.callsite import working_for
-from headwater.errors import IllegalArgumentException, SparkException
+from headwater.errors import IllegalArgumentException, SparkException, see
 from headwater.storagelevel import StorageLevel
 from headwater.streaming.recovery.keeping import Keeping
 
 if TYPE_CHECKING:
     from headwater.rdd import RDD
 
-logger = logging.getLogger("headwater.streaming.graph.node")
+logger = logging.getLogger(__name__)
 
 
 class Node:
@@ -108,6 +108,7 @@ class Node:
             raise IllegalArgumentException(
                 "requirement failed: The checkpoint directory has not been set. Please set it by "
                 f"StreamingContext.checkpoint(): the {self.describe()} is to be checkpointed."
+                + see("state-without-a-checkpoint-directory")
             )
         if interval_ms % slide_ms:
             wrong = "lower than" if interval_ms < slide_ms else "not a multiple of"

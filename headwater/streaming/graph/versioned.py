@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from headwater.engine.events import StoredVersion
 from headwater.engine.lineage import Dataset, Records
 from headwater.engine.states import Entries, Evolution, Evolve, Reach, StateDescription, StoredState, View
-from headwater.errors import IllegalArgumentException, SparkException
+from headwater.errors import IllegalArgumentException, SparkException, see
 from headwater.rdd.partitioner import Partitioner
 from headwater.streaming.durations import next_multiple_ms
 from headwater.streaming.graph.node import Node
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from headwater.streaming.recovery.keeping import Keeping
     from headwater.streaming.recovery.matching import Source
 
-logger = logging.getLogger("headwater.streaming.graph.versioned")
+logger = logging.getLogger(__name__)
 
 
 class Versioned(Node):
@@ -49,9 +49,11 @@ class Versioned(Node):
 
     is_stored = True
     holds_latest = True
-    not_kept = Node.not_kept | {"_keeping", "_stored", "_reached", "_cut_ms", "_asked_ms"} | {
-        "_lock", "_settling", "_settled_ms", "_given_up"
-    }
+    not_kept = (
+        Node.not_kept
+        | {"_keeping", "_stored", "_reached", "_cut_ms", "_asked_ms"}
+        | {"_lock", "_settling", "_settled_ms", "_given_up"}
+    )
     #: Whether a directory for checkpoints is demanded.
     must_checkpoint = True
 
@@ -106,6 +108,7 @@ class Versioned(Node):
             raise IllegalArgumentException(
                 "requirement failed: The checkpoint directory has not been set. Please set it by "
                 f"StreamingContext.checkpoint(): the {self.describe()} keeps its state there."
+                + see("state-without-a-checkpoint-directory")
             )
 
     @property
@@ -253,9 +256,7 @@ class Versioned(Node):
         operator = Entries(self._state_id, version, len(parents), reader)
         return self._rdd(operator, parents, partitioner=self._partitioner)
 
-    def _evolve(
-        self, version: int, data: list[RDD[Any]], evolution: Evolution, idle_before_ms: int | None
-    ) -> None:
+    def _evolve(self, version: int, data: list[RDD[Any]], evolution: Evolution, idle_before_ms: int | None) -> None:
         with self._lock:
             previous = next(reversed(self._reached), None)
             parents: list[Dataset] = list(data) if previous is None else [self._reached[previous], *data]
@@ -318,7 +319,9 @@ class Versioned(Node):
         """Go on from the version before, as if the batch had not been."""
         logger.error(
             "%s: the state goes on without the batch of %d ms, whose version could not be made: %s",
-            self.describe(), version, error,
+            self.describe(),
+            version,
+            error,
         )
         self._given_up[version] = error
         with self._lock:

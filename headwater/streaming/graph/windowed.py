@@ -62,7 +62,7 @@ class Windowed(Node):
         return f"stream of windows of {self.window_ms} ms"
 
 
-def window_ms(parent: Node, windowDuration: Any, slideDuration: Any) -> tuple[int, int]:
+def window_and_slide_ms(parent: Node, windowDuration: Any, slideDuration: Any) -> tuple[int, int]:
     """A user's window and slide in seconds as milliseconds, checked against the stream that they are of.
 
     Args:

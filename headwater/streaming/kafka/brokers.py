@@ -235,7 +235,11 @@ class BrokerWatch:
                 said = True
                 logger.warning(
                     "%s: waiting for the brokers at %s, for about %g s at most (%s): %s",
-                    self._name, self._brokers.addresses, timeout_ms / 1000, START_TIMEOUT, why,
+                    self._name,
+                    self._brokers.addresses,
+                    timeout_ms / 1000,
+                    START_TIMEOUT,
+                    why,
                 )
             if looking.done():
                 clock.get(SimpleQueue[Any](), clock.now_ms() + START_PAUSE_MS)

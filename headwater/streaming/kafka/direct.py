@@ -134,9 +134,7 @@ class KafkaInput(InputNode):
         begun, self._known = {} if self._known else {_BEGUN: True}, True
         return begun | {_name(each): at for each, at in changed.items()} | {_name(each): None for each in gone}
 
-    def restore(
-        self, first_ms: int, after_ms: int, memory: Mapping[str, Any], batches: Mapping[int, Any]
-    ) -> None:
+    def restore(self, first_ms: int, after_ms: int, memory: Mapping[str, Any], batches: Mapping[int, Any]) -> None:
         self._begins_ms = first_ms
         self._told = {_named(name): at for name, at in memory.items() if name != _BEGUN}
         # New code may read other topics.

@@ -11,7 +11,7 @@ from headwater.streaming.kafka.direct import KafkaInput
 from headwater.streaming.kafka.kept import Kept
 from headwater.streaming.kafka.offsets import OffsetRange
 from headwater.streaming.kafka.params import KafkaParams
-from headwater.streaming.kafka.transactions import Batch, FencedError, TransactionalWriter
+from headwater.streaming.kafka.transactions import FencedError, PartitionBatch, TransactionalWriter
 from headwater.streaming.kafka.writing import Encoding, Writer
 from headwater.streaming.outputs.batchoutput import BatchOutput, OutputBatch
 
@@ -45,7 +45,7 @@ def write_once(
     encoding: Encoding,
     output: str,
     source: str,
-    batch: Batch,
+    batch: PartitionBatch,
     partition: int,
     records: Iterator[Any],
 ) -> Iterator[None]:
@@ -118,6 +118,6 @@ class KafkaOutput(BatchOutput):
         if self._source is not None:
             source, ranges = self._source.group, self._source.ranges(batch.time_ms)
             rdd = rdd.coalesce(1, shuffle=True)
-        written = Batch(batch.time_ms, batch.oldest_pending_ms - 1, rdd.getNumPartitions(), ranges)
+        written = PartitionBatch(batch.time_ms, batch.oldest_pending_ms - 1, rdd.getNumPartitions(), ranges)
         task = partial(write_once, self._params, self._encoding, self.unique_name, source, written)
         rdd.mapPartitionsWithIndex(task).count()

@@ -28,7 +28,7 @@ ANSWER_SECONDS_MAX = 30.0
 
 
 # ------------------------------------------------------------------------------------------------ notes
-class Note(NamedTuple):
+class TransactionNote(NamedTuple):
     """Which batches of an output's partition are written: those up to `floor_ms`, and `written`, ascending.
 
     `partitions`: how many the last of them had.
@@ -42,11 +42,11 @@ class Note(NamedTuple):
         """Whether a batch is written."""
         return time_ms <= self.floor_ms or time_ms in self.written
 
-    def after(self, batch: Batch) -> Note:
+    def after(self, batch: PartitionBatch) -> TransactionNote:
         """The note once a batch is written, too."""
         floor_ms = max(self.floor_ms, batch.floor_ms)
         written = sorted({batch.time_ms, *(time_ms for time_ms in self.written if time_ms > floor_ms)})
-        return Note(batch.partitions, floor_ms, tuple(written))
+        return TransactionNote(batch.partitions, floor_ms, tuple(written))
 
     def text(self) -> str:
         """As it stands in the metadata of an offset: numbers of base 16, batches as what they lie above the floor."""
@@ -59,7 +59,7 @@ class Note(NamedTuple):
         )
 
     @classmethod
-    def of_text(cls, text: str) -> Note:
+    def of_text(cls, text: str) -> TransactionNote:
         """What `text` has written.
 
         Raises:
@@ -69,10 +69,10 @@ class Note(NamedTuple):
         return cls(partitions, floor_ms, tuple(floor_ms + above_ms for above_ms in written))
 
 
-NOTHING_WRITTEN = Note(0, -1, ())
+NOTHING_WRITTEN = TransactionNote(0, -1, ())
 
 
-class Batch(NamedTuple):
+class PartitionBatch(NamedTuple):
     """What a task must know of the batch that it writes.
 
     `floor_ms`: no batch up to then will be written again. `ranges`: of the source whose offsets are committed along.
@@ -122,7 +122,7 @@ class TransactionalWriter(Writer):
             self.close()
             raise
 
-    def begin_unless_written(self, batch: Batch) -> bool:
+    def begin_unless_written(self, batch: PartitionBatch) -> bool:
         """Begin the transaction of a batch, with its note in it; False, and none is begun, if it is written already.
 
         Raises:
@@ -153,7 +153,7 @@ class TransactionalWriter(Writer):
             raise SparkException(f"saveToKafka, {self._name}: {error.args[0].str()}") from error
         return True
 
-    def commit(self, batch: Batch) -> None:
+    def commit(self, batch: PartitionBatch) -> None:
         """Commit the transaction.
 
         Raises:
@@ -178,7 +178,7 @@ class TransactionalWriter(Writer):
         if self._source is not None:
             self._source.close()
 
-    def _is_written(self, batch: Batch) -> bool:
+    def _is_written(self, batch: PartitionBatch) -> bool:
         """Whether the note has the batch; one that has read something of a source is known by where that stands."""
         wanted = [each for each in batch.ranges if each.count()]
         return self._has_read(wanted) if wanted else self.note.has(batch.time_ms)
@@ -203,7 +203,7 @@ class TransactionalWriter(Writer):
             )
         return False
 
-    def _check_same_partitions(self, batch: Batch) -> None:
+    def _check_same_partitions(self, batch: PartitionBatch) -> None:
         note = self.note
         if note.written and note.written[-1] == batch.time_ms and note.partitions != batch.partitions:
             raise SparkException(
@@ -215,13 +215,13 @@ class TransactionalWriter(Writer):
     def _send_offsets(self, offsets: list[Any], group: Any) -> None:
         self._producer.send_offsets_to_transaction(offsets, group.consumer_group_metadata(), ANSWER_SECONDS_MAX)
 
-    def _read(self, found: Any) -> Note:
+    def _read(self, found: Any) -> TransactionNote:
         if found.error is not None:
             raise SparkException(f"saveToKafka, {self._name}: its note can't be read: {found.error.str()}")
         if found.offset < 0:
             return NOTHING_WRITTEN
         try:
-            return Note.of_text(found.metadata or "")
+            return TransactionNote.of_text(found.metadata or "")
         except ValueError:
             raise SparkException(
                 f"saveToKafka: the consumer group {self._name!r} is used by something else: its offset has the "

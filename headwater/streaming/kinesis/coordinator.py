@@ -13,8 +13,9 @@ from __future__ import annotations
 import random
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from headwater.base.exhaustive import assert_never
 from headwater.engine.events import Wake, Woken
 from headwater.streaming.kinesis.leases import (
     AT_TIMESTAMP,
@@ -69,7 +70,7 @@ class Refused(NamedTuple):
 class Failed(NamedTuple):
     """An action could not be done; whether a write took effect is not known."""
 
-    action: Any
+    action: CoordinatorCall
 
 
 class Stored(NamedTuple):
@@ -138,6 +139,13 @@ class Left(NamedTuple):
     """Nothing is held any more."""
 
 
+CoordinatorEvent = BeginReading | Listed | Scanned | Created | Written | Refused | Failed | Stored | Leave
+#: What asks the outside: each has an outcome, or is `Failed`; but nobody waits for a `Delete`.
+CoordinatorCall = ListShards | ScanLeases | Create | Write | Delete
+CoordinatorAction = CoordinatorCall | ReadShard | Cease | Left
+_Actions = list[CoordinatorAction | Wake]
+
+
 # ------------------------------------------------------------------------------------------------ the core
 @dataclass(slots=True)
 class _HeldLease:
@@ -190,11 +198,11 @@ class Coordinator:
         self._leaving = False
         self._left = False
 
-    def handle(self, event: Any, now_ms: int) -> list[Any]:
+    def handle(self, event: CoordinatorEvent | Woken, now_ms: int) -> _Actions:
         """Take an event; returns the actions, in order."""
         return [*self._take_in(event, now_ms), *self._go_on(now_ms)]
 
-    def _take_in(self, event: Any, now_ms: int) -> list[Any]:
+    def _take_in(self, event: CoordinatorEvent | Woken, now_ms: int) -> _Actions:
         match event:
             case Woken():
                 return []
@@ -224,7 +232,7 @@ class Coordinator:
             case Leave():
                 self._leaving = True
                 return []
-        raise TypeError(f"not an event of the coordinator: {event!r}")
+        assert_never(event, "an event of the coordinator")
 
     # -------------------------------------------------------------------------------------------- questions
     def held(self, now_ms: int) -> set[str]:
@@ -243,7 +251,7 @@ class Coordinator:
         assert not (self._left and (self._held or self._writing))
 
     # -------------------------------------------------------------------------------------------- the table
-    def _listed(self, shards: tuple[Shard, ...], now_ms: int) -> list[Any]:
+    def _listed(self, shards: tuple[Shard, ...], now_ms: int) -> _Actions:
         self._shards = {shard.key: shard for shard in shards}
         self._list_ms = now_ms + LIST_MS
         self._hurry(now_ms)  # leases may be missing now
@@ -251,7 +259,7 @@ class Coordinator:
             held.leaving = key not in self._shards
         return []
 
-    def _scanned(self, leases: tuple[ShardLease, ...], now_ms: int) -> list[Any]:
+    def _scanned(self, leases: tuple[ShardLease, ...], now_ms: int) -> _Actions:
         before, self._seen = self._seen, {}
         for lease in leases:
             old = before.get(lease.key)
@@ -309,7 +317,7 @@ class Coordinator:
         self._writing[write.before.key] = write, now_ms
         return write
 
-    def _written(self, key: str, now_ms: int) -> list[Any]:
+    def _written(self, key: str, now_ms: int) -> _Actions:
         write, asked_ms = self._writing.pop(key)
         before, after = write
         self._seen[key] = _Seen(after, now_ms)
@@ -339,7 +347,7 @@ class Coordinator:
             return Position(ShardCheckpoint(AT_TIMESTAMP), started_ms)
         return Position(checkpoint, self._initial.at_ms if checkpoint.sequence == AT_TIMESTAMP else started_ms)
 
-    def _refused(self, key: str, current: ShardLease | None, now_ms: int) -> list[Any]:
+    def _refused(self, key: str, current: ShardLease | None, now_ms: int) -> _Actions:
         del self._writing[key]
         if current is None:
             self._seen.pop(key, None)
@@ -354,7 +362,7 @@ class Coordinator:
             return []
         return self._lose(key)
 
-    def _failed(self, action: Any, now_ms: int) -> list[Any]:
+    def _failed(self, action: CoordinatorCall, now_ms: int) -> _Actions:
         later_ms = now_ms + self._retry_ms
         match action:
             case ListShards():
@@ -367,9 +375,13 @@ class Coordinator:
                 del self._writing[before.key]
                 if before.key in self._held:
                     self._held[before.key].retry_ms = later_ms
+            case Delete():
+                pass  # the next scan shows it again
+            case _:
+                assert_never(action, "a call of the coordinator")
         return []
 
-    def _lose(self, key: str) -> list[Any]:
+    def _lose(self, key: str) -> _Actions:
         return [Cease(key)] if self._held.pop(key, None) is not None else []
 
     # -------------------------------------------------------------------------------------------- what is due
@@ -383,8 +395,8 @@ class Coordinator:
         if self._list_ms is not None:
             self._list_ms = min(self._list_ms, now_ms)
 
-    def _go_on(self, now_ms: int) -> list[Any]:
-        actions: list[Any] = []
+    def _go_on(self, now_ms: int) -> _Actions:
+        actions: _Actions = []
         for key, held in list(self._held.items()):
             if now_ms >= held.until_ms:
                 actions += self._lose(key)
@@ -426,7 +438,7 @@ class Coordinator:
         )
         return Write(lease, after)
 
-    def _wake(self, now_ms: int) -> list[Any]:
+    def _wake(self, now_ms: int) -> _Actions:
         due = [held.until_ms for held in self._held.values()]
         due += [self._due_ms(held) for key, held in self._held.items() if key not in self._writing]
         if not self._leaving:

@@ -14,7 +14,7 @@ from headwater.streaming.kinesis.leases import InitialPosition
 from headwater.streaming.kinesis.reading import ReadSettings
 from headwater.streaming.kinesis.records import Record
 from headwater.streaming.kinesis.table import LeaseTable
-from headwater.streaming.kinesis.worker import Worker
+from headwater.streaming.kinesis.worker import ShardWorker
 from headwater.streaming.receivers.receiver import Receiver
 
 # The region in the host name of a Kinesis endpoint: requests to it are signed for that one.
@@ -52,7 +52,7 @@ class KinesisReceiver(Receiver):
         super().__init__(storageLevel)
         self._settings = settings
         self._whole = whole
-        self._worker: Worker | None = None
+        self._worker: ShardWorker | None = None
 
     def onStart(self) -> None:
         self._worker = self._new_worker()
@@ -74,7 +74,7 @@ class KinesisReceiver(Receiver):
             dynamodb_credentials=self._settings.dynamodb_credentials.with_keys(dynamodb),
         )
 
-    def _new_worker(self) -> Worker:
+    def _new_worker(self) -> ShardWorker:
         settings, conf = self._settings, self._supervisor.conf
         # Named anew with each start: what an earlier worker still does must not pass for ours.
         coordinator = Coordinator(
@@ -90,7 +90,7 @@ class KinesisReceiver(Receiver):
             pause_ms=conf.read("spark.streaming.kinesis.retry.waitTime"),
             attempts_max=conf.read("spark.streaming.kinesis.retry.maxAttempts"),
         )
-        return Worker(
+        return ShardWorker(
             coordinator,
             LeaseTable(self._client("dynamodb"), settings.app, settings.stream),
             self._client("kinesis"),

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from headwater.base.daemonpool import DaemonPool
+from headwater.base.exhaustive import assert_never
 from headwater.base.threads import WatchedThread
 from headwater.clock import SystemClock
 from headwater.engine.loop import Loop
@@ -35,7 +36,7 @@ LOOK_SECONDS = 0.2
 LAST_STORE_SECONDS_MAX = 2.0
 
 
-class Worker:
+class ShardWorker:
     """One member of the application: shares the stream's shards with all others that use its lease table.
 
     Args:
@@ -70,7 +71,9 @@ class Worker:
         self._stopping = threading.Event()
         self._left = threading.Event()
         self._pool = DaemonPool(CALLS_MAX, f"kinesis-leases-{settings.stream}")
-        self._loop = Loop(f"kinesis-{settings.stream}", coordinator, self._perform, SystemClock(), self._crashed)
+        self._loop: Loop[core.CoordinatorEvent, core.CoordinatorAction] = Loop(
+            f"kinesis-{settings.stream}", coordinator, self._perform, SystemClock(), self._crashed
+        )
         store_failed = partial(failed, f"Stream {settings.stream}: the thread that stores has failed")
         name = f"kinesis-store-{settings.stream}"
         self._storer = WatchedThread(self._run_storer, name=name, on_failure=store_failed)
@@ -98,7 +101,7 @@ class Worker:
         return self._settings.stream
 
     # -------------------------------------------------------------------------------------------- actions
-    def _perform(self, action: Any) -> None:
+    def _perform(self, action: core.CoordinatorAction) -> None:
         match action:
             case core.ReadShard(key, position):
                 logger.info("Stream %s: reads shard %s from %s", self._stream, key, position.checkpoint.sequence)
@@ -121,8 +124,9 @@ class Worker:
             case _:
                 self._pool.submit(self._call, action)
 
-    def _call(self, action: Any) -> None:
+    def _call(self, action: core.CoordinatorCall) -> None:
         """One call to the outside; its outcome is an event."""
+        event: core.CoordinatorEvent | None
         try:
             event = self._outcome(action)
         except BaseException as error:  # or the coordinator would wait for the outcome
@@ -132,7 +136,7 @@ class Worker:
         if event is not None:
             self._loop.post(event)
 
-    def _outcome(self, action: Any) -> Any:
+    def _outcome(self, action: core.CoordinatorCall) -> core.CoordinatorEvent | None:
         match action:
             case core.ListShards():
                 return core.Listed(self._shards())
@@ -148,7 +152,7 @@ class Worker:
             case core.Delete(lease):
                 self._table.delete(lease)
                 return None
-        raise TypeError(f"not an action of the coordinator: {action!r}")
+        assert_never(action, "a call of the coordinator")
 
     def _shards(self) -> tuple[Shard, ...]:
         shards: list[Shard] = []

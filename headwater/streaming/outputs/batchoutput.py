@@ -92,11 +92,11 @@ class FunctionOutput(BatchOutput):
     """
 
     def __init__(self, function: Callable[..., Any], *, with_time: bool) -> None:
-        self._function = function
+        self.function = function
         self._with_time = with_time
 
     def write(self, batch: OutputBatch, rdd: RDD[Any]) -> None:
         if self._with_time:
-            self._function(batch.time, rdd)
+            self.function(batch.time, rdd)
         else:
-            self._function(rdd)
+            self.function(rdd)

@@ -36,16 +36,44 @@ class WithFileOutputs(ABC):
         Raises:
             TypeError: prefix or suffix is no string.
             IllegalArgumentException: the codec is unknown.
+
+        >>> harness.stream([["to be", "or not"]]).saveAsTextFiles(f"{directory}/lines", "txt")
+        >>> _ = harness.run()
+        >>> sc.textFile(f"{directory}/lines-*.txt").collect()
+        ['to be', 'or not']
         """
         codec_extension(compressionCodecClass)  # better now than in the first batch
         self._save("saveAsTextFiles", prefix, suffix, lambda rdd, path: rdd.saveAsTextFile(path, compressionCodecClass))
 
     def saveAsPickleFiles(self, prefix: str, suffix: str | None = None) -> None:
-        """Like `saveAsTextFiles`, but with pickled records, which `SparkContext.pickleFile` reads back."""
+        """Like `saveAsTextFiles`, but with pickled records, which `SparkContext.pickleFile` reads back.
+
+        Args:
+            prefix: as for `saveAsTextFiles`.
+            suffix: None for none.
+
+        Raises:
+            TypeError: prefix or suffix is no string.
+
+        >>> harness.stream([[("a", 1)]]).saveAsPickleFiles(f"{directory}/pairs")
+        >>> _ = harness.run()
+        >>> sc.pickleFile(f"{directory}/pairs-*").collect()
+        [('a', 1)]
+        """
         self._save("saveAsPickleFiles", prefix, suffix, lambda rdd, path: rdd.saveAsPickleFile(path))
 
     def saveAsObjectFiles(self, prefix: str, suffix: str | None = None) -> None:
-        """`saveAsPickleFiles`, under the name that Scala programs have for it; the files aren't Java's."""
+        """`saveAsPickleFiles`, under the name that Scala programs have for it; the files aren't Java's.
+
+        Args:
+            prefix: as for `saveAsTextFiles`.
+            suffix: None for none.
+
+        >>> harness.stream([[("a", 1)]]).saveAsObjectFiles(f"{directory}/pairs")
+        >>> _ = harness.run()
+        >>> sc.pickleFile(f"{directory}/pairs-*").collect()
+        [('a', 1)]
+        """
         self._save("saveAsObjectFiles", prefix, suffix, lambda rdd, path: rdd.saveAsPickleFile(path))
 
     def saveAsHadoopFiles(
@@ -60,11 +88,22 @@ class WithFileOutputs(ABC):
         conf: Mapping[str, str] | None = None,
         compressionCodecClass: str | None = None,
     ) -> None:
-        """Like `saveAsTextFiles`, but each batch of pairs by `RDD.saveAsHadoopFile`, which tells the arguments.
+        """Like `saveAsTextFiles`, but each batch of pairs by `RDD.saveAsHadoopFile`.
+
+        Args:
+            prefix: as for `saveAsTextFiles`.
+            suffix: None for none.
+            outputFormatClass: this and all that follow are those of `RDD.saveAsHadoopFile`.
 
         Raises:
             TypeError: prefix or suffix is no string.
             IllegalArgumentException: a format, class, codec or setting isn't supported.
+
+        >>> pairs = harness.stream([[("a", 1)]])
+        >>> pairs.saveAsHadoopFiles(f"{directory}/pairs", "seq", "org.apache.hadoop.mapred.SequenceFileOutputFormat")
+        >>> _ = harness.run()
+        >>> sc.sequenceFile(f"{directory}/pairs-*.seq").collect()
+        [('a', 1)]
         """
         refuse_converters(keyConverter, valueConverter)
         chosen = outputFormatClass, keyClass, valueClass
@@ -90,7 +129,24 @@ class WithFileOutputs(ABC):
         valueConverter: str | None = None,
         conf: Mapping[str, str] | None = None,
     ) -> None:
-        """Like `saveAsHadoopFiles`, but by `RDD.saveAsNewAPIHadoopFile`."""
+        """Like `saveAsHadoopFiles`, but by `RDD.saveAsNewAPIHadoopFile`.
+
+        Args:
+            prefix: as for `saveAsTextFiles`.
+            suffix: None for none.
+            outputFormatClass: this and all that follow are those of `RDD.saveAsNewAPIHadoopFile`.
+
+        Raises:
+            TypeError: prefix or suffix is no string.
+            IllegalArgumentException: a format, class or setting isn't supported.
+
+        >>> pairs = harness.stream([[("a", 1)]])
+        >>> text = "org.apache.hadoop.mapreduce.lib.output.TextOutputFormat"
+        >>> pairs.saveAsNewAPIHadoopFiles(f"{directory}/pairs", None, text)
+        >>> _ = harness.run()
+        >>> sc.textFile(f"{directory}/pairs-*").map(str.split).collect()
+        [['a', '1']]
+        """
         refuse_converters(keyConverter, valueConverter)
         chosen = outputFormatClass, keyClass, valueClass
         output_format(Api.NEW, *chosen, JobSettings(self._sc.conf, conf))

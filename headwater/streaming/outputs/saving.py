@@ -16,7 +16,7 @@ from headwater.streaming.outputs.batchoutput import BatchOutput, OutputBatch
 if TYPE_CHECKING:
     from headwater.rdd import RDD
 
-logger = logging.getLogger("headwater.streaming.outputs.saving")
+logger = logging.getLogger(__name__)
 
 # What a save writes; anything else in a directory is somebody's, and stays.
 _OURS = ("part-", "_", ".")

@@ -25,7 +25,7 @@ from headwater.taskcontext import TaskContext
 if TYPE_CHECKING:
     from headwater.rdd import RDD
 
-logger = logging.getLogger("headwater.streaming.outputs.transactions")
+logger = logging.getLogger(__name__)
 
 TABLE = "headwater_commits"
 NAME_CHARACTERS_MAX = 200

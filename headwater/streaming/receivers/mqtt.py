@@ -2,8 +2,8 @@
 
 A thread runs paho's client, which takes messages into a queue; another one stores what has gathered there as a block,
 and then acknowledges it.
-With QoS 1 a broker has so many messages under way and no more, so it never sends more than is stored; QoS 0 has no such
-bound, there a full queue makes paho's thread wait, and so the connection.
+With QoS 1 a broker limits the messages that are under way, so it never sends more than is stored. QoS 0 has no such
+limit: there a full queue makes paho's thread wait, and so the connection.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from headwater.storagelevel import StorageLevel
 from headwater.streaming.receivers.receiver import Receiver
 from headwater.streaming.receivers.secrets import secret
 
-# Messages that have arrived and aren't stored yet, and at most so many become a block.
+# Messages that have arrived and aren't stored yet, at most; and messages of a block, at most.
 MESSAGES_MAX = 10_000
 # How often silence is looked at for the end.
 LOOK_SECONDS = 0.2
@@ -42,7 +42,7 @@ class MQTTReceiver(Receiver):
         topics: one filter, or several, such as `sensors/+/temperature`.
         clientId: the name under which the broker keeps the session; no other client may have the same.
         qos: 0 or 1.
-        username: None logs nobody in.
+        username: None: no login.
         passwordVariable: the environment variable with the password, in executors. It is in no checkpoint.
         tls: speak TLS, and trust the certificate authorities of the system, or of `caFile`.
         caFile: a PEM file of authorities, in executors.

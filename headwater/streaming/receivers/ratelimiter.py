@@ -16,12 +16,12 @@ _WAKE: Any = object()
 
 
 class RateLimiter:
-    """Lets so many records a second pass; what was not used is saved up for a second.
+    """Lets `per_second` records pass each second; what was not used is saved up for a second.
 
-    A change of the rate holds at once, for those who wait as well: what is owed is counted in records, not in time.
+    A change of the rate holds at once, also for records that wait: what is owed is counted in records, not in time.
 
     Args:
-        per_second: the rate; None or 0 and less: no limit.
+        per_second: the rate; None, or 0 and less: no limit.
         clock: waits.
     """
 
@@ -30,7 +30,7 @@ class RateLimiter:
         self._clock = clock
         self._lock = threading.Lock()  # guards all below
         self._asked = 0  # records that have asked to pass, in order
-        self._allowed = 0.0  # of them may pass, as of `_at_ms`; more than were asked for if some are saved up
+        self._allowed = 0.0  # how many of them may pass, as of `_at_ms`; more than `_asked` if some are saved up
         self._at_ms = clock.now_ms()
         self._waiting: set[queue.SimpleQueue[Any]] = set()
         self._closed = False
@@ -64,7 +64,7 @@ class RateLimiter:
             self._wake_all()
 
     def close(self) -> None:
-        """Let all that wait go, and limit no more."""
+        """Let all records that wait pass, and limit no more."""
         with self._lock:
             self._closed = True
             self._wake_all()
@@ -80,7 +80,7 @@ class RateLimiter:
         self._at_ms = now_ms
 
     def _deadline_ms(self, before: int) -> int | None:
-        """When those may pass before whom so many have asked; None: now."""
+        """The instant at which a request preceded by `before` records may pass; None: at once."""
         missing = before - self._allowed
         if missing <= ROUNDING_RECORDS or self._closed or self.per_second is None:
             return None

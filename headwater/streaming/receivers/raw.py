@@ -1,8 +1,8 @@
 """Blocks from a TCP server that are encoded already: they are stored as they come, and decoded by tasks only.
 
-A frame is a length, four bytes, big-endian, and so many bytes: a block as `docs/formats/block.md` says, which is never
-looked into here, perhaps after the number of its records, by which back-pressure goes. Unpickling runs whatever a
-pickle says: connect to servers that you trust with your machine.
+A frame is a length (four bytes, big-endian) and that many bytes: perhaps the number of a block's records, by which
+back-pressure goes, and the block, as `docs/formats/block.md` says. Blocks are not looked into here. Unpickling runs any
+code that a pickle names: connect to servers that you trust with your machine.
 """
 
 from __future__ import annotations

@@ -11,12 +11,12 @@ from zlib import crc32
 from headwater.base.pickling import load_records
 from headwater.engine.blocks import decode
 from headwater.engine.lineage import Records, StoredBlocks, TaskView
-from headwater.errors import BlockLost
+from headwater.errors import BlockLost, see
 from headwater.streaming.graph.inputs import ReceivingNode
 from headwater.streaming.listener import StreamInputInfo
 from headwater.streaming.receivers.messages import BlockStored
 from headwater.streaming.receivers.receiver import Receiver
-from headwater.streaming.receivers.tracker import Batch
+from headwater.streaming.receivers.tracker import ReceivedBatch
 from headwater.streaming.recovery.ledger import Block
 
 if TYPE_CHECKING:
@@ -25,12 +25,13 @@ if TYPE_CHECKING:
     from headwater.rdd import RDD
     from headwater.streaming.recovery.matching import Source
 
-logger = logging.getLogger("headwater.streaming.receivers.received")
+logger = logging.getLogger(__name__)
 
 _WHY_LOST = (
     ": received data is removed when its batch is over and no stream needs it any more. Does a thread, a later batch or"
     " a notebook use the RDD of an earlier batch? ssc.remember(seconds), called before start(), keeps batches longer."
     " Otherwise the executor that held it has died: spark.streaming.receiver.writeAheadLog.enable=true keeps a copy."
+    + see("a-block-is-lost")
 )
 
 
@@ -75,7 +76,7 @@ class ReceiverInput(ReceivingNode):
 
     def _reset(self) -> None:
         super()._reset()
-        self._batches: dict[int, Batch] = {}  # batch time -> its blocks, until they are released
+        self._batches: dict[int, ReceivedBatch] = {}  # batch time -> its blocks, until they are released
 
     @property
     def name(self) -> str:
@@ -99,13 +100,11 @@ class ReceiverInput(ReceivingNode):
         kind = type(self.receiver)
         return (f"receiver stream of {kind.__module__}.{kind.__qualname__}", _arguments(self.receiver))
 
-    def restore(
-        self, first_ms: int, after_ms: int, memory: Mapping[str, Any], batches: Mapping[int, Any]
-    ) -> None:
+    def restore(self, first_ms: int, after_ms: int, memory: Mapping[str, Any], batches: Mapping[int, Any]) -> None:
         for time_ms, data in batches.items():
             blocks = [Block.of(each) for each in data]
             which = f"of the {len(blocks)} of batch {time_ms} ms"
-            self._batches[time_ms] = Batch(self.stored_again(blocks, which))
+            self._batches[time_ms] = ReceivedBatch(self.stored_again(blocks, which))
 
     def stored_again(self, kept: Iterable[Block], which: str) -> tuple[BlockStored, ...]:
         """Blocks that a previous driver has received, as far as they are in a log; `which` names them in a warning."""

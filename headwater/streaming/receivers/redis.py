@@ -42,8 +42,8 @@ class RedisStreamReceiver(Receiver):
         group: the consumer group. It is made if it isn't there, and begins at `startId`.
         consumer: the name within the group, no other receiver's at a time; None makes one of the input stream's number.
         startId: where a new group begins: "0" is the stream's first entry, "$" what comes from now on.
-        claimSeconds: entries that another consumer has had for so long, unacknowledged, are taken from it. Must be more
-            than storing takes.
+        claimSeconds: entries that another consumer has had for this long, unacknowledged, are taken from it. Must be
+            more than storing takes.
         database: its number.
         username: None is the server's default user.
         passwordVariable: the environment variable with the password, in executors. It is in no checkpoint.

@@ -129,7 +129,7 @@ class SocketReceiver(Receiver):
             connection.settimeout(None)
             if run.connected(connection):
                 self._read(run, connection)
-        except (Exception, SystemExit) as error:  # also sys.exit of a converter: nobody would hear of it
+        except (Exception, SystemExit) as error:  # also sys.exit of a converter: it would go unnoticed
             message, failure = "Error receiving data", error
         finally:
             run.stop()
@@ -156,7 +156,7 @@ class SocketReceiver(Receiver):
 
 
 class _SocketRun:
-    """One connection's life, shared by the thread that reads and whoever stops it."""
+    """One connection's life, shared by the thread that reads and the one that stops it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -41,7 +41,7 @@ from headwater.streaming.receivers.ratelimiter import RateLimiter
 from headwater.streaming.receivers.receiver import Receiver, ReceiverState
 from headwater.streaming.recovery.log import LogSettings, LogWriter
 
-logger = logging.getLogger("headwater.streaming.receivers.supervisor")
+logger = logging.getLogger(__name__)
 
 # Of a record, or a part of one, that an error shows.
 SHOWN_CHARACTERS_MAX = 100
@@ -52,7 +52,7 @@ RESTART_DELAYS_MAX = 8
 
 
 # ------------------------------------------------------------------------------------------------ the core
-class Begin(NamedTuple):
+class BeginReceiving(NamedTuple):
     """Event: start for the first time."""
 
 
@@ -79,7 +79,7 @@ class GiveUp(NamedTuple):
     """Event, the last one: the supervisor itself has failed."""
 
 
-SupervisorEvent = Begin | Restart | Stop | GiveUp
+SupervisorEvent = BeginReceiving | Restart | Stop | GiveUp
 
 
 class CallStart(NamedTuple):
@@ -108,7 +108,7 @@ LIFE: Table[ReceiverState, type[SupervisorEvent | Woken]] = Table(
     "the receiver",
     ReceiverState.CREATED,
     {
-        (ReceiverState.CREATED, Begin): ReceiverState.STARTED,
+        (ReceiverState.CREATED, BeginReceiving): ReceiverState.STARTED,
         (ReceiverState.CREATED, Stop): ReceiverState.STOPPED,
         (ReceiverState.CREATED, GiveUp): ReceiverState.STOPPED,
         (ReceiverState.STARTED, Restart): ReceiverState.RESTARTING,
@@ -146,7 +146,7 @@ class SupervisorCore:
         calls: list[SupervisorAction | Wake] = [CallStop()] if self.state is ReceiverState.STARTED else []
         self._life.move(type(event))
         match event:
-            case Begin() | Woken():
+            case BeginReceiving() | Woken():
                 return [CallStart()]
             case Restart():
                 delay_ms = self._delay_ms(event)
@@ -156,7 +156,7 @@ class SupervisorCore:
             case Stop():
                 return [*calls, CloseBlocks(), TellStopped(event.message, event.error, False)]
             case GiveUp():
-                return []  # nobody would perform it
+                return []  # the loop is over: no action would be performed
         assert_never(event, "an event of a supervisor")
 
     def _delay_ms(self, event: Restart) -> int:
@@ -204,7 +204,7 @@ class Supervisor:
         """Start the receiver."""
         self._blocks.start()
         self._loop.start()
-        self._loop.post(Begin())
+        self._loop.post(BeginReceiving())
 
     # -------------------------------------------------------------------------------------------- for the receiver
     @property
@@ -231,7 +231,7 @@ class Supervisor:
             self._has_stored = True
 
     def store_encoded(self, block: bytes, records: int = 0) -> None:
-        """A block that is in the engine's encoding; 0 records: nobody has counted them, so no rate holds for it."""
+        """A block that is in the engine's encoding; 0 records: they were not counted, so no rate holds for it."""
         self._limiter.acquire(records)
         self._blocks.store_encoded(block, records)
         self._has_stored = True
@@ -268,7 +268,7 @@ class Supervisor:
         match message:
             case Taken():
                 answer = self._taken.get(message.block_id)
-                if answer is not None:  # else nobody waits any more, or a previous launch of the receiver stored it
+                if answer is not None:  # else the wait is over, or a previous launch of the receiver stored it
                     answer.put(message)
             case Limit(per_second):
                 self._limiter.limit(self._capped(per_second))
@@ -374,7 +374,7 @@ class Supervisor:
         )
 
     def _crashed(self, crash: BaseException) -> None:
-        """Nobody looks after the receiver any more: it ends, so that the driver can start it anew."""
+        """The receiver has no supervisor any more: it ends, so that the driver can start it anew."""
         settings = self.settings
         self.core.handle(GiveUp(), self._clock.now_ms())
         try:

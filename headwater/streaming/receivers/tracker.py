@@ -15,12 +15,9 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Set
-from dataclasses import dataclass, field
-from enum import Enum
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from headwater.base.exhaustive import assert_never
-from headwater.base.lives import Life, Table
 from headwater.engine import blockids
 from headwater.engine.events import Wake, Woken
 from headwater.engine.lineage import BlockRef
@@ -36,12 +33,11 @@ from headwater.streaming.receivers.messages import (
     Registered,
     Taken,
 )
-from headwater.streaming.runtime.batches import Allocate, Allocated, Announce, Drained, Log, Report
+from headwater.streaming.receivers.tracked import COMPLAINTS_MAX, LIFE, Tracked, TrackedState, TrackedStep
+from headwater.streaming.runtime.batches import Allocate, Allocated, Announce, Drained, LogLine, Report
 
 # The first pause after a failed launch; it doubles up to `spark.streaming.receiverRestartDelay`.
 FIRST_PAUSE_MS = 100
-# Different errors of a receiver that are told apart; further ones are logged each time.
-COMPLAINTS_MAX = 100
 
 
 # ------------------------------------------------------------------------------------------------ events
@@ -99,7 +95,7 @@ TrackerEvent = (
 
 
 # ------------------------------------------------------------------------------------------------ actions
-class Launch(NamedTuple):
+class LaunchReceiver(NamedTuple):
     """Start a receiver on any executor, then send `Launched` or `Lost`. Block ids must be above `after_ms`.
 
     `rate`: what back-pressure allows, records per second; None: no limit. `avoid`: an executor that lost the receiver:
@@ -113,7 +109,7 @@ class Launch(NamedTuple):
     avoid: str = ""
 
 
-class Record(NamedTuple):
+class RecordBlock(NamedTuple):
     """Enter a block into the ledger, then send `Recorded`."""
 
     stored: BlockStored
@@ -132,71 +128,12 @@ class Halt(NamedTuple):
     stream_id: int
 
 
-TrackerAction = Launch | Record | Tell | Halt | Allocated | Announce | Report | Log | Drained
+TrackerAction = LaunchReceiver | RecordBlock | Tell | Halt | Allocated | Announce | Report | LogLine | Drained
 _Actions = list[TrackerAction | Wake]
 
 
-# ------------------------------------------------------------------------------------------------ lives
-class TrackedState(Enum):
-    """Where in its life a receiver is, as the driver sees it."""
-
-    NEW = "new"
-    LAUNCHING = "launching"
-    RUNNING = "running"
-    PAUSED = "paused"  # between an end and the next launch
-    RESTARTING = "restarting"  # pauses in its executor, by its own wish
-    MOVING = "moving"  # stopping, to be launched where fewer are
-    STOPPING = "stopping"
-    STOPPED = "stopped"
-
-
-TrackedStep = Literal[
-    "launch", "registers", "restarts", "leaves", "ends", "is lost", "is lost for good", "fails for good", "stop"
-]
-LIFE: Table[TrackedState, TrackedStep] = Table(
-    "receiver",
-    TrackedState.NEW,
-    {
-        (TrackedState.NEW, "launch"): TrackedState.LAUNCHING,
-        (TrackedState.NEW, "stop"): TrackedState.STOPPED,
-        (TrackedState.LAUNCHING, "registers"): TrackedState.RUNNING,
-        (TrackedState.LAUNCHING, "restarts"): TrackedState.RESTARTING,
-        (TrackedState.LAUNCHING, "ends"): TrackedState.STOPPED,
-        (TrackedState.LAUNCHING, "is lost"): TrackedState.PAUSED,
-        (TrackedState.LAUNCHING, "is lost for good"): TrackedState.STOPPED,
-        (TrackedState.LAUNCHING, "stop"): TrackedState.STOPPING,
-        (TrackedState.RUNNING, "registers"): TrackedState.RUNNING,
-        (TrackedState.RUNNING, "restarts"): TrackedState.RESTARTING,
-        (TrackedState.RUNNING, "leaves"): TrackedState.MOVING,
-        (TrackedState.RUNNING, "ends"): TrackedState.STOPPED,
-        (TrackedState.RUNNING, "is lost"): TrackedState.PAUSED,
-        (TrackedState.RUNNING, "is lost for good"): TrackedState.STOPPED,
-        (TrackedState.RUNNING, "stop"): TrackedState.STOPPING,
-        (TrackedState.RESTARTING, "registers"): TrackedState.RUNNING,
-        (TrackedState.RESTARTING, "restarts"): TrackedState.RESTARTING,
-        (TrackedState.RESTARTING, "fails for good"): TrackedState.STOPPING,
-        (TrackedState.RESTARTING, "ends"): TrackedState.STOPPED,
-        (TrackedState.RESTARTING, "is lost"): TrackedState.PAUSED,
-        (TrackedState.RESTARTING, "is lost for good"): TrackedState.STOPPED,
-        (TrackedState.RESTARTING, "stop"): TrackedState.STOPPING,
-        (TrackedState.PAUSED, "launch"): TrackedState.LAUNCHING,
-        (TrackedState.PAUSED, "stop"): TrackedState.STOPPED,
-        # One that restarts while its end is awaited answers once more.
-        (TrackedState.MOVING, "restarts"): TrackedState.MOVING,
-        (TrackedState.MOVING, "launch"): TrackedState.LAUNCHING,
-        (TrackedState.MOVING, "ends"): TrackedState.STOPPED,
-        (TrackedState.MOVING, "is lost"): TrackedState.PAUSED,
-        (TrackedState.MOVING, "is lost for good"): TrackedState.STOPPED,
-        (TrackedState.MOVING, "stop"): TrackedState.STOPPING,
-        (TrackedState.STOPPING, "restarts"): TrackedState.STOPPING,
-        (TrackedState.STOPPING, "ends"): TrackedState.STOPPED,
-        (TrackedState.STOPPING, "is lost for good"): TrackedState.STOPPED,
-    },
-)
-
-
 # ------------------------------------------------------------------------------------------------ the core
-class Batch(NamedTuple):
+class ReceivedBatch(NamedTuple):
     """What one stream's receiver brought into a batch."""
 
     blocks: tuple[BlockStored, ...]
@@ -210,68 +147,6 @@ class Batch(NamedTuple):
     def records(self) -> int:
         """How many there are; a block that wasn't counted adds none."""
         return sum(max(stored.block.records, 0) for stored in self.blocks)
-
-
-@dataclass(slots=True)
-class _Receiver:
-    """One stream's receiver. `relaunch_ms` is set while it is PAUSED."""
-
-    stream_id: int
-    name: str
-    life: Life[TrackedState, TrackedStep]
-    epoch: int = 0  # the number of its launches so far
-    host: str = ""
-    executor_id: str = ""
-    movable: bool | None = None  # None: not known, as the engine hasn't answered
-    moved_from: str = ""  # the executor that it leaves, or has left, to have fewer there; until it runs elsewhere
-    lost_on: str = ""  # the executor that lost it last
-    rate: float | None = None  # what back-pressure allows; each launch begins with it
-    pause_ms: int = 0  # before the next launch; grows with each failure, 0 once it runs
-    failures: int = 0  # restarts and launches in a row, without a block in between
-    relaunch_ms: int = -1
-    last_block_ms: int = -1
-    error_message: str = ""
-    error: str = ""
-    error_ms: int = -1
-    running_since_ms: int = -1
-    complained: set[str] = field(default_factory=set)  # what was logged as a warning since the last block
-    undecodable: int = 0  # lines so far
-    copies: int = 1  # of each block, as its storage level asks; 1 once a lack of them was said
-    blocks: list[BlockStored] = field(default_factory=list)  # not yet allocated
-    recording: int = 0  # blocks on their way into the ledger
-
-    @property
-    def info(self) -> ReceiverInfo:
-        return ReceiverInfo(
-            self.stream_id,
-            self.name,
-            self.state is TrackedState.RUNNING,
-            self.host,
-            self.executor_id,
-            self.error_message,
-            self.error,
-            self.error_ms,
-        )
-
-    @property
-    def state(self) -> TrackedState:
-        return self.life.state
-
-    def check(self) -> None:
-        """Assert what is always true."""
-        state = self.state
-        assert (self.relaunch_ms >= 0) == (state is TrackedState.PAUSED), self
-        assert self.epoch > 0 or state in (TrackedState.NEW, TrackedState.STOPPED), self
-        assert self.epoch == 0 or state is not TrackedState.NEW, self
-        assert state is not TrackedState.RUNNING or (self.running_since_ms >= 0 and not self.moved_from), self
-        assert state is not TrackedState.MOVING or self.moved_from == self.executor_id, self
-        assert state is not TrackedState.MOVING or self.movable, self
-        assert not self.host or self.executor_id, self  # it says both at once
-        assert self.error_ms >= 0 or not (self.error_message or self.error), self
-        assert len(self.complained) <= COMPLAINTS_MAX, self
-        assert min(self.recording, self.failures, self.undecodable) >= 0 < self.copies, self
-        ids = [blockids.time_ms_of(stored.block.block_id) for stored in self.blocks]
-        assert len(set(ids)) == len(ids) and max(ids, default=-1) <= self.last_block_ms, self
 
 
 _ENDED = (TrackedState.STOPPED, TrackedState.NEW)
@@ -303,7 +178,7 @@ class ReceiverTracker:
         moves: bool = True,
     ) -> None:
         self._receivers = {
-            stream_id: _Receiver(stream_id, name, LIFE.begin(name), rate=rate, copies=(copies or {}).get(stream_id, 1))
+            stream_id: Tracked(stream_id, name, LIFE.begin(name), rate=rate, copies=(copies or {}).get(stream_id, 1))
             for stream_id, name in names.items()
         }
         self._restart_delay_ms = restart_delay_ms
@@ -387,7 +262,7 @@ class ReceiverTracker:
             return [Tell(event.stream_id, Taken(event.block.block_id, "the context stops, and no batch would take it"))]
         if self._recorded:
             receiver.recording += 1
-            return [Record(event)]
+            return [RecordBlock(event)]
         return self._block_taken(receiver, event)
 
     def _block_recorded(self, event: Recorded) -> _Actions:
@@ -398,21 +273,21 @@ class ReceiverTracker:
             return [Tell(stored.stream_id, Taken(stored.block.block_id, event.failure)), *self._drain()]
         return [*self._block_taken(receiver, stored), *self._drain()]
 
-    def _block_taken(self, receiver: _Receiver, event: BlockStored) -> _Actions:
+    def _block_taken(self, receiver: Tracked, event: BlockStored) -> _Actions:
         receiver.blocks.append(event)
         taken = Tell(event.stream_id, Taken(event.block.block_id))
         receiver.complained.clear()  # data flows: the next failure is news
         receiver.failures = 0
         actions: _Actions = [taken]
         if len(event.block.locations) < receiver.copies:
-            actions.append(Log(logging.WARNING, missing_copies(receiver.name, receiver.copies, event.block)))
+            actions.append(LogLine(logging.WARNING, missing_copies(receiver.name, receiver.copies, event.block)))
             receiver.copies = 1
         if event.undecodable and not receiver.undecodable:
             text = (
                 f"{receiver.name}: a line is not valid UTF-8; the bytes in question became U+FFFD. This is said once: "
                 "each batch's input metadata counts such lines as undecodableLines."
             )
-            actions.append(Log(logging.WARNING, text))
+            actions.append(LogLine(logging.WARNING, text))
         receiver.undecodable += event.undecodable
         return actions
 
@@ -421,18 +296,20 @@ class ReceiverTracker:
             return Allocated(time_ms, {})
         taken = {}
         for receiver in self._receivers.values():
-            taken[receiver.stream_id] = Batch(tuple(receiver.blocks))
+            taken[receiver.stream_id] = ReceivedBatch(tuple(receiver.blocks))
             receiver.blocks = []
         return Allocated(time_ms, taken)
 
     # -------------------------------------------------------------------------------------------- lives
-    def _launch(self, receiver: _Receiver) -> Launch:
+    def _launch(self, receiver: Tracked) -> LaunchReceiver:
         receiver.life.move("launch")
         receiver.epoch += 1
         receiver.relaunch_ms = -1
         receiver.host = receiver.executor_id = ""
         receiver.movable = None
-        return Launch(receiver.stream_id, receiver.epoch, receiver.last_block_ms, receiver.rate, receiver.lost_on)
+        return LaunchReceiver(
+            receiver.stream_id, receiver.epoch, receiver.last_block_ms, receiver.rate, receiver.lost_on
+        )
 
     def _set_rate(self, event: SetRate) -> _Actions:
         receiver = self._receivers[event.stream_id]
@@ -493,7 +370,7 @@ class ReceiverTracker:
         receiver.life.move("leaves")
         receiver.moved_from = receiver.executor_id
         text = f"{receiver.name} leaves executor {receiver.executor_id}: it goes where fewer receivers are"
-        return [Log(logging.INFO, text), Halt(receiver.stream_id)]
+        return [LogLine(logging.INFO, text), Halt(receiver.stream_id)]
 
     def _errored(self, event: Errored, now_ms: int) -> _Actions:
         receiver = self._current(event)
@@ -518,7 +395,7 @@ class ReceiverTracker:
             _remember_error(receiver, event.message, event.error, now_ms)
             actions.append(self._complain(receiver, text))
         else:
-            actions.append(Log(logging.INFO if was_asked else logging.WARNING, f"{text}: {event.message}"))
+            actions.append(LogLine(logging.INFO if was_asked else logging.WARNING, f"{text}: {event.message}"))
         if event.error:
             actions.append(Announce(ReceiverError(receiver.info)))
         actions.append(Announce(ReceiverStopped(receiver.info)))
@@ -542,7 +419,7 @@ class ReceiverTracker:
         if self._stopping:
             receiver.life.move("is lost for good")
             text = f"Receiver for stream {event.stream_id} was lost while it stopped: {event.reason}"
-            return [Log(logging.WARNING, text), Announce(ReceiverStopped(receiver.info)), *self._drain()]
+            return [LogLine(logging.WARNING, text), Announce(ReceiverStopped(receiver.info)), *self._drain()]
         is_over = was_given_up or self._fails_for_good(receiver)
         receiver.life.move("is lost for good" if is_over else "is lost")
         actions: _Actions = [self._complain(receiver, f"Lost receiver for stream {event.stream_id}")]
@@ -558,12 +435,12 @@ class ReceiverTracker:
         receiver.pause_ms = min(max(2 * receiver.pause_ms, FIRST_PAUSE_MS), max(self._restart_delay_ms, FIRST_PAUSE_MS))
         return actions
 
-    def _fails_for_good(self, receiver: _Receiver) -> bool:
+    def _fails_for_good(self, receiver: Tracked) -> bool:
         """Count a failure; returns whether it was one too many."""
         receiver.failures += 1
         return self._restarts_max is not None and receiver.failures > self._restarts_max
 
-    def _given_up(self, receiver: _Receiver) -> Report:
+    def _given_up(self, receiver: Tracked) -> Report:
         return Report(
             SparkException(
                 f"{receiver.name}: the receiver of stream {receiver.stream_id} is not started again: it failed "
@@ -599,11 +476,11 @@ class ReceiverTracker:
         self._drained = True
         return [Drained(int(self.unallocated() > 0))]
 
-    def _current(self, event: Launched | Registered | Deregistered | Errored | Lost) -> _Receiver | None:
+    def _current(self, event: Launched | Registered | Deregistered | Errored | Lost) -> Tracked | None:
         receiver = self._receivers[event.stream_id]
         return receiver if event.epoch == receiver.epoch else None
 
-    def _complain(self, receiver: _Receiver, text: str) -> Log:
+    def _complain(self, receiver: Tracked, text: str) -> LogLine:
         """A warning the first time; the same error again only shows when details are asked for."""
         detail = f" - {receiver.error}" if receiver.error else ""
         # Without "Restarting receiver with delay ...:", as that grows.
@@ -611,7 +488,7 @@ class ReceiverTracker:
         news = what not in receiver.complained
         if len(receiver.complained) < COMPLAINTS_MAX:
             receiver.complained.add(what)
-        return Log(logging.WARNING if news else logging.DEBUG, f"{text}: {receiver.error_message}{detail}")
+        return LogLine(logging.WARNING if news else logging.DEBUG, f"{text}: {receiver.error_message}{detail}")
 
 
 def missing_copies(name: str, copies: int, block: BlockRef | None = None) -> str:
@@ -624,5 +501,5 @@ def missing_copies(name: str, copies: int, block: BlockRef | None = None) -> str
     )
 
 
-def _remember_error(receiver: _Receiver, message: str, error: str, now_ms: int) -> None:
+def _remember_error(receiver: Tracked, message: str, error: str, now_ms: int) -> None:
     receiver.error_message, receiver.error, receiver.error_ms = message, error, now_ms

@@ -17,7 +17,7 @@ from headwater.streaming.receivers.secrets import secret
 from headwater.streaming.receivers.socket import LINE_BYTES_MAX, LineFramer
 
 CONNECT_SECONDS_MAX = 30.0
-# Silent WebSocket peers are asked so often whether they still live.
+# How often silent WebSocket peers are asked whether they still live.
 PING_SECONDS = 30.0
 MESSAGE_BYTES_MAX = 16 << 20
 

@@ -24,7 +24,7 @@ from headwater.errors import SparkException
 from headwater.streaming.recovery.code import Code
 from headwater.streaming.recovery.ledger import FORMATS_READ, Ledger
 
-logger = logging.getLogger("headwater.streaming.recovery.checkpoint")
+logger = logging.getLogger(__name__)
 
 KEPT = 10
 _MAGIC = b"HWK\x01"  # the last byte is the format's version

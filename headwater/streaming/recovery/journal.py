@@ -1,9 +1,9 @@
 """The journal: the ledger, kept durable by a log of its entries and an image of it now and then.
 
-- One thread owns the ledger. It takes what was posted since, makes it durable in one go, applies it, and tells whoever
-  posted: what has been told is on disk.
-- Should the thread fail, whoever waits for it is told, and the owner: nothing is durable from there on.
-- A log that can't be written stops nobody: a block is refused, everything else takes effect in memory, and the next
+- One thread owns the ledger. It takes what was posted since, makes it durable in one go, applies it, and tells those
+  who posted: what has been told is on disk.
+- Should the thread fail, all who wait for it are told, and the owner: nothing is durable from there on.
+- A log that can't be written stops nothing: a block is refused, everything else takes effect in memory, and the next
   entries wait for an image that has it all. Nothing that was promised before depends on what failed.
 - If what a restart needs of the directory was removed, all of it is written anew.
 - Image n stands before the entries in log directory n, and in all later ones.
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 import queue
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -22,10 +21,11 @@ from typing import Any, Protocol
 from headwater import filesystem
 from headwater.base.cipher import Cipher
 from headwater.base.threads import WatchedThread
+from headwater.clock import Clock
 from headwater.streaming.recovery import checkpoint
 from headwater.streaming.recovery.ledger import BlockAdded, Entry, Ledger, encode_entry, replay
 
-logger = logging.getLogger("headwater.streaming.recovery.journal")
+logger = logging.getLogger(__name__)
 
 LOGS = "receivedBlockMetadata"
 # An image is written once the log is this long, or this old.
@@ -37,7 +37,7 @@ _END: Any = object()
 Then = Callable[[BaseException | None], None]
 
 
-class Log(Protocol):
+class EntryLog(Protocol):
     """What the journal asks of a log: see `log.LogWriter`."""
 
     def append(self, records: Iterable[bytes]) -> Any: ...
@@ -55,10 +55,11 @@ class Journal:
         ledger: as it is now; the journal's from here on.
         number: of the last checkpoint in the directory.
         describe: makes the checkpoint of the ledger, under a number.
-        renew: is called before each image. It sees to it that all that an image needs is in the directory, and returns
-            entries for what can't be had again.
+        renew: is called before each image. It sees to it that all an image needs is in the directory, and returns
+            entries for what is lost for good.
         open_log: opens a log in a directory.
         interval_ms: between two images at least, as long as the log is short.
+        clock: says when an image is due.
         failed: is told, on the journal's thread, that this has failed.
         cipher: encrypts the images; None: they aren't encrypted.
     """
@@ -71,8 +72,9 @@ class Journal:
         *,
         describe: Callable[[Ledger, int], checkpoint.Checkpoint],
         renew: Callable[[Ledger], Iterable[Entry]],
-        open_log: Callable[[str], Log],
+        open_log: Callable[[str], EntryLog],
         interval_ms: int,
+        clock: Clock,
         failed: Callable[[BaseException], None],
         cipher: Cipher | None = None,
     ) -> None:
@@ -82,13 +84,14 @@ class Journal:
         self._describe = describe
         self._renew = renew
         self._open_log = open_log
-        self._interval_seconds = interval_ms / 1000
+        self._interval_ms = interval_ms
+        self._clock = clock
         self._cipher = cipher
         self._posted: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._log: Log | None = None
+        self._log: EntryLog | None = None
         self._files: list[str] = []  # paths of the last image and its program
         self._log_bytes = 0  # since the last image
-        self._imaged_at = 0.0  # monotonic seconds
+        self._imaged_ms = 0  # when the last image was written, or could not be
         self._behind = False  # whether the log lacks something that the ledger has, or may
         self._untold: deque[tuple[Entry | None, Then]] = deque()  # being made durable; the thread's
         self._told_failure = failed
@@ -151,7 +154,7 @@ class Journal:
         self._told_failure(failure)
 
     def _refuse_posted(self, failure: BaseException) -> None:
-        """Nobody takes what is posted; by the thread that has failed, or by whoever posts after that."""
+        """Refuse what is posted and won't be taken; on the thread that has failed, or on one that posts after that."""
         with suppress(queue.Empty):
             while True:
                 item = self._posted.get_nowait()
@@ -202,13 +205,13 @@ class Journal:
     def _image_is_due(self) -> bool:
         if not self._log_bytes:
             return False
-        return self._log_bytes > LOG_BYTES_MAX or time.monotonic() - self._imaged_at > self._interval_seconds
+        return self._log_bytes > LOG_BYTES_MAX or self._clock.now_ms() - self._imaged_ms >= self._interval_ms
 
     def _try_image(self) -> None:
         try:
             self._image()
         except Exception as error:
-            self._imaged_at = time.monotonic()  # not again at once
+            self._imaged_ms = self._clock.now_ms()  # not again at once
             logger.error("A checkpoint can't be written to %s", self._directory, exc_info=error)
 
     def _image(self) -> None:
@@ -229,7 +232,7 @@ class Journal:
         self._log, self._number = log, number
         if self._behind:
             logger.warning("The journal in %s can be written again: nothing is missing in it", self._directory)
-        self._log_bytes, self._imaged_at, self._behind = 0, time.monotonic(), False
+        self._log_bytes, self._imaged_ms, self._behind = 0, self._clock.now_ms(), False
         self._clean()
 
     def _clean(self) -> None:
@@ -254,9 +257,7 @@ def log_directories(directory: str) -> list[tuple[int, str]]:
     return sorted((int(name), f"{directory}/{LOGS}/{name}") for name in names if name.isdigit())
 
 
-def recovered(
-    directory: str, found: checkpoint.Checkpoint, read_log: Callable[[str], Iterator[bytes]]
-) -> Ledger:
+def recovered(directory: str, found: checkpoint.Checkpoint, read_log: Callable[[str], Iterator[bytes]]) -> Ledger:
     """The ledger of a checkpoint and of all that was logged after it."""
     for number, path in log_directories(directory):
         if number >= found.number:

@@ -77,14 +77,12 @@ class Keeping:
             time_ms: its time.
             inputs: what a restart needs of its input streams, by uid.
             blocks: ids of the received blocks that it has taken, by uid.
-            memory: what has changed of what input streams must know besides, by uid; None where they may forget.
+            memory: what has changed of what input streams must know beyond that, by uid; None where they may forget.
             then: see above.
         """
         then(None)
 
-    def batches_amended(
-        self, inputs: Sequence[tuple[str, int, Any]], memory: Mapping[str, Mapping[str, Any]]
-    ) -> None:
+    def batches_amended(self, inputs: Sequence[tuple[str, int, Any]], memory: Mapping[str, Mapping[str, Any]]) -> None:
         """Batches have brought less than was told when they began.
 
         Args:
@@ -99,7 +97,7 @@ class Keeping:
         """All outputs of a batch succeeded."""
 
     def forget(self, inputs: Mapping[str, int], versions: Mapping[str, list[int]], given_up_ms: int) -> None:
-        """Nobody needs what came before: batches up to a time, by the input's uid, all versions but those listed.
+        """What came before isn't needed: batches up to a time, by the input's uid, and all versions but those listed.
 
         Batches up to `given_up_ms` aren't run again after a restart, even if they have failed.
         """

@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass, replace
 from headwater import filesystem
 from headwater.base.threads import WatchedThread
 from headwater.engine.failures import description
-from headwater.errors import IllegalStateException
+from headwater.errors import IllegalStateException, see
 
 logger = logging.getLogger("headwater.streaming.recovery")
 
@@ -44,6 +44,7 @@ def in_use(directory: str, holder: str) -> IllegalStateException:
     """The error of a driver that is refused."""
     return IllegalStateException(
         f"checkpoint directory {directory} is in use by {holder}. Stop that driver first, or use another directory."
+        + see("the-directory-is-in-use")
     )
 
 

@@ -166,7 +166,7 @@ class Ledger:
         self.waiting: dict[str, list[Block]] = {}  # stream -> blocks that no batch has
         # stream -> batch -> what it brought, as long as that is needed; a receiver's: its blocks, see `received`
         self.inputs: dict[str, dict[int, Any]] = {}
-        self.memory: dict[str, dict[str, Any]] = {}  # stream -> what it must know besides
+        self.memory: dict[str, dict[str, Any]] = {}  # stream -> what it must know beyond them
         self.streams: list[str] = []  # the inputs of the driver that began last
         self.sources: dict[str, Sequence[str]] = {}  # what its inputs and states are; empty: that isn't known
         self.skipped: list[tuple[int, int]] = []  # (after, before): between them no batch took place; ascending

@@ -27,7 +27,7 @@ class DirectoryLock(Protocol):
     """Held from construction to `close`, or to the end of the process, however it ends."""
 
     def check(self) -> None:
-        """Whoever is about to write a checkpoint asks.
+        """Asked before a checkpoint is written.
 
         Raises:
             IllegalStateException: another driver has taken the directory over.
@@ -69,7 +69,7 @@ def _check_writers(directory: str, path: str) -> None:
         path: of the directory.
 
     Raises:
-        IllegalStateException: everybody can, and it isn't ours, or something in it is somebody else's.
+        IllegalStateException: all users can, and it isn't ours, or something in it is another user's.
     """
     others = filesystem.writers(path)
     if others is None:
@@ -86,7 +86,7 @@ def _check_writers(directory: str, path: str) -> None:
 
 
 def _entry_of_another(path: str) -> str | None:
-    """What somebody else, who isn't root, has put into a directory."""
+    """What another user, other than root, has put into a directory."""
     for directory, directories, files in os.walk(path):
         for name in (*directories, *files):
             entry = os.path.join(directory, name)
@@ -130,7 +130,7 @@ class FileLock:
         self._file = file
 
     def check(self) -> None:
-        """Take the directory again if somebody has removed the file; another driver may have been faster."""
+        """Take the directory again if the file was removed; another driver may have been faster."""
         before = self._file
         if before is None or filesystem.is_at(before, self._path):
             return
@@ -138,7 +138,7 @@ class FileLock:
         with contextlib.suppress(FileExistsError):
             system.make_directory(path)
         try:
-            _check_writers(self._directory, path)  # somebody else may have made it
+            _check_writers(self._directory, path)  # another user may have made it
             self._take()
         except IllegalStateException as loss:
             told, self._then = self._then, []
@@ -150,7 +150,7 @@ class FileLock:
         os.close(before)
 
     def when_lost(self, then: Callable[[BaseException], None]) -> None:
-        """Only `check` finds that out, and only where somebody has removed the file; `then` has a thread of its own."""
+        """Only `check` finds that out, and only where the file was removed; `then` has a thread of its own."""
         self._then.append(then)
 
     def close(self) -> None:

@@ -37,7 +37,7 @@ from headwater.streaming.recovery.segment import (
 
 __all__ = ["CorruptLogException", "LogPosition", "LogSettings", "LogWriter", "clean", "read_log", "read_record"]
 
-logger = logging.getLogger("headwater.streaming.recovery.log")
+logger = logging.getLogger(__name__)
 
 OnCorrupt = Literal["fail", "skip"]
 Done = Callable[[list[LogPosition], BaseException | None], None]
@@ -51,7 +51,7 @@ WAITING_BYTES_MAX = 64 << 20
 class LogSettings(NamedTuple):
     """How a log is written and read."""
 
-    rolling_ms: int = 60_000  # a segment takes records of so long a time
+    rolling_ms: int = 60_000  # the span of time of a segment's records
     tries_max: int = 3  # of a write, the first included
     close_after_write: bool = False  # a segment for each write; always so where an open file can't be flushed
     sync: bool = True  # acknowledge what survives the machine, not only the process
@@ -119,7 +119,7 @@ class _OpenSegment:
         return positions
 
     def cut(self) -> None:
-        """Close it, without what wasn't acknowledged; nobody reads that then.
+        """Close it, without what wasn't acknowledged: that is never read.
 
         Raises:
             OSError: that can't be taken back.
@@ -137,7 +137,7 @@ class _OpenSegment:
 
     @property
     def is_there(self) -> bool:
-        """Whether anybody could open it; on other than local file systems that isn't looked at."""
+        """Whether it can be found by its name; on other than local file systems that isn't looked at."""
         return not self._local or self._file.closed or filesystem.is_at(self._file.fileno(), self._path)
 
     def close(self) -> None:
@@ -173,7 +173,7 @@ class LogWriter:
         self._number = max((name.number for name, _ in _segments(directory)), default=0)
         self._id = os.urandom(4).hex()
         self._segment: _OpenSegment | None = None  # the writer thread's, until that ends
-        self._has_lost = False  # whether somebody has removed a segment that was being written; the thread's too
+        self._has_lost = False  # whether a segment was removed while it was being written; the thread's too
         self._changed = threading.Condition()  # guards the three below
         self._waiting: deque[_Append] = deque()
         self._waiting_bytes = 0  # their sizes' sum

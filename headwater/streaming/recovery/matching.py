@@ -18,9 +18,7 @@ logger = logging.getLogger("headwater.streaming.recovery")
 Source = Sequence[str]
 
 
-def check(
-    before: Mapping[str, Source], now: Mapping[str, Source], unnamed: Collection[str], *, refuses: bool
-) -> None:
+def check(before: Mapping[str, Source], now: Mapping[str, Source], unnamed: Collection[str], *, refuses: bool) -> None:
     """See to it that streams of a new program may take over what a checkpoint holds for those of their uids.
 
     Args:

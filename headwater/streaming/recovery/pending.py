@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 
+from headwater.clock import SystemClock
 from headwater.errors import IllegalArgumentException
 from headwater.filesystem import qualify
 from headwater.streaming.recovery.checkpoint import Checkpoint
@@ -112,6 +113,7 @@ def _write(found: Found, dropped: list[int]) -> None:
         renew=lambda _ledger: (),
         open_log=opened,
         interval_ms=_INTERVAL_MS,
+        clock=SystemClock(),
         failed=errors.append,
         cipher=found.cipher,
     )

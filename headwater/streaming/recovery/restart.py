@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from headwater.base.cipher import Cipher, KeySource, cipher_of, wrong_key
 from headwater.conf import SparkConf
-from headwater.errors import SparkException
+from headwater.errors import SparkException, see
 from headwater.settings.secrets import is_secret
 from headwater.streaming.recovery import checkpoint
 from headwater.streaming.recovery.checkpoint import Checkpoint
@@ -95,10 +95,11 @@ def warn_if_changed(found: Found, changed: Sequence[str]) -> None:
             "%s changed since the program in %s was stored. The stored one goes on: its functions, its streams "
             "and its batch interval of %d ms. getOrCreate(path, setup, upgrade=True), or "
             "headwater.streaming.recovery.upgrade=true, takes the new functions and streams; a new interval "
-            "needs a new directory.",
+            "needs a new directory.%s",
             f"{', '.join(changed)} {'has' if len(changed) == 1 else 'have'}",
             found.directory,
             found.checkpoint.ledger.batch_ms,
+            see("the-old-code-goes-on"),
         )
 
 

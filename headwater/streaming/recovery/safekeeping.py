@@ -1,14 +1,13 @@
 """What a running context keeps of itself in its directory for checkpoints, so that another driver can go on from it.
 
-The context tells what happens, in terms of its streams; the journal's ledger knows them by uid. Whoever must not go on
-before something is durable passes a function, which is called on the journal's thread. What nobody needs any more,
-of this run or of those before, is removed.
+The context tells what happens, in terms of its streams; the journal's ledger knows them by uid. A caller who must not
+go on before something is durable passes a function, which is called on the journal's thread. What isn't needed any
+more, of this run or of earlier ones, is removed.
 """
 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from headwater import filesystem
 from headwater.base.cipher import Cipher, cipher_of
 from headwater.base.threads import WatchedThread, nothing_depends
+from headwater.clock import Clock
 from headwater.engine.failures import description
 from headwater.errors import IllegalStateException
 from headwater.settings.secrets import is_secret
@@ -72,6 +72,7 @@ class Safekeeping(Keeping):
         ledger: of this run from its start; one that was found goes on.
         lock: on the directory, if it was found; else it is taken, and what other runs left there is set aside.
         code: of the program.
+        clock: says when an image is due, and when receivers' logs are cleaned.
 
     Raises:
         IllegalStateException: another driver works with the directory.
@@ -86,12 +87,15 @@ class Safekeeping(Keeping):
         ledger: Ledger,
         lock: DirectoryLock | None,
         code: Code,
+        *,
+        clock: Clock,
     ) -> None:
         super().__init__(directory, ledger)  # the journal's, once that has started
         self.received_data = f"{directory}/receivedData"
         self._sc = sc
         self._receiving: tuple[str, ...] = ()  # uids of the streams that have receivers, once `started` has told
         self._code = code
+        self._clock = clock
         self._begins_anew = lock is None
         self._when_lost: Callable[[BaseException], None] | None = None
         self._lock = lock or lock_directory(directory)
@@ -103,12 +107,12 @@ class Safekeeping(Keeping):
             key = sc.application.key
             self._cipher = cipher = cipher_of(key)
             checkpoint.write_key_source(directory, key)
-            self._program_bytes = program  # to be written again, should somebody remove it
+            self._program_bytes = program  # to be written again, should it be removed
             self._program = checkpoint.write_program(directory, number + 1, program, cipher)
             conf, self._log_settings = sc.conf, log_settings(sc.conf, cipher)
             self._rolling_ms: int = conf.read("spark.streaming.receiver.writeAheadLog.rollingIntervalSecs")
             self._store_timeout_ms: int = conf.read("spark.streaming.receiver.blockStoreTimeout")
-            self._cleaned_at = time.monotonic()  # when the receivers' logs were; the journal's thread's
+            self._cleaned_ms = clock.now_ms()  # when the receivers' logs were; the journal's thread's
             self._journal = Journal(
                 directory,
                 ledger,
@@ -117,6 +121,7 @@ class Safekeeping(Keeping):
                 renew=self._renew,
                 open_log=self._open_log,
                 interval_ms=conf.read("headwater.streaming.checkpoint.interval"),
+                clock=clock,
                 failed=self._failed,
                 cipher=cipher,
             )
@@ -201,9 +206,7 @@ class Safekeeping(Keeping):
     ) -> None:
         self._journal.post(BatchBegun(time_ms, inputs, blocks, memory), then)
 
-    def batches_amended(
-        self, inputs: Sequence[tuple[str, int, Any]], memory: Mapping[str, Mapping[str, Any]]
-    ) -> None:
+    def batches_amended(self, inputs: Sequence[tuple[str, int, Any]], memory: Mapping[str, Mapping[str, Any]]) -> None:
         self._journal.post(BatchesAmended([list(each) for each in inputs], memory), _anyway)
 
     def version_stored(self, uid: str, stored: StoredVersion) -> None:
@@ -225,18 +228,20 @@ class Safekeeping(Keeping):
     # -------------------------------------------------------------------------------------------- what may go
     def _clean_received(self, error: BaseException | None) -> None:
         """Remove the segments of the receivers' logs that no block needs; on the journal's thread."""
-        if error is not None or time.monotonic() - self._cleaned_at < self._rolling_ms / 1000:
+        now_ms = self._clock.now_ms()
+        if error is not None or now_ms - self._cleaned_ms < self._rolling_ms:
             return
-        self._cleaned_at = time.monotonic()
-        # What a receiver has logged, and tells us of only now, is no older.
-        latest_ms = time.time_ns() // 1_000_000 - self._store_timeout_ms
+        self._cleaned_ms = now_ms
+        # What a receiver has logged, and tells us of only now, is no older. Executors that were started since the
+        # machine's clock was set back stamp by that clock.
+        latest_ms = now_ms - self._clock.ahead_ms() - self._store_timeout_ms
         needed = oldest_needed(self.ledger, self._receiving)
         below = f"{self.directory}/receivedData"
         for name in filesystem.names_in(below):
             log.clean(f"{below}/{name}", min(latest_ms, needed.get(name, latest_ms)))
 
     def _sweep(self, error: BaseException | None) -> None:
-        """Remove the state segments of runs before that this one doesn't stand on; on the journal's thread."""
+        """Remove the state segments of earlier runs that this one doesn't stand on; on the journal's thread."""
         if error is not None:
             return
         kept = {
@@ -295,7 +300,6 @@ def log_settings(conf: SparkConf, cipher: Cipher | None) -> LogSettings:
         close_after_write=conf.read("spark.streaming.driver.writeAheadLog.closeFileAfterWrite"),
         cipher=cipher,
     )
-
 
 
 def _anyway(_error: BaseException | None) -> None:

@@ -1,4 +1,4 @@
-"""Secrets: values that travel to executors and workers, and are left out of checkpoints and of whatever is printed."""
+"""Secrets: values that travel to executors and workers, and are left out of checkpoints and of all that is printed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Secrets(Mapping[str, Any]):
-    """Named values. A checkpoint holds the names, and whoever reads it calls `found`.
+    """Named values. A checkpoint holds the names; what reads it calls `found`.
 
     Args:
         values: by name.

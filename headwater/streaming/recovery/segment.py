@@ -121,7 +121,7 @@ class SegmentFormat:
         if magic != _MAGIC or header[_HEADER.size :] != crc32(header[: _HEADER.size]).to_bytes(4, "little"):
             raise ValueError("the header is damaged")
         if kind == _PLAIN:
-            return cls(header, None)  # the log of before it was encrypted
+            return cls(header, None)  # written before the log was encrypted
         if kind != _AES_256_GCM:
             raise SparkException(f"log segment {path} has cipher {kind}, which this version doesn't know")
         if cipher is None or cipher.key_id != key_id:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from headwater import filesystem
 from headwater.engine.events import StoredVersion
 
-logger = logging.getLogger("headwater.streaming.recovery.versions")
+logger = logging.getLogger(__name__)
 
 
 class StoredVersions:
@@ -39,7 +39,7 @@ class StoredVersions:
             system.make_directory(path)
 
     def restore(self, version: int, versions: Mapping[int, Mapping[int, Sequence[str]]]) -> None:
-        """Begin with one version of those that a driver of before has stored; the others' segments may go."""
+        """Begin with one of the versions that a previous driver has stored; the others' segments may go."""
         with self._lock:
             for stored in versions.values():
                 self._unwanted.update(name for segments in stored.values() for name in segments)
@@ -96,6 +96,4 @@ class StoredVersions:
 
 
 def _names(versions: Iterable[dict[int, list[tuple[str, ...]]]]) -> set[str]:
-    return {
-        name for chains in versions for reported in chains.values() for segments in reported for name in segments
-    }
+    return {name for chains in versions for reported in chains.values() for segments in reported for name in segments}

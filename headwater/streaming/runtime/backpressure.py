@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class PIDSettings(NamedTuple):
-    """The settings `spark.streaming.backpressure.pid.*`; `min_rate` in records a second."""
+    """The settings `spark.streaming.backpressure.pid.*`; `min_rate` in records per second."""
 
     proportional: float
     integral: float
@@ -64,7 +64,7 @@ class PIDRateEstimator:
         self._latest_error = -1.0
 
     def compute(self, time_ms: int, *, records: int, processing_ms: int, scheduling_ms: int) -> float | None:
-        """The new rate in records a second, or None if the batch says nothing about it.
+        """The new rate in records per second, or None if the batch says nothing about it.
 
         Args:
             time_ms: when the batch was done.
@@ -117,9 +117,9 @@ class RateController:
         return cls({stream_id: make(batch_ms, settings) for stream_id in stream_ids})
 
     def completed(self, info: BatchInfo) -> dict[int, float]:
-        """A batch is done: the new rates, records a second by stream id, of the streams about which it says something.
+        """A batch is done: the new rates of streams about which it says something, records per second by stream id.
 
-        One of which an output failed says nothing: who knows what that took.
+        A batch with a failed output says nothing: its time is no measure.
         """
         if any(output.failureReason() is not None for output in info.outputOperationInfos().values()):
             return {}
@@ -139,7 +139,7 @@ class RateController:
 
 
 def initial_rate(conf: SparkConf) -> float | None:
-    """What a stream may bring before the first rate is found, records a second; None: no limit."""
+    """What a stream may bring before the first rate is found, records per second; None: no limit."""
     rate: float | None = conf.read("spark.streaming.backpressure.initialRate")
     is_limit = conf.read("spark.streaming.backpressure.enabled") and rate is not None and rate > 0
     return rate if is_limit else None

@@ -77,7 +77,7 @@ LIFE = Table(
 
 
 # ------------------------------------------------------------------------------------------------ events
-class Begin(NamedTuple):
+class BeginBatches(NamedTuple):
     """Start ticking; `first_ms` is the first batch time. `missed`: batches from before it to run first, in order."""
 
     first_ms: int
@@ -113,7 +113,7 @@ class Generated(NamedTuple):
     at_ms: int
 
 
-class JobStarted(NamedTuple):
+class OutputJobStarted(NamedTuple):
     """An output began at `at_ms`."""
 
     time_ms: int
@@ -121,7 +121,7 @@ class JobStarted(NamedTuple):
     at_ms: int
 
 
-class JobFinished(NamedTuple):
+class OutputJobFinished(NamedTuple):
     """An output ended at `at_ms`, with an error or (None) well; it isn't tried again."""
 
     time_ms: int
@@ -146,7 +146,9 @@ class StopNow(NamedTuple):
     """End at once; queued outputs are dropped by the shell."""
 
 
-BatchEvent = Begin | Allocated | Generated | JobStarted | JobFinished | StopGracefully | Drained | StopNow
+BatchEvent = (
+    BeginBatches | Allocated | Generated | OutputJobStarted | OutputJobFinished | StopGracefully | Drained | StopNow
+)
 
 
 # ------------------------------------------------------------------------------------------------ actions
@@ -164,7 +166,7 @@ class Generate(NamedTuple):
 
 
 class Submit(NamedTuple):
-    """Queue these jobs; each sends `JobStarted` and `JobFinished`."""
+    """Queue these jobs; each sends `OutputJobStarted` and `OutputJobFinished`."""
 
     jobs: tuple[OutputJob, ...]
 
@@ -204,7 +206,7 @@ class Forget(NamedTuple):
     given_up_ms: int = -1
 
 
-class Log(NamedTuple):
+class LogLine(NamedTuple):
     """Write a line to the log; `error` adds its traceback."""
 
     level: int
@@ -221,17 +223,7 @@ class Finished(NamedTuple):
 
 
 BatchAction = (
-    Allocate
-    | Generate
-    | Submit
-    | Announce
-    | Report
-    | Abort
-    | Complete
-    | Forget
-    | Log
-    | StopReceivers
-    | Finished
+    Allocate | Generate | Submit | Announce | Report | Abort | Complete | Forget | LogLine | StopReceivers | Finished
 )
 _Actions = list[BatchAction | Wake]
 
@@ -286,7 +278,7 @@ class _Pace:
             f"{waiting} wait. Give processing more cores or partitions, lengthen the batch interval, or slow the "
             "sources down by spark.streaming.backpressure.enabled=true."
         )
-        return [Log(logging.WARNING, text)]
+        return [LogLine(logging.WARNING, text)]
 
 
 class BatchGenerator:
@@ -329,9 +321,9 @@ class BatchGenerator:
     def handle(self, event: BatchEvent | Woken, now_ms: int) -> _Actions:
         """Take an event; returns the actions, in order."""
         match event:
-            case JobStarted():
+            case OutputJobStarted():
                 return self._job_started(event)
-            case JobFinished():
+            case OutputJobFinished():
                 return self._job_finished(event, now_ms)
             case Woken():
                 return self._woken(now_ms)
@@ -339,7 +331,7 @@ class BatchGenerator:
                 return [Generate(event.time_ms, event.blocks)] if event.time_ms == self._generating_ms else []
             case Generated():
                 return self._generated(event, now_ms)
-            case Begin():
+            case BeginBatches():
                 return self._begin(event, now_ms)
             case StopGracefully():
                 return self._stop_gracefully(event, now_ms)
@@ -382,14 +374,14 @@ class BatchGenerator:
         assert self.phase is not Phase.CREATED or not (self._running or self._failed or self._missed)
 
     # -------------------------------------------------------------------------------------------- ticks
-    def _begin(self, event: Begin, now_ms: int) -> _Actions:
+    def _begin(self, event: BeginBatches, now_ms: int) -> _Actions:
         self._life.move("begin")
         self._next_ms = event.first_ms
         self._missed.extend(event.missed)
         self._forgotten_ms = min((event.first_ms, *event.missed)) - self._batch_ms
         return [
             Announce(StreamingStarted(now_ms)),
-            Log(logging.INFO, f"Started JobGenerator at {event.first_ms} ms"),
+            LogLine(logging.INFO, f"Started JobGenerator at {event.first_ms} ms"),
             *self._tick(now_ms),
         ]
 
@@ -398,7 +390,7 @@ class BatchGenerator:
         if late and self._life.may("too late"):
             self._life.move("too late")
             text = "Timed out while stopping gracefully: received data that no batch took is dropped"
-            return [Log(logging.WARNING, text), *self._finish()]
+            return [LogLine(logging.WARNING, text), *self._finish()]
         return self._tick(now_ms)
 
     def _tick(self, now_ms: int) -> _Actions:
@@ -432,7 +424,7 @@ class BatchGenerator:
             "that are due are merged into one. headwater.streaming.recovery.missedBatchesMax is the limit."
         )
         self._next_ms += late * self._batch_ms
-        return [Log(logging.WARNING, text)]
+        return [LogLine(logging.WARNING, text)]
 
     def _hold(self) -> _Actions:
         """Let ticks wait until a batch ends; this is said once, until half of the batches are done."""
@@ -445,7 +437,7 @@ class BatchGenerator:
             "down by spark.streaming.backpressure.enabled=true, give processing more cores, or lengthen the batch "
             "interval. The limit is headwater.streaming.waitingBatchesMax."
         )
-        return [Log(logging.WARNING, text)]
+        return [LogLine(logging.WARNING, text)]
 
     def _generated(self, event: Generated, now_ms: int) -> _Actions:
         if event.time_ms != self._generating_ms:
@@ -458,7 +450,7 @@ class BatchGenerator:
             actions = self._submit(event)
         else:
             text = f"No jobs added for time {event.time_ms} ms"
-            actions = [Log(logging.INFO, text), Complete(event.time_ms), *self._forget()]
+            actions = [LogLine(logging.INFO, text), Complete(event.time_ms), *self._forget()]
         return [*actions, *self._tick(now_ms), *self._finish()]
 
     def _submit(self, event: Generated) -> _Actions:
@@ -469,13 +461,13 @@ class BatchGenerator:
         batch = _Batch(event.time_ms, event.inputs, event.at_ms, outputs, len(outputs))
         self._running[event.time_ms] = batch
         return [
-            Log(logging.INFO, f"Added jobs for time {event.time_ms} ms"),
+            LogLine(logging.INFO, f"Added jobs for time {event.time_ms} ms"),
             Announce(BatchSubmitted(batch.info())),
             Submit(event.jobs),
         ]
 
     # -------------------------------------------------------------------------------------------- outputs
-    def _job_started(self, event: JobStarted) -> _Actions:
+    def _job_started(self, event: OutputJobStarted) -> _Actions:
         batch = self._running[event.time_ms]
         before = batch.outputs[event.output_id]
         output = OutputOperationInfo(event.time_ms, event.output_id, before.name(), before.description(), event.at_ms)
@@ -485,10 +477,10 @@ class BatchGenerator:
             batch.started_ms = event.at_ms
             actions.append(Announce(BatchStarted(batch.info())))
         actions.append(Announce(OutputOperationStarted(output)))
-        actions.append(Log(logging.INFO, f"Starting job {job_name(event)} from job set of time {event.time_ms} ms"))
+        actions.append(LogLine(logging.INFO, f"Starting job {job_name(event)} from job set of time {event.time_ms} ms"))
         return actions
 
-    def _job_finished(self, event: JobFinished, now_ms: int) -> _Actions:
+    def _job_finished(self, event: OutputJobFinished, now_ms: int) -> _Actions:
         batch = self._running[event.time_ms]
         before = batch.outputs[event.output_id]
         failure = None if event.error is None else "".join(traceback.format_exception(event.error))
@@ -505,11 +497,11 @@ class BatchGenerator:
         batch.remaining -= 1
         batch.failed |= event.error is not None
         actions: _Actions = [
-            Log(logging.INFO, f"Finished job {job_name(event)} from job set of time {event.time_ms} ms"),
+            LogLine(logging.INFO, f"Finished job {job_name(event)} from job set of time {event.time_ms} ms"),
             Announce(OutputOperationCompleted(output)),
         ]
         if event.error is not None:
-            actions.append(Log(logging.ERROR, f"Error running job {job_name(event)}", event.error))
+            actions.append(LogLine(logging.ERROR, f"Error running job {job_name(event)}", event.error))
             actions.append(Abort(event.error) if self._stops_on_failure else Report(event.error))
         if not batch.remaining:
             batch.ended_ms = event.at_ms
@@ -534,7 +526,7 @@ class BatchGenerator:
         total = (batch.ended_ms - batch.time_ms) / 1000
         execution = (batch.ended_ms - batch.started_ms) / 1000
         text = f"Total delay: {total:.3f} s for time {batch.time_ms} ms (execution: {execution:.3f} s)"
-        return [Log(logging.INFO, text), Complete(batch.time_ms), *self._forget()]
+        return [LogLine(logging.INFO, text), Complete(batch.time_ms), *self._forget()]
 
     def _forget(self) -> _Actions:
         """Forget up to the last batch before which all have ended.
@@ -585,6 +577,6 @@ class BatchGenerator:
         return [Finished()]
 
 
-def job_name(event: OutputJob | JobStarted | JobFinished) -> str:
+def job_name(event: OutputJob | OutputJobStarted | OutputJobFinished) -> str:
     """What the log calls a job."""
     return f"streaming job {event.time_ms} ms.{event.output_id}"

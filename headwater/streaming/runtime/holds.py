@@ -28,7 +28,7 @@ class Holds:
 
     @property
     def until_ms(self) -> int:
-        """The latest batch such that nobody needs it, or one before it; -1 if there is no hold at all."""
+        """The latest batch up to which none is needed; -1 if there is no hold at all."""
         return min((hold.until_ms for hold in self._holds), default=-1)
 
     def owners(self, time_ms: int) -> list[str]:

@@ -3,7 +3,7 @@
 - A core: `JobThreads` calls it under a lock, and does the waiting.
 - Jobs begin in the order in which they were added. Where a job may be tried again, jobs of the same output wait for its
   end: so an output's batches succeed in order, whatever else runs at the same time.
-- A closed queue hands out nothing; whoever closed it can ask which jobs it has dropped.
+- A closed queue hands out nothing; it can be asked which jobs it has dropped.
 """
 
 from __future__ import annotations

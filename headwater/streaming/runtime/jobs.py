@@ -20,13 +20,13 @@ from headwater.base.threads import WatchedThread
 from headwater.base.tracebacks import folded
 from headwater.clock import EXPIRED, Clock
 from headwater.streaming.durations import format_batch_time
-from headwater.streaming.runtime.batches import JobFinished, JobStarted, OutputJob, job_name
+from headwater.streaming.runtime.batches import OutputJob, OutputJobFinished, OutputJobStarted, job_name
 from headwater.streaming.runtime.jobqueue import FailurePolicy, JobQueue
 
 if TYPE_CHECKING:
     from headwater.rdd.driver import Driver
 
-logger = logging.getLogger("headwater.streaming.runtime.jobs")
+logger = logging.getLogger(__name__)
 
 BATCH_TIME_PROPERTY = "spark.streaming.internal.batchTime"
 OUTPUT_ID_PROPERTY = "spark.streaming.internal.outputOpId"
@@ -39,7 +39,7 @@ class JobThreads:
         count: how many threads, at least 1.
         policy: what follows when a job fails.
         clock: stamps the reports, and times the pause before a job is tried again.
-        report: is given `JobStarted` and `JobFinished`, once for each job, on the job's thread.
+        report: is given `OutputJobStarted` and `OutputJobFinished`, once for each job, on the job's thread.
         prepare: is called with the job on its thread before each try, to set local properties.
         crashed: is told that a thread has failed, for which no job's failure is a reason; its job won't end.
     """
@@ -49,7 +49,7 @@ class JobThreads:
         count: int,
         policy: FailurePolicy,
         clock: Clock,
-        report: Callable[[JobStarted | JobFinished], None],
+        report: Callable[[OutputJobStarted | OutputJobFinished], None],
         prepare: Callable[[OutputJob], None],
         crashed: Callable[[BaseException], None],
     ) -> None:
@@ -112,14 +112,14 @@ class JobThreads:
                 if self._queue.closed:
                     return
                 self._changed.wait()
-        self._report(JobStarted(job.time_ms, job.output_id, self._clock.now_ms()))
+        self._report(OutputJobStarted(job.time_ms, job.output_id, self._clock.now_ms()))
         error = self._try(job)
         while (pause_ms := self._ended(job, error)) is not None:
             logger.warning("Error running job %s: it is tried again in %d ms", job_name(job), pause_ms, exc_info=error)
             if self._clock.get(ending, self._clock.now_ms() + pause_ms) is not EXPIRED:
                 break  # closed
             error = self._try(job)
-        self._report(JobFinished(job.time_ms, job.output_id, self._clock.now_ms(), error))
+        self._report(OutputJobFinished(job.time_ms, job.output_id, self._clock.now_ms(), error))
 
     def _try(self, job: OutputJob) -> BaseException | None:
         try:
@@ -136,7 +136,7 @@ class JobThreads:
             return pause_ms
 
 
-class JobProperties:
+class BatchJobProperties:
     """The SparkContext's local properties that each job runs with.
 
     A copy of those of the thread that called `start()`, without its job group and description, plus the batch time,

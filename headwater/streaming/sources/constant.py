@@ -9,6 +9,7 @@ from headwater.streaming.graph.inputs import InputNode
 if TYPE_CHECKING:
     from headwater.rdd import RDD
 
+
 class ConstantInput(InputNode):
     """The node of a `ConstantInputDStream`."""
 

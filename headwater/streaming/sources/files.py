@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-logger = logging.getLogger("headwater.streaming.sources.files")
+logger = logging.getLogger(__name__)
 
 # Paths that one line of the log names.
 NAMED_MAX = 5
@@ -147,9 +147,7 @@ class FileInput(InputNode):
             self._take_back(failure)
         return list(dict.fromkeys(failure.time_ms for failure in failures))
 
-    def restore(
-        self, first_ms: int, after_ms: int, memory: Mapping[str, Any], batches: Mapping[int, Any]
-    ) -> None:
+    def restore(self, first_ms: int, after_ms: int, memory: Mapping[str, Any], batches: Mapping[int, Any]) -> None:
         self._begins_ms = first_ms
         self._selection.go_on(after_ms + self.slide_ms, memory)
         for time_ms, data in batches.items():
@@ -308,9 +306,7 @@ class FileInput(InputNode):
                 trouble,
             )
 
-    def _file_failed(
-        self, file: FileStatus, time_ms: int, cause: str, error: Exception | None = None
-    ) -> bool:
+    def _file_failed(self, file: FileStatus, time_ms: int, cause: str, error: Exception | None = None) -> bool:
         """A batch could not read a file; returns whether later ones are to try.
 
         `error`: what opening it in the driver has raised.
@@ -320,7 +316,11 @@ class FileInput(InputNode):
             logger.error(
                 "%s: %s can't be read and is given up, its records are in no batch: %s. It was tried for %g s, as %s "
                 "says. Once it is sound, put it into the directory under another name.",
-                self.describe(), file.path, cause, self._retry_ms / 1000, _RETRY,
+                self.describe(),
+                file.path,
+                cause,
+                self._retry_ms / 1000,
+                _RETRY,
             )
             return False
         if outcome is Outcome.STILL_TRIED:
@@ -340,7 +340,10 @@ class FileInput(InputNode):
         logger.error(
             "%s: a task of the batch of %d ms has read %s, and another one could not: %s. The batch has the file in "
             "part, or an output of it lacks it; it is not read again.",
-            self.describe(), time_ms, path, cause,
+            self.describe(),
+            time_ms,
+            path,
+            cause,
         )
 
     def _say_ignored(self, ignored: Ignored, time_ms: int) -> None:
@@ -350,20 +353,29 @@ class FileInput(InputNode):
             logger.info(
                 "%s: %d files that were there before the stream are not read. fileStream(directory, "
                 "newFilesOnly=False) takes them; see also %s.",
-                name, ignored.before, _SELECTION,
+                name,
+                ignored.before,
+                _SELECTION,
             )
         if ignored.old:
             logger.warning(
                 "%s: not read at time %d ms, as they were modified before the stream began or more than %g s ago: %s. "
                 "Copy files so that they get a new modification time (touch does it), or set %s=identity. "
                 "spark.streaming.fileStream.minRememberDuration says how old files may be.",
-                name, time_ms, self._window_ms / 1000, _named(ignored.old), _SELECTION,
+                name,
+                time_ms,
+                self._window_ms / 1000,
+                _named(ignored.old),
+                _SELECTION,
             )
         if ignored.future:
             logger.warning(
                 "%s: not read at time %d ms, but once batch times have reached their modification times, which lie in "
                 "the future: %s. Set the clock of the machine that writes them, or %s=identity.",
-                name, time_ms, _named(ignored.future), _SELECTION,
+                name,
+                time_ms,
+                _named(ignored.future),
+                _SELECTION,
             )
 
 

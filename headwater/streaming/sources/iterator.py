@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from headwater.rdd import RDD
     from headwater.rdd.driver import Driver
 
-logger = logging.getLogger("headwater.streaming.sources.iterator")
+logger = logging.getLogger(__name__)
 
 # How long a stop waits for the iterable to return control. Python can't interrupt code that waits elsewhere.
 STOP_SECONDS_MAX = 2.0

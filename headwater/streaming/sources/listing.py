@@ -14,7 +14,7 @@ from headwater import filesystem
 from headwater.filesystem import FileStatus, Scan
 from headwater.streaming.sources.selection import Listing
 
-logger = logging.getLogger("headwater.streaming.sources.listing")
+logger = logging.getLogger(__name__)
 
 # A directory with no more settled files than this is looked at in full each time: that takes a few milliseconds.
 SETTLED_IN_FULL_MAX = 1000

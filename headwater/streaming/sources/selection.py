@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 
 from headwater.filesystem import FileStatus
 
-logger = logging.getLogger("headwater.streaming.sources.selection")
+logger = logging.getLogger(__name__)
 
 Accept = Callable[[str], bool]
 

@@ -12,11 +12,11 @@ from headwater.engine.backends.watch import (
     FRUITLESS_ROUNDS_MAX,
     STARTING_MS_MAX,
     Deaths,
+    ExecutorStarted,
     Gone,
     Joined,
     Looked,
     Replace,
-    Started,
     Watch,
 )
 from headwater.engine.events import Wake, Woken
@@ -35,7 +35,7 @@ class Watched:
         self.now_ms = 0
         self.wakes: list[int] = []
         for executor in executors:
-            self.happens(Started(executor))
+            self.happens(ExecutorStarted(executor))
             self.happens(Joined(executor))
 
     def happens(self, event: Any) -> list[str]:
@@ -105,7 +105,7 @@ def test_executor_is_watched_when_all_before_it_have_left() -> None:
     watched = Watched("a")
     watched.happens(Gone("a"))
     watched.pass_ms(TIMEOUT_MS)
-    watched.happens(Started("b"))
+    watched.happens(ExecutorStarted("b"))
     watched.happens(Joined("b"))
     assert watched.pass_ms(TIMEOUT_MS) == ["suspect b 2000", "fence b 10000"]
 
@@ -131,7 +131,7 @@ def test_executor_that_was_silent_before_the_driver_was_stopped_is_still_counted
 
 def test_executor_may_take_longer_to_start_than_to_answer() -> None:
     watched = Watched()
-    watched.happens(Started("a"))
+    watched.happens(ExecutorStarted("a"))
     assert watched.pass_ms(STARTING_MS_MAX - 1) == []
     assert watched.pass_ms(1) == [f"fence a {STARTING_MS_MAX}"]
 

@@ -90,9 +90,7 @@ def test_window_by_inverse_is_what_a_recomputation_gives(
 
 @settings(max_examples=15)
 @given(batches=BATCHES, sizes=SIZES)
-def test_counts_of_windows_are_those_of_a_recomputation(
-    sc: SparkContext, batches: Any, sizes: tuple[int, int]
-) -> None:
+def test_counts_of_windows_are_those_of_a_recomputation(sc: SparkContext, batches: Any, sizes: tuple[int, int]) -> None:
     window, slide = sizes
     with StreamHarness(1.0, sc) as harness:
         harness.checkpoint()

@@ -42,7 +42,7 @@ def nothing(rdd: Any) -> None:
 
 
 def output_function(graph: Any) -> Callable[..., Any]:
-    function: Callable[..., Any] = graph.outputs[0].function
+    function: Callable[..., Any] = graph.outputs[0].sink.function
     return function
 
 
@@ -60,7 +60,7 @@ def test_broadcast_goes_along_with_its_value_and_is_made_once(ssc: StreamingCont
     lines.foreachRDD(lambda rdd: table)
     lines.map(lambda line: table.value[line]).foreachRDD(lambda rdd: table)
     graph = loaded(ssc)
-    first, second = (output.function(None) for output in graph.outputs)
+    first, second = (output.sink.function(None) for output in graph.outputs)
     assert first is second and first.id != table.id
     assert first.value == {"a": 1}
     assert ssc.sparkContext.parallelize([0]).map(lambda _: first.value["a"]).collect() == [1]

@@ -213,9 +213,9 @@ class Rows(BatchOutput):
             kill_at("committed")
 
 
-def kill_at(chosen: str, root: str, step: str) -> None:
-    """Kill the driver at the chosen step, and don't go on before that has ended us."""
-    if step == chosen:
+def kill_at(root: str, step: str) -> None:
+    """Kill the driver at the step that this run was given, and don't go on before that has ended us."""
+    if step == Path(root, "step").read_text():
         pid = int(Path(root, "driver").read_text())
         os.kill(pid, signal.SIGKILL)
         while pid != os.getpid():
@@ -223,8 +223,9 @@ def kill_at(chosen: str, root: str, step: str) -> None:
 
 
 def copy(root: str, step: str, after_ms: int) -> None:
-    """The program: lines of files into the database, until the batch of second 3 is done."""
+    """The program: lines of files into the database, until the batch of second 3 is done. A checkpoint has it, too."""
     Path(root, "driver").write_text(str(os.getpid()))
+    Path(root, "step").write_text(step)
     settings = {
         "spark.streaming.clock": "ManualClock",
         "spark.streaming.fileStream.minRememberDuration": "2s",
@@ -233,10 +234,10 @@ def copy(root: str, step: str, after_ms: int) -> None:
     conf = SparkConf(loadDefaults=False).setMaster("local[2]").setAppName("rows").setAll(settings.items())
 
     def define(ssc: StreamingContext) -> None:
-        ssc.textFileStream(f"{root}/in").output(Rows(f"{root}/out.db", partial(kill_at, step, root)))
+        ssc.textFileStream(f"{root}/in").output(Rows(f"{root}/out.db", partial(kill_at, root)))
 
     with SparkContext(conf=conf):
-        driver = Driver(Path(root, "checkpoints"), define, upgrade=True)
+        driver = Driver(Path(root, "checkpoints"), define)
         driver.start(after_ms).until(3)
         driver.stop()
 

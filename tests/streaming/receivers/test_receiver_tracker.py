@@ -22,21 +22,21 @@ from headwater.streaming.receivers.messages import (
     Taken,
 )
 from headwater.streaming.receivers.tracker import (
-    Batch,
     Executors,
     Halt,
-    Launch,
     LaunchAll,
     Launched,
+    LaunchReceiver,
+    ReceivedBatch,
     ReceiverTracker,
-    Record,
+    RecordBlock,
     Recorded,
     SetRate,
     StopAll,
     Tell,
     TrackerEvent,
 )
-from headwater.streaming.runtime.batches import Allocate, Allocated, Announce, Drained, Log, Report
+from headwater.streaming.runtime.batches import Allocate, Allocated, Announce, Drained, LogLine, Report
 
 RESTART_MS = 2000
 
@@ -67,12 +67,12 @@ def block(stream_id: int, ms: int, records: int = 1) -> BlockRef:
 
 
 def levels(actions: list[Any]) -> list[int]:
-    return [action.level for action in actions if isinstance(action, Log)]
+    return [action.level for action in actions if isinstance(action, LogLine)]
 
 
 def test_receivers_are_launched_and_announced_once_they_register() -> None:
     driven = Driven("R-0", "R-1")
-    assert driven(LaunchAll()) == [Launch(0, 1, -1), Launch(1, 1, -1)]
+    assert driven(LaunchAll()) == [LaunchReceiver(0, 1, -1), LaunchReceiver(1, 1, -1)]
     assert driven(Launched(0, 1, "e0")) == []
     info = ReceiverInfo(0, "R-0", True, "h", "e0")
     assert driven(Registered(0, 1, "h", "e0")) == [Announce(ReceiverStarted(info))]
@@ -83,9 +83,9 @@ def test_blocks_go_to_the_next_batch_and_to_no_other() -> None:
     first, second, third = (BlockStored(i, block(i, ms)) for i, ms in ((0, 100), (0, 300), (1, 1100)))
     driven(first)
     driven(second)
-    assert driven(Allocate(1000)) == [Allocated(1000, {0: Batch((first, second)), 1: Batch(())})]
+    assert driven(Allocate(1000)) == [Allocated(1000, {0: ReceivedBatch((first, second)), 1: ReceivedBatch(())})]
     driven(third)
-    assert driven(Allocate(2000)) == [Allocated(2000, {0: Batch(()), 1: Batch((third,))})]
+    assert driven(Allocate(2000)) == [Allocated(2000, {0: ReceivedBatch(()), 1: ReceivedBatch((third,))})]
 
 
 def test_whoever_stored_a_block_is_told_that_it_is_taken() -> None:
@@ -96,10 +96,10 @@ def test_whoever_stored_a_block_is_told_that_it_is_taken() -> None:
 def test_block_counts_once_it_is_recorded_where_there_is_a_ledger() -> None:
     driven = running(recorded=True)
     stored = BlockStored(0, block(0, 100))
-    assert driven(stored) == [Record(stored)]
-    assert driven(Allocate(1000)) == [Allocated(1000, {0: Batch(())})]
+    assert driven(stored) == [RecordBlock(stored)]
+    assert driven(Allocate(1000)) == [Allocated(1000, {0: ReceivedBatch(())})]
     assert driven(Recorded(stored)) == [Tell(0, Taken("input-0-100"))]
-    assert driven(Allocate(2000)) == [Allocated(2000, {0: Batch((stored,))})]
+    assert driven(Allocate(2000)) == [Allocated(2000, {0: ReceivedBatch((stored,))})]
 
 
 def test_block_that_could_not_be_recorded_never_counts() -> None:
@@ -107,7 +107,7 @@ def test_block_that_could_not_be_recorded_never_counts() -> None:
     stored = BlockStored(0, block(0, 100))
     driven(stored)
     assert driven(Recorded(stored, "no space")) == [Tell(0, Taken("input-0-100", "no space"))]
-    assert driven(Allocate(1000)) == [Allocated(1000, {0: Batch(())})]
+    assert driven(Allocate(1000)) == [Allocated(1000, {0: ReceivedBatch(())})]
 
 
 def test_receivers_are_drained_when_their_last_block_is_recorded() -> None:
@@ -123,7 +123,7 @@ def test_blocks_from_before_a_restart_go_to_the_first_batch() -> None:
     driven = Driven("R-0", recorded=True)
     stored = BlockStored(0, block(0, 100))
     driven.core.restored(0, [stored], used=["input-0-100"])
-    assert driven(Allocate(1000)) == [Allocated(1000, {0: Batch((stored,))})]
+    assert driven(Allocate(1000)) == [Allocated(1000, {0: ReceivedBatch((stored,))})]
 
 
 def test_batch_that_a_previous_driver_has_begun_takes_no_block_that_waits() -> None:
@@ -132,13 +132,13 @@ def test_batch_that_a_previous_driver_has_begun_takes_no_block_that_waits() -> N
     driven.core.restored(0, [stored], used=["input-0-100", "input-0-50"])
     driven.core.begun_before([1000])
     assert driven(Allocate(1000)) == [Allocated(1000, {})]
-    assert driven(Allocate(2000)) == [Allocated(2000, {0: Batch((stored,))})]
+    assert driven(Allocate(2000)) == [Allocated(2000, {0: ReceivedBatch((stored,))})]
 
 
 def test_block_ids_of_a_restart_are_above_all_that_were_used() -> None:
     driven = Driven("R-0", recorded=True)
     driven.core.restored(0, [], used=["input-0-50", "input-0-700", "input-0-100"])
-    assert driven(LaunchAll()) == [Launch(0, 1, 700)]
+    assert driven(LaunchAll()) == [LaunchReceiver(0, 1, 700)]
 
 
 def test_undecodable_lines_are_warned_of_once_and_counted_each_batch() -> None:
@@ -155,7 +155,7 @@ def test_reported_error_shows_in_the_status_and_stops_nothing() -> None:
     info = ReceiverInfo(0, "R-0", True, "h", "e0", "odd", "ValueError: x", 50)
     text = "Error reported by receiver for stream 0: odd - ValueError: x"
     assert driven(Errored(0, 1, "odd", "ValueError: x"), 50) == [
-        Log(logging.WARNING, text),
+        LogLine(logging.WARNING, text),
         Announce(ReceiverError(info)),
     ]
 
@@ -183,7 +183,7 @@ def test_receiver_that_stopped_itself_is_not_launched_again() -> None:
     driven = running()
     actions = driven(Deregistered(0, 1, "done", "", False))
     assert actions == [
-        Log(logging.WARNING, "Deregistered receiver for stream 0: done"),
+        LogLine(logging.WARNING, "Deregistered receiver for stream 0: done"),
         Announce(ReceiverStopped(ReceiverInfo(0, "R-0", False, "h", "e0"))),
     ]
     assert driven(Woken(), 10**9) == []
@@ -193,18 +193,18 @@ def test_receiver_of_a_lost_executor_starts_at_once_above_its_last_block() -> No
     driven = running()
     driven(BlockStored(0, block(0, 700)))
     actions = driven(Lost(0, 1, "e0 died"), 5000)
-    assert [type(action) for action in actions] == [Log, Announce, Launch]
-    assert actions[-1] == Launch(0, 2, 700)
+    assert [type(action) for action in actions] == [LogLine, Announce, LaunchReceiver]
+    assert actions[-1] == LaunchReceiver(0, 2, 700)
 
 
 def test_launch_avoids_the_executor_that_lost_the_receiver_last() -> None:
     driven = running()
-    assert driven(Lost(0, 1, "e0 died", "e0"), 5000)[-1] == Launch(0, 2, -1, avoid="e0")
+    assert driven(Lost(0, 1, "e0 died", "e0"), 5000)[-1] == LaunchReceiver(0, 2, -1, avoid="e0")
     driven(Lost(0, 2, "it could not be made"), 5000)
     (again,) = driven(Woken(), 5100)
-    assert again == Launch(0, 3, -1, avoid="e0")
+    assert again == LaunchReceiver(0, 3, -1, avoid="e0")
     driven(Registered(0, 3, "h", "e1"), 5200)
-    assert driven(Lost(0, 3, "e1 died", "e1"), 9000)[-1] == Launch(0, 4, -1, avoid="e1")
+    assert driven(Lost(0, 3, "e1 died", "e1"), 9000)[-1] == LaunchReceiver(0, 4, -1, avoid="e1")
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_word_of_a_launch_that_was_lost_counts_for_nothing(late: TrackerEvent) -
     driven(Lost(0, 1, "no executor"), 0)
     driven(Lost(0, 2, "no executor"), 0)
     assert driven(late, 10) == []
-    assert driven(Woken(), 100) == [Launch(0, 3, -1)]
+    assert driven(Woken(), 100) == [LaunchReceiver(0, 3, -1)]
 
 
 def test_event_that_its_life_does_not_allow_raises_with_the_receivers_story() -> None:
@@ -252,7 +252,7 @@ def test_launches_that_fail_pause_longer_each_time_up_to_the_restart_delay() -> 
             now = last.at_ms
             assert driven(Woken(), now - 1) == []
             (last,) = driven(Woken(), now)
-        assert isinstance(last, Launch)
+        assert isinstance(last, LaunchReceiver)
         epoch = last.epoch
     assert pauses == [100, 200, 400, 800, 1600, 2000, 2000]
 
@@ -264,7 +264,7 @@ def test_receiver_that_ran_for_a_while_starts_without_a_pause_again() -> None:
     assert isinstance(driven(Lost(0, 2, "died"), 300)[-1], Wake)  # 100 ms are not a while
     driven(Woken(), 400)
     driven(Registered(0, 3, "h", "e1"), 500)
-    assert isinstance(driven(Lost(0, 3, "died"), 500 + RESTART_MS)[-1], Launch)
+    assert isinstance(driven(Lost(0, 3, "died"), 500 + RESTART_MS)[-1], LaunchReceiver)
 
 
 def test_stop_drains_once_all_receivers_have_answered() -> None:
@@ -307,11 +307,11 @@ def test_stop_without_receivers_is_drained_at_once() -> None:
 def test_rate_is_told_to_the_receiver_and_to_the_one_that_is_launched_after_it() -> None:
     driven = running(rate=500.0)
     assert driven(SetRate(0, 120.0)) == [Tell(0, Limit(120.0))]
-    assert driven(Lost(0, 1, "e0 died"), 5000)[-1] == Launch(0, 2, -1, 120.0)
+    assert driven(Lost(0, 1, "e0 died"), 5000)[-1] == LaunchReceiver(0, 2, -1, 120.0)
 
 
 def test_first_launch_has_the_initial_rate() -> None:
-    assert Driven("R-0", rate=500.0)(LaunchAll()) == [Launch(0, 1, -1, 500.0)]
+    assert Driven("R-0", rate=500.0)(LaunchAll()) == [LaunchReceiver(0, 1, -1, 500.0)]
 
 
 def test_fewer_copies_than_the_level_asks_for_are_warned_of_once_a_stream() -> None:
@@ -375,7 +375,7 @@ def test_receiver_that_can_not_be_launched_is_given_up_after_as_many_restarts() 
     driven(Woken(), 100)
     actions = driven(Lost(0, 3, "no executor"), 100)
     assert len(reports(actions)) == 1
-    assert not any(isinstance(action, (Launch, Wake)) for action in actions)
+    assert not any(isinstance(action, (LaunchReceiver, Wake)) for action in actions)
     assert driven(StopAll()) == [Drained(False)]
 
 
@@ -397,7 +397,7 @@ def crowded(*names: str, **more: Any) -> Driven:
 
 def moved(driven: Driven, stream_id: int, to: str) -> list[Any]:
     """What follows when a receiver that was halted has stopped, and runs elsewhere."""
-    assert Launch(stream_id, 2, -1) in driven(Deregistered(stream_id, 1, STOPPED_BY_DRIVER, "", False))
+    assert LaunchReceiver(stream_id, 2, -1) in driven(Deregistered(stream_id, 1, STOPPED_BY_DRIVER, "", False))
     driven(Launched(stream_id, 2, to))
     return driven(Registered(stream_id, 2, "h", to))
 
@@ -449,20 +449,20 @@ def test_receiver_that_stops_by_itself_while_it_is_to_move_is_not_launched_again
     driven = crowded("a", "b")
     driven_to_two(driven)
     actions = driven(Deregistered(0, 1, "had enough", "", False))
-    assert not any(isinstance(action, Launch) for action in actions)
+    assert not any(isinstance(action, LaunchReceiver) for action in actions)
 
 
 def test_receiver_whose_executor_dies_while_it_is_to_move_is_launched_at_once() -> None:
     driven = crowded("a", "b")
     driven_to_two(driven)
-    assert Launch(0, 2, -1) in driven(Lost(0, 1, "executor e0 was lost"))
+    assert LaunchReceiver(0, 2, -1) in driven(Lost(0, 1, "executor e0 was lost"))
 
 
 def test_receiver_that_restarts_while_it_is_to_move_answers_once_more() -> None:
     driven = crowded("a", "b")
     driven_to_two(driven)
-    assert not any(isinstance(a, Launch) for a in driven(Deregistered(0, 1, "again", "", True)))
-    assert Launch(0, 2, -1) in driven(Deregistered(0, 1, STOPPED_BY_DRIVER, "", False))
+    assert not any(isinstance(a, LaunchReceiver) for a in driven(Deregistered(0, 1, "again", "", True)))
+    assert LaunchReceiver(0, 2, -1) in driven(Deregistered(0, 1, STOPPED_BY_DRIVER, "", False))
 
 
 def test_stop_waits_for_a_receiver_that_is_to_move_and_halts_it_no_more() -> None:

@@ -31,7 +31,7 @@ from headwater.streaming.receivers.messages import (
 from headwater.streaming.receivers.ratelimiter import RateLimiter
 from headwater.streaming.receivers.receiver import ReceiverState
 from headwater.streaming.receivers.supervisor import (
-    Begin,
+    BeginReceiving,
     CallStart,
     CallStop,
     CloseBlocks,
@@ -48,7 +48,7 @@ from headwater.streaming.receivers.supervisor import (
 # ------------------------------------------------------------------------------------------------ the core
 def test_supervisor_starts_restarts_after_the_delay_and_stops() -> None:
     core = SupervisorCore(2000)
-    assert core.handle(Begin(), 0) == [CallStart()]
+    assert core.handle(BeginReceiving(), 0) == [CallStart()]
     assert core.handle(Restart("no data", "", None, False), 100) == [
         CallStop(),
         TellStopped("Restarting receiver with delay 2000ms: no data", "", True),
@@ -63,7 +63,7 @@ def test_supervisor_starts_restarts_after_the_delay_and_stops() -> None:
 
 def test_supervisor_that_waits_for_its_restart_stops_without_calling_on_stop_again() -> None:
     core = SupervisorCore(2000)
-    core.handle(Begin(), 0)
+    core.handle(BeginReceiving(), 0)
     core.handle(Restart("no data", "", 2000, False), 100)
     assert core.handle(Stop("Stopped by driver", ""), 200) == [
         CloseBlocks(),
@@ -75,7 +75,7 @@ def test_supervisor_that_waits_for_its_restart_stops_without_calling_on_stop_aga
 def pauses(core: SupervisorCore, *restarts: Restart) -> list[int]:
     """How long a receiver waits that fails again and again, each time at once."""
     now, waited = 0, []
-    core.handle(Begin(), now)
+    core.handle(BeginReceiving(), now)
     for restart in restarts:
         wake = core.handle(restart, now)[-1]
         waited.append(wake.at_ms - now)
@@ -98,13 +98,13 @@ def test_supervisor_waits_as_long_as_the_receiver_asks() -> None:
 
 WAYS: dict[ReceiverState, list[SupervisorEvent]] = {
     ReceiverState.CREATED: [],
-    ReceiverState.STARTED: [Begin()],
-    ReceiverState.RESTARTING: [Begin(), Restart("m", "", 0, True)],
+    ReceiverState.STARTED: [BeginReceiving()],
+    ReceiverState.RESTARTING: [BeginReceiving(), Restart("m", "", 0, True)],
     ReceiverState.STOPPED: [Stop("m", "")],
 }
 
 
-@pytest.mark.parametrize("event", [Begin(), Restart("m", "", 1, True), Stop("m", ""), Woken(), GiveUp()])
+@pytest.mark.parametrize("event", [BeginReceiving(), Restart("m", "", 1, True), Stop("m", ""), Woken(), GiveUp()])
 @pytest.mark.parametrize("state", list(ReceiverState))
 def test_supervisor_ignores_what_its_table_does_not_list(state: ReceiverState, event: SupervisorEvent | Woken) -> None:
     core = SupervisorCore(2000)

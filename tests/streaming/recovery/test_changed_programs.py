@@ -17,25 +17,34 @@ FILES = """
 def files(ssc, name):
     return ssc.textFileStream(str(root / name))
 """
-ONE = FILES + """
+ONE = (
+    FILES
+    + """
 def define(ssc):
     files(ssc, "old").foreachRDD(results.of("old"))
 """
-BEFORE_IT = FILES + """
+)
+BEFORE_IT = (
+    FILES
+    + """
 def define(ssc):
     files(ssc, "new"){new}.foreachRDD(results.of("new"))
     files(ssc, "old"){old}.foreachRDD(results.of("old"))
 """
+)
 SOCKET = """
 def define(ssc):
     ssc.socketTextStream("localhost", {port}).foreachRDD(results.of("socket"))
 """
-STATES = FILES + """
+STATES = (
+    FILES
+    + """
 def define(ssc):
     pairs = files(ssc, "old").map(lambda line: (line, 1))
     {first}
     pairs.updateStateByKey(count, 2){uid}.foreachRDD(results.of("count"))
 """
+)
 UPGRADE = "upgrade=yes"
 RUN = """
 driver = Driver(root / "checkpoints", define, upgrade=conf.get("upgrade") == "yes")
@@ -105,12 +114,12 @@ def test_named_stream_goes_on_with_another_source_and_that_is_said(tmp_path: Pat
 
 
 def test_upgrade_says_what_it_has_taken_over_what_is_new_and_what_is_left(tmp_path: Path) -> None:
-    gone = ONE.replace('foreachRDD(results.of("old"))', 'map(lambda line: (line, 1)).updateStateByKey(count).pprint()')
+    gone = ONE.replace('foreachRDD(results.of("old"))', "map(lambda line: (line, 1)).updateStateByKey(count).pprint()")
     run(tmp_path, gone, 1)
     drop = "headwater.streaming.recovery.dropUnknown=true"
     errors = run(tmp_path, INFO + BEFORE_IT.format(new='.uid("new")', old='.uid("input-0")'), 4, UPGRADE, drop)
     assert "with its batch interval of 1000 ms" in errors
-    assert "The program is that of the script, of which has changed: script.py" in errors
+    assert "The program is that of the script; files that have changed: script.py" in errors
     assert "Streams taken over from the checkpoint: input-0 (file stream of file:" in errors
     assert "Streams new, from the first batch on: new (file stream of file:" in errors
     assert "Streams left, as the program doesn't have them: state-0 (stream of updateStateByKey over" in errors

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from headwater.clock import Clock, ManualClock, SystemClock
 from headwater.streaming.recovery import checkpoint
 from headwater.streaming.recovery.checkpoint import Checkpoint
 from headwater.streaming.recovery.journal import Journal, log_directories, recovered
-from headwater.streaming.recovery.ledger import BatchBegun, BatchDone, Block, BlockAdded, Ledger
+from headwater.streaming.recovery.ledger import BatchBegun, BatchDone, Block, BlockAdded, Entry, Ledger
 from headwater.streaming.recovery.log import LogPosition, LogWriter, read_log
 
 PATIENCE_SECONDS = 30.0
@@ -41,7 +42,7 @@ class Disk:
         self.check()
         return Checkpoint(number, "app", "local", {}, "program-1", ledger, {})
 
-    def journal(self, interval_ms: int = 3_600_000) -> Journal:
+    def journal(self, interval_ms: int = 3_600_000, clock: Clock | None = None) -> Journal:
         return Journal(
             self.directory,
             Ledger(1000, 0),
@@ -50,6 +51,7 @@ class Disk:
             renew=lambda ledger: (),
             open_log=self.open_log,
             interval_ms=interval_ms,
+            clock=clock or SystemClock(),
             failed=self.failures.put,
         )
 
@@ -174,7 +176,7 @@ def test_block_is_refused_and_all_else_goes_on_when_the_disk_is_full(
     assert "can be written again" in caplog.text
     ledger = disk.ledger()
     assert [*ledger.pending] == [2000]
-    assert [each[0] for each in ledger.waiting["receiver"]] == ["input-0-1", "input-0-3"]
+    assert [each.id for each in ledger.waiting["receiver"]] == ["input-0-1", "input-0-3"]
 
 
 def test_stop_writes_all_that_was_posted_and_a_last_image(disk: Disk) -> None:
@@ -192,6 +194,51 @@ def test_stop_writes_all_that_was_posted_and_a_last_image(disk: Disk) -> None:
 def test_stop_of_a_journal_that_has_not_started_does_nothing(disk: Disk) -> None:
     disk.journal().stop()
     assert checkpoint.names(disk.directory) == []
+
+
+def test_image_is_due_once_the_interval_is_over_and_something_was_logged_since(
+    disk: Disk, start: Callable[[Journal], Answers]
+) -> None:
+    clock = ManualClock(1_000_000)
+    answers = start(disk.journal(interval_ms=10_000, clock=clock))
+
+    def images_after(entry: Entry) -> int:
+        assert answers.of(entry) is None
+        assert answers.of(None) is None  # what follows an entry is over
+        return len(checkpoint.names(disk.directory))
+
+    assert images_after(begun(1000)) == 1
+    clock.advance(9_999)
+    assert images_after(begun(2000)) == 1
+    clock.advance(1)
+    assert images_after(begun(3000)) == 2
+    clock.advance(9_999)
+    assert images_after(begun(4000)) == 2
+    clock.advance(60_001)
+    assert answers.of(None) is None
+    assert images_after(BatchDone(4000)) == 3
+
+
+def test_image_that_could_not_be_written_is_tried_again_after_the_interval(
+    disk: Disk, start: Callable[[Journal], Answers], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = ManualClock(1_000_000)
+    answers = start(disk.journal(interval_ms=10_000, clock=clock))
+    tries: list[int] = []
+    write = checkpoint.write
+
+    def refused(*arguments: Any) -> str:
+        tries.append(clock.now_ms())
+        if len(tries) == 1:
+            raise OSError("no space left")
+        return write(*arguments)
+
+    monkeypatch.setattr(checkpoint, "write", refused)
+    for advance_ms in (10_000, 9_999, 1, 5_000):
+        clock.advance(advance_ms)
+        assert answers.of(begun(clock.now_ms())) is None
+        assert answers.of(None) is None
+    assert tries == [1_010_000, 1_020_000]
 
 
 def test_entries_are_found_in_later_logs_when_the_newest_image_is_damaged(

@@ -128,7 +128,9 @@ def test_values_are_of_the_new_class_after_an_upgrade(tmp_path: Path) -> None:
 
 
 # ------------------------------------------------------------------------------------------------ received records
-RECEIVED = CLASSES + """
+RECEIVED = (
+    CLASSES
+    + """
 from headwater.streaming import Receiver
 
 class Once(Receiver):
@@ -152,6 +154,7 @@ else:
     driver.until(2)
 die()
 """
+)
 
 
 def test_received_records_that_wait_are_of_the_new_classes_after_an_upgrade(tmp_path: Path) -> None:

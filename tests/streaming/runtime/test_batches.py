@@ -18,17 +18,17 @@ from headwater.streaming.runtime.batches import (
     Announce,
     BatchAction,
     BatchGenerator,
-    Begin,
+    BeginBatches,
     Complete,
     Drained,
     Finished,
     Forget,
     Generate,
     Generated,
-    JobFinished,
-    JobStarted,
-    Log,
+    LogLine,
     OutputJob,
+    OutputJobFinished,
+    OutputJobStarted,
     Phase,
     Report,
     StopGracefully,
@@ -42,8 +42,8 @@ from headwater.streaming.runtime.jobqueue import FailurePolicy, JobQueue, failur
 BATCH_MS = 1000
 
 
-def info(text: str) -> Log:
-    return Log(logging.INFO, text)
+def info(text: str) -> LogLine:
+    return LogLine(logging.INFO, text)
 
 
 def job(time_ms: int, output: int = 0) -> OutputJob:
@@ -69,8 +69,8 @@ class Driven:
 
     def run_job(self, time_ms: int, output: int = 0, error: Exception | None = None, at_ms: int = 0) -> list[Any]:
         at_ms = at_ms or time_ms
-        self(JobStarted(time_ms, output, at_ms), at_ms)
-        return self(JobFinished(time_ms, output, at_ms, error), at_ms)
+        self(OutputJobStarted(time_ms, output, at_ms), at_ms)
+        return self(OutputJobFinished(time_ms, output, at_ms, error), at_ms)
 
 
 def held(until_ms: int, *failed_ms: int) -> tuple[Hold, ...]:
@@ -83,12 +83,12 @@ def held(until_ms: int, *failed_ms: int) -> tuple[Hold, ...]:
 
 def begun(**more: Any) -> Driven:
     driven = Driven(**more)
-    driven(Begin(2000), 1300)
+    driven(BeginBatches(2000), 1300)
     return driven
 
 
 def test_begin_announces_and_asks_to_be_woken_for_the_first_batch() -> None:
-    assert Driven()(Begin(2000), 1300) == [
+    assert Driven()(BeginBatches(2000), 1300) == [
         Announce(events.StreamingStarted(1300)),
         info("Started JobGenerator at 2000 ms"),
         Wake(2000),
@@ -146,13 +146,13 @@ def test_one_batch_from_tick_to_forgetting() -> None:
         Wake(3000),
     ]
     running = events.OutputOperationInfo(2000, 0, "out0", "out0 at x", 2010)
-    assert driven(JobStarted(2000, 0, 2010), 2011) == [
+    assert driven(OutputJobStarted(2000, 0, 2010), 2011) == [
         Announce(events.BatchStarted(events.BatchInfo(2000, inputs, 2002, 2010, -1, {0: running}))),
         Announce(events.OutputOperationStarted(running)),
         info("Starting job streaming job 2000 ms.0 from job set of time 2000 ms"),
     ]
     ended = events.OutputOperationInfo(2000, 0, "out0", "out0 at x", 2010, 2500)
-    assert driven(JobFinished(2000, 0, 2500, None), 2501) == [
+    assert driven(OutputJobFinished(2000, 0, 2500, None), 2501) == [
         info("Finished job streaming job 2000 ms.0 from job set of time 2000 ms"),
         Announce(events.OutputOperationCompleted(ended)),
         Announce(events.BatchCompleted(events.BatchInfo(2000, inputs, 2002, 2010, 2500, {0: ended}))),
@@ -207,13 +207,13 @@ def test_failed_output_is_reported_and_the_rest_of_the_batch_goes_on() -> None:
     driven.tick(2000, outputs=2)
     error = ValueError("no")
     failed = driven.run_job(2000, 0, error)
-    assert failed[-2:] == [Log(logging.ERROR, "Error running job streaming job 2000 ms.0", error), Report(error)]
+    assert failed[-2:] == [LogLine(logging.ERROR, "Error running job streaming job 2000 ms.0", error), Report(error)]
     assert driven.core.running() == (2000,)
     last = driven.run_job(2000, 1)
     completed = next(a.event for a in last if isinstance(a, Announce) and isinstance(a.event, events.BatchCompleted))
     reasons = {k: v.failureReason() for k, v in completed.batchInfo().outputOperationInfos().items()}
     assert reasons == {0: "ValueError: no\n", 1: None}
-    assert not any(isinstance(a, Log) and a.text.startswith("Total delay") for a in last)
+    assert not any(isinstance(a, LogLine) and a.text.startswith("Total delay") for a in last)
     # Spark forgets the failure when the last output succeeds.
     assert driven.core.failed() == (2000,)
 
@@ -236,9 +236,9 @@ def test_what_a_batch_reads_is_held_while_it_is_tried_again_and_goes_once_it_has
     driven = begun()
     driven.tick(2000)
     driven.tick(3000)
-    driven(JobStarted(2000, 0, 2001), 2001)  # and fails, and is tried again, of which the core hears nothing
+    driven(OutputJobStarted(2000, 0, 2001), 2001)  # and fails, and is tried again, of which the core hears nothing
     assert not any(isinstance(action, Forget) for action in driven.run_job(3000))
-    assert driven(JobFinished(2000, 0, 9000, ValueError()), 9000)[-1] == Forget(3000, held(3000, 2000))
+    assert driven(OutputJobFinished(2000, 0, 9000, ValueError()), 9000)[-1] == Forget(3000, held(3000, 2000))
 
 
 def test_failure_stops_the_generator_at_once_when_that_is_the_policy() -> None:
@@ -247,7 +247,7 @@ def test_failure_stops_the_generator_at_once_when_that_is_the_policy() -> None:
     driven.tick(3000)
     error = ValueError("no")
     assert driven.run_job(2000, 0, error)[-3:] == [
-        Log(logging.ERROR, "Error running job streaming job 2000 ms.0", error),
+        LogLine(logging.ERROR, "Error running job streaming job 2000 ms.0", error),
         Abort(error),
         Finished(),
     ]
@@ -313,7 +313,9 @@ def test_graceful_stop_waits_for_pending_batches_and_not_for_failed_ones() -> No
 def test_graceful_stop_gives_up_on_receivers_after_its_deadline() -> None:
     driven = begun()
     driven(StopGracefully(200), 1500)
-    timed_out = Log(logging.WARNING, "Timed out while stopping gracefully: received data that no batch took is dropped")
+    timed_out = LogLine(
+        logging.WARNING, "Timed out while stopping gracefully: received data that no batch took is dropped"
+    )
     assert driven(Woken(), 1700) == [timed_out, Finished()]
 
 
@@ -356,9 +358,9 @@ def test_stop_now_ends_at_once_and_late_answers_do_nothing() -> None:
 def test_outputs_that_run_when_the_context_stops_are_still_announced() -> None:
     driven = begun()
     driven.tick(2000)
-    driven(JobStarted(2000, 0, 2001), 2001)
+    driven(OutputJobStarted(2000, 0, 2001), 2001)
     driven(StopNow(), 2002)
-    assert any(isinstance(a, Announce) for a in driven(JobFinished(2000, 0, 2003, None), 2003))
+    assert any(isinstance(a, Announce) for a in driven(OutputJobFinished(2000, 0, 2003, None), 2003))
 
 
 # ------------------------------------------------------------------------------------------------ the job queue

@@ -36,9 +36,7 @@ def test_without_holds_nothing_is_needed() -> None:
 
 
 @pytest.mark.parametrize("master", ["local"], indirect=True)
-def test_log_says_who_needs_what_a_restart_would_begin_with(
-    sc: SparkContext, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_log_says_who_needs_what_a_restart_would_begin_with(sc: SparkContext, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "headwater.streaming.running")
     with StreamHarness(1.0, sc) as harness:
         stream = harness.stream([[1], [2], [3], [4]])

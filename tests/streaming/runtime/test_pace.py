@@ -8,12 +8,12 @@ from headwater.engine.events import Woken
 from headwater.streaming.runtime.batches import (
     Allocated,
     BatchGenerator,
-    Begin,
+    BeginBatches,
     Generated,
-    JobFinished,
-    JobStarted,
-    Log,
+    LogLine,
     OutputJob,
+    OutputJobFinished,
+    OutputJobStarted,
 )
 
 BATCH_MS = 1000
@@ -24,7 +24,7 @@ class Course:
 
     def __init__(self) -> None:
         self._core = BatchGenerator(BATCH_MS)
-        self._core.handle(Begin(BATCH_MS), 0)
+        self._core.handle(BeginBatches(BATCH_MS), 0)
         self._generated_ms = 0
 
     def batch(self, time_ms: int, *, began_ms: int, took_ms: int) -> list[str]:
@@ -37,9 +37,9 @@ class Course:
             self._core.handle(Allocated(at_ms, {}), at_ms)
             job = OutputJob(at_ms, 0, "out", "", lambda oldest_pending_ms: None)
             self._core.handle(Generated(at_ms, (job,), {}, at_ms), at_ms)
-        self._core.handle(JobStarted(time_ms, 0, began_ms), began_ms)
-        actions = self._core.handle(JobFinished(time_ms, 0, ended_ms, None), ended_ms)
-        return [a.text for a in actions if isinstance(a, Log) and a.level == logging.WARNING]
+        self._core.handle(OutputJobStarted(time_ms, 0, began_ms), began_ms)
+        actions = self._core.handle(OutputJobFinished(time_ms, 0, ended_ms, None), ended_ms)
+        return [a.text for a in actions if isinstance(a, LogLine) and a.level == logging.WARNING]
 
 
 def overloaded(course: Course, *, batches: int, took_ms: int) -> list[tuple[int, str]]:
