@@ -8,7 +8,7 @@ BENCH   ?= bench_overhead.py --batch 0.02
 # Most tests wait for processes for a part of their time, so three at once keep two cores busy. Tests that share a server
 # are a group, which runs in one worker.
 WORKERS ?= 3
-PYTEST  = $(BIN)/pytest -n $(WORKERS) --dist loadgroup
+PYTEST  = $(BIN)/pytest -n $(WORKERS)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-long coverage lint typecheck soak bench pictures docs changelog clean

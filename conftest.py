@@ -20,7 +20,7 @@ _MASTER = "local[2]"
 # Each is known to pytest once, so that a process starts a server once, whichever folders its tests are in.
 pytest_plugins = [
     f"tests.servers.{name}"
-    for name in ("azure", "gcs", "hdfs", "kafka", "kinesis", "mosquitto", "postgres", "redis", "s3")
+    for name in ("azure", "gcs", "groups", "hdfs", "kafka", "kinesis", "mosquitto", "postgres", "redis", "s3")
 ]
 
 

@@ -24,22 +24,6 @@ MASTERS = ["local", "local[2]", "local-cluster[2,1,512]"]
 # Context, key, value.
 SetConf = Callable[[SparkContext, str, str], None]
 
-# What is dear to start -> the group of tests that share it. A group runs in one worker process of pytest-xdist.
-SHARED = {
-    "azure": "azure",
-    "gcs": "gcs",
-    "hadoop": "hadoop",
-    "hdfs": "hdfs",
-    "hdfs_cluster": "hdfs",
-    "kafka": "kafka",
-    "kinesis_server": "kinesis",
-    "mosquitto": "mosquitto",
-    "postgres": "postgres",
-    "redis_port": "redis",
-    "s3": "s3",
-    "webhdfs": "hdfs",
-}
-
 # An example runs jobs, so there are few; their time says nothing about the code under test.
 settings.register_profile(
     "jobs",
@@ -115,16 +99,6 @@ def untraced() -> Iterator[None]:
     yield
     threading.settrace(of_threads)
     sys.settrace(tracer)
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put tests that share a server into a group, be it a fixture of theirs or the name of one as a parameter."""
-    for item in items:
-        parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
-        names = (*getattr(item, "fixturenames", ()), *(value for value in parameters if isinstance(value, str)))
-        if group := next((SHARED[name] for name in names if name in SHARED), None):
-            item.add_marker(pytest.mark.xdist_group(group))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from headwater.engine.backend import SURFACE, WAITED_FOR, ExecutorHandle
 from headwater.engine.backends.connection import ANNOUNCED_BYTES, Announced, Answer, FarExecutor, obey, send_event
-from headwater.engine.events import Heartbeat, TaskEnded, TaskReply
+from headwater.engine.events import FailureKind, Heartbeat, TaskEnded, TaskReply
 from headwater.engine.executor import Executor
 from headwater.engine.wire import Channel
 from tests.engine.told import Told
@@ -154,7 +154,7 @@ def test_reply_that_cannot_be_pickled_becomes_the_failure_of_its_task() -> None:
     driver, executor = Channel(ours), Channel(theirs)
     send_event(executor, TaskEnded("0", TaskReply(1, None, threading.Lock(), b"", (), {})))
     reply = driver.receive().reply
-    assert (reply.task_id, reply.failure.kind) == (1, "refused")
+    assert (reply.task_id, reply.failure.kind) == (1, FailureKind.REFUSED)
     assert "its reply could not be sent: TypeError" in reply.failure.text
     driver.close()
     executor.close()
