@@ -17,6 +17,7 @@ import pytest
 import headwater
 from headwater import RDD, SparkConf, SparkContext, TaskContext
 from headwater.errors import (
+from tests.waiting import wait_for
     IllegalArgumentException,
     IllegalStateException,
     JobCancelled,
@@ -245,7 +246,7 @@ def test_a_cancelled_job_raises_where_it_was_waited_for(sc: SparkContext, tmp_pa
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    _until((tmp_path / "begun").exists)
+    wait_for((tmp_path / "begun").exists, "the task runs")
     cancel(sc)
     thread.join(30)
     assert [type(error) for error in outcome] == [JobCancelled]
@@ -255,9 +256,10 @@ def test_a_cancelled_job_raises_where_it_was_waited_for(sc: SparkContext, tmp_pa
 def test_a_stage_is_active_while_its_tasks_run(sc: SparkContext, tmp_path: pathlib.Path) -> None:
     job = sc.submit_job(_endless(sc, tmp_path / "begun"), lambda partition, records: list(records), [0])
     try:
-        _until((tmp_path / "begun").exists)
+        wait_for((tmp_path / "begun").exists, "the task runs")
         tracker = sc.statusTracker()
         assert tracker.getActiveJobsIds() == [job.job_id]
+        wait_for(lambda: tracker.getActiveStageIds() != [], "the stage is told of, just after its tasks are sent")
         (stage_id,) = tracker.getActiveStageIds()
         stage = tracker.getStageInfo(stage_id)
         assert stage is not None
@@ -306,7 +308,7 @@ def test_the_status_tracker_follows_a_job(sc: SparkContext) -> None:
     sc.setJobGroup(name, "")
     sc.parallelize([(1, 1)], 3).reduceByKey(max, 2).collect()
     (job_id,) = tracker.getJobIdsForGroup(name)
-    _until(lambda: job_id not in tracker.getActiveJobsIds())
+    wait_for(lambda: job_id not in tracker.getActiveJobsIds(), "the job is over")
     job = tracker.getJobInfo(job_id)
     assert job is not None
     assert (job.jobId, job.status, len(job.stageIds)) == (job_id, "SUCCEEDED", 2)
@@ -323,7 +325,7 @@ def test_a_failed_job_is_failed_in_the_status_too(sc: SparkContext) -> None:
         sc.parallelize([0], 1).map(lambda x: 1 // x).count()
     tracker = sc.statusTracker()
     (job_id,) = tracker.getJobIdsForGroup(name)
-    _until(lambda: job_id not in tracker.getActiveJobsIds())
+    wait_for(lambda: job_id not in tracker.getActiveJobsIds(), "the job is over")
     job = tracker.getJobInfo(job_id)
     assert job is not None
     assert job.status == "FAILED"
@@ -366,11 +368,3 @@ def test_all_public_names_can_be_imported() -> None:
     assert set(headwater.__all__) <= set(dir(headwater))
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
         _ = headwater.Nothing
-
-
-def _until(condition: Any) -> None:
-    """Wait for what another thread is about to do."""
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)

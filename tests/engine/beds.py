@@ -21,6 +21,7 @@ from headwater.engine.events import (
     ExecutorLeft,
     ReceiverPosted,
     TaskEnded,
+    TaskFailure,
     TaskReply,
     TaskSpec,
 )
@@ -107,9 +108,15 @@ class Bed:
         assert isinstance(reply.value, bytes)
         return loads(reply.value)
 
-    def failure(self, function: Any, **more: Any) -> Any:
+    def failure(self, function: Any, **more: Any) -> TaskFailure:
         (task_id,) = self.submit(function, **more)
-        return self.reply(task_id).failure
+        return self.failed(task_id)
+
+    def failed(self, task_id: int) -> TaskFailure:
+        """How a task has failed."""
+        failure = self.reply(task_id).failure
+        assert failure is not None
+        return failure
 
     # receivers
     def receive(self, factory: Callable[[Any], Any], receiver_id: int = 0) -> None:
