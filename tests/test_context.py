@@ -17,12 +17,12 @@ import pytest
 import headwater
 from headwater import RDD, SparkConf, SparkContext, TaskContext
 from headwater.errors import (
-from tests.waiting import wait_for
     IllegalArgumentException,
     IllegalStateException,
     JobCancelled,
     SerializationError,
 )
+from tests.waiting import wait_for
 
 # ------------------------------------------------------------------------------------------------ life
 NAMELESS = "from headwater import SparkContext; sc = SparkContext.getOrCreate(); print(sc.appName, sc.master)"
