@@ -7,6 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import suppress
 
+from tests.servers.processes import SERVERS
+
 
 def complaints(errors: str) -> list[str]:
     """What a program said on stderr that was ended by Ctrl-C. A batch that it was at and dropped is no complaint."""
@@ -14,7 +16,7 @@ def complaints(errors: str) -> list[str]:
 
 
 def descendants(pid: int | None = None) -> set[int]:
-    """The processes that descend from one (by default this one), zombies left out."""
+    """The processes that descend from one (by default this one), without zombies and the tests' servers."""
     children = defaultdict(list)
     for entry in os.listdir("/proc"):
         if entry.isdigit() and (parent := _parent(int(entry))) is not None:
@@ -22,7 +24,7 @@ def descendants(pid: int | None = None) -> set[int]:
     found: set[int] = set()
     todo = [os.getpid() if pid is None else pid]
     while todo:
-        new = children[todo.pop()]
+        new = [child for child in children[todo.pop()] if child not in SERVERS]
         found.update(new)
         todo += new
     return found

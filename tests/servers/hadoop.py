@@ -10,7 +10,7 @@ from threading import Timer
 from typing import IO
 
 from tests.servers import HERE
-from tests.servers.processes import START_SECONDS_MAX, dies_with_its_parent
+from tests.servers.processes import SERVERS, START_SECONDS_MAX, dies_with_its_parent
 
 
 class HadoopFormats:
@@ -32,6 +32,7 @@ class HadoopFormats:
             stderr=self._running.enter_context(log.open("ab")),
             preexec_fn=dies_with_its_parent,
         )
+        SERVERS.add(self._process.pid)
 
     def __enter__(self) -> HadoopFormats:
         return self

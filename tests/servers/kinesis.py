@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.servers import leave_out, node_modules
+from tests.servers.processes import SERVERS
 
 REGION = "us-east-1"
 # Ends with its standard input, so also when its parent is killed. A line of that is the share of calls of one kind to
@@ -148,6 +149,7 @@ def kinesis_server() -> Iterator[KinesisServer]:
     environment = {**os.environ, "NODE_PATH": str(modules), "NODE_NO_WARNINGS": "1"}
     command = ["node", "--max-old-space-size=300", "-e", PROGRAM]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True)
+    SERVERS.add(process.pid)
     try:
         yield KinesisServer(process)
     finally:

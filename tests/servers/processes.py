@@ -24,6 +24,10 @@ def dies_with_its_parent() -> None:
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+#: Those of this process that run. They outlive a test, and are none of what it has started.
+SERVERS: set[int] = set()
+
+
 @contextmanager
 def running(
     command: list[str], log: Path, environment: Mapping[str, str] | None = None
@@ -33,11 +37,13 @@ def running(
         process = subprocess.Popen(
             command, stdout=output, stderr=output, env=environment, preexec_fn=dies_with_its_parent
         )
+    SERVERS.add(process.pid)
     try:
         yield process
     finally:
         process.kill()
         process.wait()
+        SERVERS.discard(process.pid)
 
 
 def free_port() -> int:

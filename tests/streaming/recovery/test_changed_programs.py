@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+
+import pytest
 
 from headwater.streaming.recovery.code import changed_files, fingerprint
 from tests.streaming.recovery.driving import Results, put
@@ -139,7 +142,8 @@ def test_restart_says_that_the_stored_code_goes_on_when_the_script_has_changed(t
     assert said not in run(tmp_path, changed, 6)
 
 
-def test_code_of_another_version_of_python_is_not_compared() -> None:
+def test_code_of_another_version_of_python_is_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", __file__, raising=False)
     now = fingerprint(None)
     name, digest, version = now["script"]
     assert changed_files({"script": [name, "0", version]}, now) == [name]

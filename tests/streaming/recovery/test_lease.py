@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from headwater import SparkContext, filesystem
-from headwater.errors import IllegalStateException
+from headwater.errors import IllegalStateException, see
 from headwater.filesystem.remote import RemoteFileSystem
 from headwater.streaming import StreamingContext
 from headwater.streaming.recovery import lease
@@ -68,7 +68,7 @@ def test_second_driver_is_refused_and_told_who_holds_the_directory(directory: st
     first.close()
     assert str(caught.value) == (
         f"checkpoint directory {directory} is in use by {lease.this_process()}. Stop that driver first, or use another "
-        "directory."
+        f"directory.{see('the-directory-is-in-use')}"
     )
 
 

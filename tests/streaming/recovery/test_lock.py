@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from headwater.errors import IllegalStateException
+from headwater.errors import IllegalStateException, see
 from headwater.streaming.recovery.lock import lock_directory
 
 HOLDER = """
@@ -39,7 +39,7 @@ def test_second_driver_is_refused_and_told_who_holds_the_directory(tmp_path: Pat
         process.communicate(timeout=PATIENCE_SECONDS)
     assert str(caught.value) == (
         f"checkpoint directory {tmp_path} is in use by process {process.pid} on {socket.gethostname()}. Stop that "
-        "driver first, or use another directory."
+        f"driver first, or use another directory.{see('the-directory-is-in-use')}"
     )
 
 

@@ -69,7 +69,8 @@ def test_receiver_logs_what_it_gets_in_a_new_directory_and_a_restart_works(tmp_p
         program.await_start()
         await_batches(program, 8)
         remove_all(tmp_path / "checkpoints")
-        await_batches(program, 12)  # what was received before is processed
+        wait_for(lambda: "was removed while the application runs" in program.log(), program.log)
+        await_batches(program, 12)  # what was received before that is processed, and out of all windows
         program.kill()
         program.start()
         await_batches(program, 8)
