@@ -1,15 +1,11 @@
-"""How many arguments a user's function is to be called with, and where in the user's program a call stands."""
+"""How many arguments a user's function is to be called with."""
 
 from __future__ import annotations
 
 import inspect
-import os
 import sys
-import traceback
 from collections.abc import Callable
 from typing import Any
-
-_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
 def takes_time(function: Callable[..., Any], others: int) -> bool:
@@ -42,14 +38,3 @@ def takes_time(function: Callable[..., Any], others: int) -> bool:
             return True
     words = {1: "one or two", 2: "two or three", 3: "three or four"}[others]
     raise AssertionError(f"func should take {words} arguments, not {function!r}")
-
-
-def call_site(operation: str) -> tuple[str, str]:
-    """(short, long): `operation at file:line` of the user's code that called us, and the user's frames below it."""
-    frames = [
-        frame for frame in traceback.extract_stack(limit=40) if not os.path.abspath(frame.filename).startswith(_PACKAGE)
-    ]
-    if not frames:
-        return operation, operation
-    where = [f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in reversed(frames)]
-    return f"{operation} at {os.path.basename(frames[-1].filename)}:{frames[-1].lineno}", "\n".join(where)

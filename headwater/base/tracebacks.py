@@ -69,3 +69,12 @@ def summary(error: BaseException) -> str:
     if not isinstance(cause, TaskError) or not cause.operation or cause.operation in text:
         return text
     return f"{text}, in {cause.operation}" + (f" on the record {cause.record}" if cause.record else "")
+
+
+def call_site(operation: str) -> tuple[str, str]:
+    """(short, long): `operation at file:line` of the user's code that called us, and the user's frames below it."""
+    frames = [frame for frame in traceback.extract_stack(limit=40) if not is_ours(os.path.abspath(frame.filename))]
+    if not frames:
+        return operation, operation
+    where = [f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in reversed(frames)]
+    return f"{operation} at {os.path.basename(frames[-1].filename)}:{frames[-1].lineno}", "\n".join(where)

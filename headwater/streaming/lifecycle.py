@@ -19,10 +19,10 @@ from enum import Enum
 from functools import partial
 from typing import Any, ClassVar, Literal, Protocol
 
-from headwater.base.callables import call_site
 from headwater.base.callsite import place
 from headwater.base.lives import Table
 from headwater.base.threads import WatchedThread
+from headwater.base.tracebacks import call_site
 from headwater.errors import IllegalStateException, see
 from headwater.streaming import unstarted
 from headwater.streaming.graph.graph import Graph

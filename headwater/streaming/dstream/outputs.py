@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from headwater.base.callables import call_site, takes_time
+from headwater.base.callables import takes_time
+from headwater.base.tracebacks import call_site
 from headwater.streaming.dstream.state import StateOperations
 from headwater.streaming.graph.output import Output, printer
 from headwater.streaming.outputs.batchoutput import BatchOutput, FunctionOutput
