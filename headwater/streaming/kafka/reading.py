@@ -226,17 +226,20 @@ class PartitionReader:
             self._seen = max(self._seen, message.offset())
             return False
         if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
-            self._skip_expired(settings, until)
-            return True
+            return self._skip_expired(settings, until)
         if error.code() in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED):
             raise SparkException(f"{self._partition}: {error.str()}")
         self._trouble = error.str()
         return False
 
-    def _skip_expired(self, settings: FetchSettings, until: int) -> None:
-        """The next offset isn't there: go on with the oldest that is."""
+    def _skip_expired(self, settings: FetchSettings, until: int) -> bool:
+        """The next offset isn't there: go on with the oldest that is; returns whether that is another one."""
         oldest, end = self._consumer.get_watermark_offsets(native(self._partition), _ANSWER_SECONDS_MAX)
         lost = f"{self._partition}: offset {self._seen} is out of range: the topic has {oldest} to {end}"
+        if oldest <= self._seen < end:  # a topic was made anew just now: of the old one the broker has said that
+            self._trouble = lost
+            self._seek(self._seen)
+            return False
         if oldest <= self._seen or not settings.skips_expired:
             raise SparkException(
                 f"{lost}. Its records have expired or the topic was made anew, so what the stream was to read is lost. "
@@ -245,6 +248,7 @@ class PartitionReader:
             )
         logger.warning("%s. %d records are skipped.", lost, min(oldest, until) - self._seen)
         self._seek(min(oldest, until))
+        return True
 
     def _seek(self, offset: int) -> None:
         self._ahead = []

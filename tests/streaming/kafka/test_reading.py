@@ -12,6 +12,8 @@ import pytest
 from headwater import SparkConf, SparkContext
 from headwater.errors import IllegalArgumentException, SparkException
 from headwater.streaming.kafka import KafkaUtils, LocationStrategies, OffsetRange, TopicAndPartition
+from headwater.streaming.kafka.params import read_params
+from headwater.streaming.kafka.reading import FetchSettings, PartitionReader
 from tests.servers.kafka import KafkaBroker
 from tests.streaming.kafka.conftest import Topics, sorted_values
 from tests.waiting import wait_for
@@ -182,6 +184,59 @@ def test_expired_records_are_skipped_by_a_setting(topics: Topics, caplog: pytest
     harness.run(3)
     assert list(chain.from_iterable(got)) == [*map(str, range(5)), *map(str, range(12, 20))]
     assert "5 records are skipped" in caplog.text
+
+
+class Answer:
+    """What a consumer got: a record, or an error that has a code."""
+
+    def __init__(self, offset: int, code: int | None = None) -> None:
+        self._offset, self._code = offset, code
+
+    def error(self) -> Any:
+        from confluent_kafka import KafkaError
+
+        return None if self._code is None else KafkaError(self._code)
+
+    def offset(self) -> int:
+        return self._offset
+
+    def value(self) -> bytes:
+        return b"new"
+
+    def key(self) -> None:
+        return None
+
+
+class NewTopic:
+    """A consumer of a topic that was made anew: brokers tell of the old one `late` times, of the new one later."""
+
+    def __init__(self, late: int) -> None:
+        self._late = late
+
+    def assign(self, partitions: list[Any]) -> None:
+        assert [partition.offset for partition in partitions] == [0]
+
+    def consume(self, count: int, seconds: float) -> list[Answer]:
+        from confluent_kafka import KafkaError
+
+        self._late -= 1
+        return [Answer(0) if self._late < 0 else Answer(0, KafkaError._AUTO_OFFSET_RESET)]
+
+    def get_watermark_offsets(self, partition: Any, seconds: float) -> tuple[int, int]:
+        return 0, 1
+
+
+@pytest.mark.parametrize("skips_expired", [False, True])
+def test_offset_that_the_topic_has_is_asked_for_again(monkeypatch: pytest.MonkeyPatch, skips_expired: bool) -> None:
+    settings, wanted = FetchSettings(10_000, skips_expired, 0), OffsetRange("topic", 0, 0, 1)
+    params = read_params({"bootstrap.servers": "127.0.0.1:1"})
+    monkeypatch.setattr("confluent_kafka.Consumer", lambda _: NewTopic(late=3))
+    reader = PartitionReader(params, wanted.topicPartition())
+    assert [message.value() for taken in reader.messages(wanted, settings) for message in taken] == [b"new"]
+    monkeypatch.setattr("confluent_kafka.Consumer", lambda _: NewTopic(late=1_000_000))
+    reader = PartitionReader(params, wanted.topicPartition())
+    with pytest.raises(SparkException, match=r"for 50 ms \(.*offset 0 is out of range: the topic has 0 to 1\)"):
+        next(reader.messages(wanted, settings._replace(poll_ms=50)))
 
 
 # ------------------------------------------------------------------------------------------------ brokers away
