@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from headwater import RDD, SparkContext
+from headwater.errors import IllegalArgumentException
 from headwater.streaming import DStream, StreamingContext
 
 #: Arguments that an operation needs besides the one that is tried.
@@ -137,6 +138,8 @@ def test_stream_refuses_a_number_of_partitions_that_is_none(
 ) -> None:
     with pytest.raises(TypeError, match="numPartitions should be an int, got '4'"):
         use(ssc.queueStream([]), "4")
+    with pytest.raises(IllegalArgumentException, match="numPartitions must be positive, got 0"):
+        use(ssc.queueStream([]), 0)
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,10 @@ class BaseRDD(Dataset, Generic[T]):
     def _shuffled(self, partitioner: Partitioner, aggregator: Combiner | None = None) -> RDD[Any]:
         """This RDD's pairs, regrouped by the partitioner."""
         n = partitioner.numPartitions
+        if not n and self.num_partitions:
+            raise IllegalArgumentException(
+                f"numPartitions is 0, so the records of {self!r} would have no partition to go to: give 1 or more"
+            )
         write = ShuffleWrite(n, partitioner.partitionFunc, aggregator, place())
         shuffle = Shuffle(self.ctx.application.new_shuffle_id(), self, write)
         read = ShuffleRead(aggregator)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from headwater import RDD, SparkContext
 from headwater.engine.lineage import Dataset
+from headwater.errors import IllegalArgumentException
 from headwater.rdd import Partitioner, ResultIterable, portable_hash
 
 # Keys of many types; 1, 1.0 and True are one key.
@@ -169,6 +170,19 @@ def _comparable(pair: tuple[Any, Any]) -> Any:
     """Values whose order isn't defined, in some order."""
     value = pair[1]
     return pair[0], sorted(value) if isinstance(value, (str, ResultIterable)) else value
+
+
+def test_records_are_not_regrouped_into_no_partition(sc: SparkContext) -> None:
+    none, some = sc.emptyRDD(), sc.parallelize([(1, 2)], 2)
+    assert none.reduceByKey(add, none.getNumPartitions()).collect() == []
+    for regroup in (
+        lambda: some.reduceByKey(add, 0),
+        lambda: some.partitionBy(0),
+        lambda: some.distinct(0),
+        lambda: none.join(some, 0),
+    ):
+        with pytest.raises(IllegalArgumentException, match="numPartitions is 0, so the records of .* give 1 or more"):
+            regroup()
 
 
 def test_partitioners_are_equal_by_number_and_function() -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from headwater.base.callsite import place
 from headwater.errors import UnsupportedOperationException
-from headwater.rdd.checks import check_num_partitions
+from headwater.rdd.checks import check_positive
 from headwater.storagelevel import StorageLevel
 from headwater.streaming.durations import duration_ms, instant_ms
 from headwater.streaming.graph.inputs import InputNode
@@ -208,7 +208,7 @@ class StreamCore(Generic[T_co]):
     def _partitions(self, partitions: int | None) -> int:
         if partitions is None:
             return self._sc.defaultParallelism
-        check_num_partitions(partitions)
+        check_positive("numPartitions", partitions)
         return partitions
 
     def _check_stream(self, other: Any, method: str) -> None:

@@ -115,7 +115,9 @@ class PairOperations(Transformations[T_co]):
         >>> harness.results(pairs.partitionBy(2, lambda key: key).glom())
         [[[(2, 'b')], [(1, 'a'), (3, 'c')]]]
         """
-        return self._mapped("partitionBy", numPartitions, *(() if partitionFunc is None else (partitionFunc,)))
+        return self._mapped(
+            "partitionBy", self._partitions(numPartitions), *(() if partitionFunc is None else (partitionFunc,))
+        )
 
     # -------------------------------------------------------------------------------------------- with another stream
     def cogroup(
