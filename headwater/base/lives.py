@@ -2,6 +2,7 @@
 
 - A move that the table doesn't list is a bug of ours: it raises, and changes nothing. Where an event may rightly come
   too late, `Life.may` says so before.
+- What lives a great many times, as tasks do, keeps its state and its story itself, and asks the table (`Table.after`).
 - docs/lives.md draws each table; `python -m tests.drawing` draws them anew.
 """
 
@@ -20,7 +21,7 @@ STORY_MAX = 20
 
 
 class IllegalMove(RuntimeError):
-    """An event came in a state from which it leads nowhere."""
+    """An event came in a state from which it leads nowhere: a bug of ours. The text tells the story up to it."""
 
 
 class Table(Generic[S, E]):
@@ -36,6 +37,10 @@ class Table(Generic[S, E]):
         self.of = of
         self.first = first
         self.moves = moves
+
+    def after(self, state: S, event: E) -> S | None:
+        """The state that follows; None if the event leads nowhere from there."""
+        return self.moves.get((state, event))
 
     def begin(self, name: str = "") -> Life[S, E]:
         """A life in its first state; `name` tells it from others of the table, for errors."""
@@ -82,7 +87,7 @@ class Life(Generic[S, E]):
 
     def may(self, event: E) -> bool:
         """Whether the event leads anywhere from here."""
-        return (self.state, event) in self._table.moves
+        return self._table.after(self.state, event) is not None
 
     def move(self, event: E) -> None:
         """Take the event.
@@ -90,7 +95,7 @@ class Life(Generic[S, E]):
         Raises:
             IllegalMove: it leads nowhere from here; nothing has changed.
         """
-        after = self._table.moves.get((self.state, event))
+        after = self._table.after(self.state, event)
         if after is None:
             who = " ".join(filter(None, (self._table.of, self._name)))
             story = ", ".join(self._story)

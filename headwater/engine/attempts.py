@@ -35,7 +35,7 @@ class Attempts:
         """An executor says that a task has ended; None if that doesn't run any more.
 
         Raises:
-            InvalidTransition: it runs, but on another executor.
+            IllegalMove: it runs, but on another executor.
         """
         attempt = self._running.get(task_id)
         if attempt is not None:

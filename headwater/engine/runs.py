@@ -1,7 +1,7 @@
 """Stage runs: which partitions of a stage wait, run and are done, and whose turn it is to run.
 
-- What may happen to a task is a table, the `Move`s. Anything else is a bug of ours: `InvalidTransition`, which tells
-  what has happened to the task before.
+- What may happen to a task is a table, `TASK`. Anything else is a bug of ours: `IllegalMove`, which tells what has
+  happened to the task before.
 - The books of the scheduler's core, which one thread at a time uses.
 """
 
@@ -14,8 +14,9 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from itertools import chain, count
-from typing import Any, NamedTuple
+from typing import Any
 
+from headwater.base.lives import IllegalMove, Table
 from headwater.engine.events import StageChanged, TaskFailure, TaskSpec
 from headwater.engine.lineage import BlockRef
 from headwater.engine.stages import Job, Stage
@@ -35,22 +36,17 @@ class TaskState(Enum):
     DONE = "done"
 
 
-class Move(NamedTuple):
-    """What may happen to a task, and from which state to which it goes by that."""
-
-    name: str
-    before: TaskState
-    after: TaskState
-
-
-LAUNCHED = Move("launched", TaskState.PENDING, TaskState.RUNNING)
-SUCCEEDED = Move("succeeded", TaskState.RUNNING, TaskState.DONE)
-FAILED = Move("failed", TaskState.RUNNING, TaskState.PENDING)
-OUTPUT_LOST = Move("lost its output", TaskState.DONE, TaskState.PENDING)
-
-
-class InvalidTransition(AssertionError):
-    """A bug of ours: something was to happen to a task that can't happen to it. The text tells the task's story."""
+LAUNCHED, SUCCEEDED, FAILED, OUTPUT_LOST = "launched", "succeeded", "failed", "lost its output"
+TASK: Table[TaskState, str] = Table(
+    "a task",
+    TaskState.PENDING,
+    {
+        (TaskState.PENDING, LAUNCHED): TaskState.RUNNING,
+        (TaskState.RUNNING, SUCCEEDED): TaskState.DONE,
+        (TaskState.RUNNING, FAILED): TaskState.PENDING,
+        (TaskState.DONE, OUTPUT_LOST): TaskState.PENDING,
+    },
+)
 
 
 @dataclass(eq=False, slots=True)
@@ -87,7 +83,7 @@ class Attempt:
         """Remember, for stories, what has happened to it where it runs."""
         self.run.note(self.partition, what, self.executor_id, now_ms, number=self.number)
 
-    def invalid(self, what: str, where: str, but: str) -> InvalidTransition:
+    def invalid(self, what: str, where: str, but: str) -> IllegalMove:
         """The error that this can't happen to it there."""
         return self.run.invalid(self.partition, _told(self.number, what, where), but)
 
@@ -167,7 +163,7 @@ class StageRun:
         self.stage = stage
         self.positions = positions
         self.jobs: dict[int, Job] = {}  # the active jobs that need it; at least one
-        self.states = dict.fromkeys(partitions, TaskState.PENDING)  # of each partition; changed by `_move`
+        self.states = dict.fromkeys(partitions, TASK.first)  # of each partition; changed by `_move`
         self.pending = Pending(partitions)  # those that are pending
         self.running: dict[int, Attempt] = {}  # by task id: one for each that is running
         self.done = 0  # how many are done
@@ -216,13 +212,14 @@ class StageRun:
         self.done -= 1
         self.pending.add(partition)
 
-    def _move(self, move: Move, partition: int, where: str, now_ms: int, *, number: int) -> None:
+    def _move(self, event: str, partition: int, where: str, now_ms: int, *, number: int) -> None:
         state = self.states.get(partition)
-        if state is not move.before:
+        after = None if state is None else TASK.after(state, event)
+        if after is None:
             is_ = "none of this run's" if state is None else state.value
-            raise self.invalid(partition, _told(number, move.name, where), f"the task is {is_}")
-        self.states[partition] = move.after
-        self._story.append((now_ms, partition, number, move.name, where))
+            raise self.invalid(partition, _told(number, event, where), f"the task is {is_}")
+        self.states[partition] = after
+        self._story.append((now_ms, partition, number, event, where))
 
     def report(self, *, over: bool) -> StageChanged:
         """How far it is."""
@@ -252,10 +249,10 @@ class StageRun:
                 lines.append(f"{at_ms} ms: {_told(number, what, where)}")
         return lines
 
-    def invalid(self, partition: int, what: str, but: str) -> InvalidTransition:
+    def invalid(self, partition: int, what: str, but: str) -> IllegalMove:
         """The error that this can't happen to a task."""
         story = "".join(f"\n  {line}" for line in self.story(partition))
-        return InvalidTransition(f"task {partition} in {self.stage.name}: {what}, but {but}{story}")
+        return IllegalMove(f"task {partition} in {self.stage.name}: {what}, but {but}{story}")
 
     def check(self) -> None:
         """Assert what must always be true."""

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 
+from headwater.base.lives import IllegalMove
 from headwater.engine.attempts import Attempts, Endings
 from headwater.engine.events import JobFailure
-from headwater.engine.runs import Attempt, InvalidTransition
+from headwater.engine.runs import Attempt
 from tests.engine.test_runs import run_of
 
 FAILURE = JobFailure("no")
@@ -30,7 +31,7 @@ def test_attempt_ends_once() -> None:
 def test_attempt_cannot_end_on_an_executor_where_it_does_not_run() -> None:
     attempts = Attempts(None)
     attempt = begun(attempts, 5)
-    with pytest.raises(InvalidTransition, match="attempt 0 ended on b, but it runs on a"):
+    with pytest.raises(IllegalMove, match="attempt 0 ended on b, but it runs on a"):
         attempts.ended(5, "b")
     assert attempt in attempts
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from headwater.base.lives import IllegalMove
 from headwater.engine.events import FailureKind, StageChanged, TaskFailure
 from headwater.engine.lineage import Action
 from headwater.engine.runs import (
@@ -12,8 +13,8 @@ from headwater.engine.runs import (
     OUTPUT_LOST,
     STORY_MAX,
     SUCCEEDED,
+    TASK,
     Attempt,
-    InvalidTransition,
     Pending,
     Runs,
     StageRun,
@@ -44,12 +45,13 @@ def launched(run: StageRun) -> Attempt:
 # ------------------------------------------------------------------------------------------------ moves
 def test_moves_lead_from_pending_to_done_and_back() -> None:
     pending, running, done = TaskState
-    assert [(move.before, move.after) for move in (LAUNCHED, SUCCEEDED, FAILED, OUTPUT_LOST)] == [
-        (pending, running),
-        (running, done),
-        (running, pending),
-        (done, pending),
-    ]
+    way = [TASK.first]
+    for event in (LAUNCHED, FAILED, LAUNCHED, SUCCEEDED, OUTPUT_LOST):
+        after = TASK.after(way[-1], event)
+        assert after is not None
+        way.append(after)
+    assert way == [pending, running, pending, running, done, pending]
+    assert TASK.after(done, FAILED) is None
 
 
 def test_task_runs_again_when_it_fails_or_its_output_is_lost() -> None:
@@ -96,7 +98,7 @@ def succeed_twice(run: StageRun, attempt: Attempt) -> None:
 )
 def test_move_that_is_not_allowed_raises(bug: Callable[[StageRun, Attempt], None], text: str) -> None:
     run = run_of(7)
-    with pytest.raises(InvalidTransition, match=f"in stage 0: {text}\n  1000 ms: the run of stage 0 began"):
+    with pytest.raises(IllegalMove, match=f"in stage 0: {text}\n  1000 ms: the run of stage 0 began"):
         bug(run, launched(run))
 
 

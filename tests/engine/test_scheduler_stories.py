@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import pytest
 
+from headwater.base.lives import IllegalMove
 from headwater.clock import ManualClock
 from headwater.engine.events import SchedulerAction, SchedulerEvent, TaskEnded, TaskReply
 from headwater.engine.loop import Loop
-from headwater.engine.runs import InvalidTransition
 from tests.engine.cores import (
     Core,
     ids_from_zero,  # noqa: F401
@@ -23,7 +23,7 @@ from tests.engine.cores import (
 def ended_elsewhere(core: Core, task: str, executor: str) -> str:
     """The text of the bug that an executor reports the end of a task that runs on another one."""
     reply = TaskReply(core.specs[task].task_id, None, b"", b"", (), {})
-    with pytest.raises(InvalidTransition) as invalid:
+    with pytest.raises(IllegalMove) as invalid:
         core.handle(TaskEnded(executor, reply))
     return str(invalid.value)
 
@@ -101,5 +101,5 @@ def test_story_is_in_the_log_when_the_bug_ends_the_schedulers_loop(caplog: pytes
     loop.start()
     loop.post(TaskEnded("b", TaskReply(core.specs["0.0"].task_id, None, b"", b"", (), {})))
     loop.stop()
-    assert [type(crash) for crash in crashes] == [InvalidTransition]
+    assert [type(crash) for crash in crashes] == [IllegalMove]
     assert "  1000 ms: attempt 0 launched on a" in caplog.text
