@@ -300,6 +300,20 @@ class StreamingListener:
     All methods are called on one thread of the application, one at a time, in the order of the events, between
     `StreamingContext.start` and the end of `stop`. An exception is logged, and nothing else: the other listeners and
     the application go on. A method may call `StreamingContext.stop`, which then returns at once.
+
+    >>> failures = []
+    >>> class Failures(StreamingListener):
+    ...     def onOutputOperationCompleted(self, outputOperationCompleted):
+    ...         info = outputOperationCompleted.outputOperationInfo()
+    ...         if info.failureReason():
+    ...             failures.append((info.batchTime().milliseconds(), info.failureReason().splitlines()[-1]))
+    >>> ssc.addStreamingListener(Failures())
+    >>> harness.stream([["1"], ["one"], ["3"]]).map(int).foreachRDD(lambda rdd: rdd.count())
+    >>> harness.start()
+    >>> _ = [harness.runBatch() for _ in range(3)]
+    >>> ssc.stop(stopSparkContext=False)
+    >>> failures
+    [(1000001000, "ValueError: invalid literal for int() with base 10: 'one'")]
     """
 
     def onStreamingStarted(self, streamingStarted: StreamingStarted) -> None:

@@ -9,7 +9,16 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from headwater.streaming import ConnectionPool, ConstantInputDStream, DStream, State, StateSpec, StreamingContext
+from headwater.streaming import (
+    ConnectionPool,
+    ConstantInputDStream,
+    DStream,
+    Receiver,
+    State,
+    StateSpec,
+    StreamingContext,
+    StreamingListener,
+)
 from headwater.streaming.dstream import MapWithStateDStream
 from headwater.testing import StreamHarness
 
@@ -90,3 +99,8 @@ def test_each_number_of_seconds_says_that_it_is_one(method: Method) -> None:
 @pytest.mark.parametrize("method", METHODS, ids=[method.name for method in METHODS])
 def test_each_method_has_an_example(method: Method) -> None:
     assert (">>> " in method.told) != (method.name in WITHOUT_EXAMPLE)
+
+
+@pytest.mark.parametrize("kind", [Receiver, StreamingListener])
+def test_class_that_programs_extend_shows_how(kind: type) -> None:
+    assert f"({kind.__name__}):\n" in (inspect.getdoc(kind) or "")

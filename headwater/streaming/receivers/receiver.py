@@ -65,6 +65,29 @@ class Receiver:
 
     Args:
         storageLevel: how blocks are kept; a block counts as stored once all its copies are.
+
+    >>> import itertools, threading, time
+    >>> from headwater.streaming import Receiver
+    >>> class Ticks(Receiver):
+    ...     def __init__(self, seconds):
+    ...         super().__init__()
+    ...         self.seconds = seconds
+    ...     def onStart(self):
+    ...         threading.Thread(target=self.receive, daemon=True).start()
+    ...     def receive(self):
+    ...         try:
+    ...             for tick in itertools.count():
+    ...                 if self.isStopped():
+    ...                     return
+    ...                 self.store(tick)
+    ...                 time.sleep(self.seconds)
+    ...         except Exception as error:
+    ...             self.restart("no more ticks", error)
+    >>> received = harness.collect(ssc.receiverStream(Ticks(0.001)))
+    >>> while len(sum(received, [])) < 3:
+    ...     _ = harness.run()
+    >>> sum(received, [])[:3]
+    [0, 1, 2]
     """
 
     storageLevel: StorageLevel = StorageLevel.MEMORY_AND_DISK_2
