@@ -22,6 +22,8 @@ import time
 import types
 from typing import NoReturn
 
+from headwater.engine.wardenmessages import Ended, Fork, Forked, Kill, Report
+
 _MESSAGE_BYTES = 4096
 _PR_SET_PDEATHSIG = 1
 # How long workers have to close what they have open, once their executor is gone; the busy ones don't see that in time.
@@ -66,18 +68,18 @@ def start(owner: socket.socket, lock_fds: tuple[int, ...]) -> None:
                 request, fds, _, _ = socket.recv_fds(owner, _MESSAGE_BYTES, 1)
                 if not request:
                     return  # the owner is gone
-                command, argument = pickle.loads(request)
-                if command == "fork":
-                    pid = os.fork()
-                    if pid == 0:
-                        for fd in (owner.fileno(), wake_reader, wake_writer, *lock_fds):
-                            os.close(fd)
-                        _work(fds[0], settings)
-                    os.close(fds[0])
-                    workers.add(pid)
-                    owner.send(pickle.dumps(("started", argument, pid)))
-                elif command == "kill" and argument in workers:
-                    os.kill(argument, signal.SIGKILL)
+                match pickle.loads(request):
+                    case Fork(number):
+                        pid = os.fork()
+                        if pid == 0:
+                            for fd in (owner.fileno(), wake_reader, wake_writer, *lock_fds):
+                                os.close(fd)
+                            _work(fds[0], settings)
+                        os.close(fds[0])
+                        workers.add(pid)
+                        _report(owner, Forked(number, pid))
+                    case Kill(pid) if pid in workers:
+                        os.kill(pid, signal.SIGKILL)
     except (BrokenPipeError, ConnectionResetError):
         return  # the owner is gone
     finally:
@@ -122,7 +124,11 @@ def _report_ends(owner: socket.socket, workers: set[int]) -> None:
         if pid == 0:
             return
         workers.discard(pid)
-        owner.send(pickle.dumps(("ended", pid, os.waitstatus_to_exitcode(status))))
+        _report(owner, Ended(pid, os.waitstatus_to_exitcode(status)))
+
+
+def _report(owner: socket.socket, report: Report) -> None:
+    owner.send(pickle.dumps(report))
 
 
 def _await_ends(wake_reader: int, workers: set[int]) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Collection
 
 from headwater.engine import interpreter
 from headwater.engine.settings import WorkerSettings
+from headwater.engine.wardenmessages import Fork, Kill, Report
 
 STOP_SECONDS = 5.0
 _REPORT_BYTES = 4096
@@ -44,25 +45,23 @@ class WardenLink:
         return self._socket.fileno()
 
     def fork(self, number: int, theirs: socket.socket) -> None:
-        """Have a worker forked, whose socket is `theirs`; `started` is reported with its number and pid."""
+        """Have a worker forked, whose socket is `theirs`; `Forked` is reported."""
         with contextlib.suppress(OSError):  # it has ended, which is about to be noticed, or we have closed the socket
-            socket.send_fds(self._socket, [pickle.dumps(("fork", number))], [theirs.fileno()])
+            socket.send_fds(self._socket, [pickle.dumps(Fork(number))], [theirs.fileno()])
 
     def kill(self, pid: int) -> None:
-        """Have a worker killed; `ended` is reported."""
+        """Have a worker killed; `Ended` is reported."""
         with contextlib.suppress(OSError):  # as above
-            self._socket.send(pickle.dumps(("kill", pid)))
+            self._socket.send(pickle.dumps(Kill(pid)))
 
-    def receive(self) -> tuple[str, int, int] | None:
-        """The next report; None when the warden is gone.
-
-        ("started", number, pid) of a worker, or ("ended", pid, status) with what `warden.signal_text` puts in words.
-        """
+    def receive(self) -> Report | None:
+        """The next report; None when the warden is gone."""
         try:
             message = self._socket.recv(_REPORT_BYTES)
         except ConnectionResetError:
             message = b""
-        return pickle.loads(message) if message else None
+        report: Report | None = pickle.loads(message) if message else None
+        return report
 
     def stop(self) -> None:
         """Close the socket, upon which it ends, and wait for that."""

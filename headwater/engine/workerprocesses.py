@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Collection
 from functools import partial
 
+from headwater.base.exhaustive import assert_never
 from headwater.base.threads import WatchedThread
 from headwater.engine.backend import Post
 from headwater.engine.blocks import BlockStore
@@ -23,6 +24,7 @@ from headwater.engine.failures import description
 from headwater.engine.settings import WorkerSettings
 from headwater.engine.warden import signal_text
 from headwater.engine.wardenlink import WardenLink
+from headwater.engine.wardenmessages import Ended, Forked
 from headwater.engine.wire import Channel
 from headwater.engine.worker import Message
 from headwater.engine.workers import WorkerHandle, Workers
@@ -173,15 +175,18 @@ class WorkerProcesses(Workers[WorkerProcess]):
 
     # -------------------------------------------------------------------------------------------- what the warden says
     def _read_warden(self, warden: WardenLink) -> None:
-        match warden.receive():
+        report = warden.receive()
+        match report:
             case None:
                 self._warden_ended()
-            case ("started", number, pid):
-                self._worker_started(number, pid)
-            case ("ended", pid, status):
+            case Forked(number, pid):
+                self._worker_forked(number, pid)
+            case Ended(pid, status):
                 self._worker_ended(pid, status)
+            case _:
+                assert_never(report)
 
-    def _worker_started(self, number: int, pid: int) -> None:
+    def _worker_forked(self, number: int, pid: int) -> None:
         with self._lock:
             worker = self._workers[number]
             worker.pid = pid

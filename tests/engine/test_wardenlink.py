@@ -13,6 +13,7 @@ import pytest
 from headwater.engine.blocks import Places
 from headwater.engine.settings import WorkerSettings
 from headwater.engine.wardenlink import WardenLink
+from headwater.engine.wardenmessages import Ended, Forked, Report
 from headwater.engine.wire import Channel
 from headwater.engine.worker import ForgetState
 from tests.engine.processes import alive
@@ -50,7 +51,7 @@ def warden(directory: Path) -> Iterator[WardenLink]:
     warden.stop()
 
 
-def report(warden: WardenLink) -> tuple[str, int, int] | None:
+def report(warden: WardenLink) -> Report | None:
     assert select.select([warden], [], [], PATIENCE_SECONDS)[0], "nothing is reported"
     return warden.receive()
 
@@ -60,19 +61,18 @@ def fork(warden: WardenLink, number: int) -> tuple[Channel, int]:
     ours, theirs = socket.socketpair()
     warden.fork(number, theirs)
     theirs.close()
-    started = report(warden)
-    assert started is not None
-    assert started[:2] == ("started", number)
-    return Channel(ours), started[2]
+    forked = report(warden)
+    assert isinstance(forked, Forked) and forked.number == number
+    return Channel(ours), forked.pid
 
 
 def test_warden_forks_workers_and_reports_how_each_ends(warden: WardenLink) -> None:
     (_, killed), (channel, closed) = fork(warden, 4), fork(warden, 5)
     warden.kill(killed)
-    assert report(warden) == ("ended", killed, -9)
+    assert report(warden) == Ended(killed, -9)
     channel.send(ForgetState(1))
     channel.close()
-    assert report(warden) == ("ended", closed, 0)
+    assert report(warden) == Ended(closed, 0)
 
 
 def test_warden_kills_no_process_but_its_workers(warden: WardenLink) -> None:
