@@ -237,7 +237,10 @@ def test_recoverable_word_count_goes_on_after_kill_9(tmp_path: Path) -> None:
         arguments = "localhost", port, checkpoint, output
         with running("recoverable.py", *arguments, in_directory=tmp_path) as first:
             first.await_output("^Creating new context$", r"\('river', 1\)", r"^Dropped 2 word\(s\) totally$")
-            wait_for(lambda: "('river', 1)" in output.read_text(), "the first driver's counts are in the file")
+            wait_for(
+                lambda: output.exists() and "('river', 1)" in output.read_text(),
+                "the first driver's counts are in the file",
+            )
             first.kill()
         with running("recoverable.py", *arguments, in_directory=tmp_path) as second:
             second.await_output(r"\('stream', 1\)", r"^Dropped 1 word\(s\) totally$")

@@ -107,7 +107,7 @@ def test_borrower_waits_until_a_connection_is_free(patience: float) -> None:
 
 def test_idle_connections_are_closed_after_the_closing_of_one_has_left(patience: float) -> None:
     closed: queue.SimpleQueue[int] = queue.SimpleQueue()
-    numbers, clock = iter(range(1, 3)), ManualClock()
+    numbers, clock, others = iter(range(1, 3)), ManualClock(), threading.enumerate()
 
     def close(number: int) -> None:
         closed.put(number)
@@ -117,12 +117,12 @@ def test_idle_connections_are_closed_after_the_closing_of_one_has_left(patience:
     for number in (1, 2):
         with pool.connection() as connection:
             assert connection == number
-        watching = [thread for thread in threading.enumerate() if thread.name == "connection-pool"]
+        (watching,) = set(threading.enumerate()) - set(others)
         while closed.empty():
             clock.advance(10_000)
         assert closed.get(timeout=patience) == number
-        for thread in watching:
-            thread.join(patience)
+        watching.join(patience)
+        assert not watching.is_alive()
 
 
 def test_idle_connections_are_closed_each_at_its_time(patience: float) -> None:

@@ -220,7 +220,7 @@ class NewTopic:
         from confluent_kafka import KafkaError
 
         self._late -= 1
-        return [Answer(0) if self._late < 0 else Answer(0, KafkaError._AUTO_OFFSET_RESET)]
+        return [Answer(0) if self._late < 0 else Answer(0, KafkaError.OFFSET_OUT_OF_RANGE)]
 
     def get_watermark_offsets(self, partition: Any, seconds: float) -> tuple[int, int]:
         return 0, 1
