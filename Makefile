@@ -5,13 +5,15 @@ PYTHONS := python3.10 python3.11 python3.12 python3.13
 VENV    := $(if $(filter python3,$(PYTHON)),.venv,.venv-$(notdir $(PYTHON)))
 BIN     := $(VENV)/bin
 BENCH   ?= bench_overhead.py --batch 0.02
-# Most tests wait for processes for a part of their time, so three at once keep two cores busy. Tests that share a server
+# Most tests wait for processes for a part of their time, so four at once keep two cores busy. Tests that share a server
 # are a group, which runs in one worker.
-WORKERS ?= 3
+WORKERS ?= 4
 PYTEST  = $(BIN)/pytest -n $(WORKERS)
+# Tests start thousands of processes: each would compile the whole package where the environment forbids to keep that.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long coverage lint typecheck soak bench pictures docs changelog clean
+.PHONY: help demo test unit test-long coverage lint typecheck soak bench pictures docs changelog clean
 
 help:  ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,7 +36,10 @@ $(VENV)/.installed-docs: pyproject.toml | $(BIN)/python
 demo: $(VENV)/.installed  ## count the words of a small text server, every second
 	@$(BIN)/headwater demo
 
-test: lint typecheck  ## lint, check types, run the tests: what must pass before a change is merged
+test: lint  ## lint, check types, run the tests: what must pass before a change is merged
+	@$(MAKE) --no-print-directory -j2 typecheck unit
+
+unit: $(VENV)/.installed-dev  ## the tests alone
 	$(PYTEST)
 
 test-long: soak  ## the soak, then the tests of each Python that is found, with five times as many random cases: hours
