@@ -252,7 +252,7 @@ def hang_once(marker: Path, how: str) -> Callable[[int], int]:
 def test_task_that_takes_longer_than_its_timeout_is_killed_and_runs_again(
     master: str, tmp_path: Path, how: str
 ) -> None:
-    settings = {"headwater_task_timeout": "2s", "spark_task_maxFailures": 2}
+    settings = {"headwater_task_timeout": "2s", "spark_task_maxFailures": 8}  # a new worker may take its time, too
     with running(master, tmp_path / "scratch", **settings) as app:
         hanging = app.mapped(app.source([1], [2]), hang_once(tmp_path / "hung", how))
         assert app.result(hanging) == [[1], [2]]

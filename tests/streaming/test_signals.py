@@ -49,6 +49,7 @@ class Counting(Receiver):
             for n in range(10**9):
                 self.store([n])
                 print(n, file=stored, flush=True)
+                time.sleep(0.002)  # no more than batches process, on a busy machine too
 
 
 def keep(rdd):
