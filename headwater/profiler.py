@@ -6,9 +6,7 @@ before a shuffle are not covered. Profiles travel home by an accumulator, one fo
 
 from __future__ import annotations
 
-import cProfile
 import os
-import pstats
 import sys
 import threading
 from collections.abc import Callable
@@ -74,6 +72,9 @@ class BasicProfiler(Profiler):
         self._accumulator: Accumulator[Any] = accumulators.create(None, _StatsParam())
 
     def profile(self, func: Callable[..., Any], *args: Any) -> Any:
+        import cProfile  # here, since few applications are profiled
+        import pstats
+
         profile = cProfile.Profile()
         try:
             return profile.runcall(func, *args)

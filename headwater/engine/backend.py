@@ -15,11 +15,11 @@ from typing import Any, Protocol
 from headwater.base.cipher import KeySource
 from headwater.conf import SparkConf
 from headwater.engine.events import BackendEvent, TaskSpec
+from headwater.engine.wire import Address
 
 #: The host of executors on the driver's machine.
 LOOPBACK = "127.0.0.1"
 
-Address = tuple[str, int]  # host, port
 Post = Callable[[BackendEvent], None]
 
 

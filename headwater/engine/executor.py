@@ -15,7 +15,7 @@ from typing import Any
 
 from headwater import filesystem
 from headwater.engine import blockids
-from headwater.engine.backend import Address, Post
+from headwater.engine.backend import Post
 from headwater.engine.blocks import BlockStore, Places
 from headwater.engine.events import (
     ExecutorLeft,
@@ -25,6 +25,7 @@ from headwater.engine.peers import BlockServer
 from headwater.engine.receivers import Receivers
 from headwater.engine.scratch import ScratchDirectory, free_bytes, local_root, memory_root, total_bytes
 from headwater.engine.settings import ExecutorSettings, WorkerSettings
+from headwater.engine.wire import Address
 from headwater.engine.worker import ExecutorSurroundings, ForgetBroadcast, ForgetState
 from headwater.engine.workerprocesses import WorkerProcesses
 from headwater.engine.workers import Workers

@@ -7,33 +7,14 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import NamedTuple
 
 from headwater.engine import wire
 from headwater.engine.blocks import BlockStore
 from headwater.engine.handshakes import PeerListener
+from headwater.engine.peermessages import KeepCopy, ReadBlock, Request
 from headwater.errors import SparkException
 
 logger = logging.getLogger(__name__)
-
-
-class ReadBlock(NamedTuple):
-    """Answered with the block's bytes, or a range of them; None if it isn't here."""
-
-    block_id: str
-    offset: int = 0
-    length: int = -1
-
-
-class KeepCopy(NamedTuple):
-    """Answered with whether the block was stored."""
-
-    block_id: str
-    in_memory: bool
-    data: bytes
-
-
-Request = ReadBlock | KeepCopy
 
 
 class BlockServer:

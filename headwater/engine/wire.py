@@ -13,7 +13,9 @@ import socket
 import struct
 import threading
 import time
-from typing import Any
+from typing import Any, TypeAlias
+
+Address: TypeAlias = tuple[str, int]  # host, port
 
 _LENGTH = struct.Struct("<Q")
 _NONCE_BYTES = 32

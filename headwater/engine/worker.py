@@ -13,15 +13,15 @@ from typing import Any, NamedTuple
 from headwater import broadcast, filesystem
 from headwater.base import logs
 from headwater.engine import blockids, wire
-from headwater.engine.backend import Address
 from headwater.engine.blocks import Placed
 from headwater.engine.events import TaskReply, TaskSpec
 from headwater.engine.forks import flush_output
 from headwater.engine.interrupt import Interrupt, Run
-from headwater.engine.peers import KeepCopy, ReadBlock, Request
+from headwater.engine.peermessages import KeepCopy, ReadBlock, Request
 from headwater.engine.settings import WorkerSettings
 from headwater.engine.states import LiveStates
 from headwater.engine.task import TaskRunner, reply_bytes
+from headwater.engine.wire import Address
 from headwater.files import SparkFiles
 
 

@@ -16,13 +16,14 @@ from itertools import count
 from typing import Generic, TypeVar
 
 from headwater.engine import blockids
-from headwater.engine.backend import Address, Post
+from headwater.engine.backend import Post
 from headwater.engine.blocks import BlockStore
 from headwater.engine.events import BlocksDropped, FailureKind, MapOutput, TaskEnded, TaskFailure, TaskReply, TaskSpec
 from headwater.engine.failures import description
 from headwater.engine.settings import WorkerSettings
 from headwater.engine.task import Programs, spill_directory
 from headwater.engine.taskqueue import TaskQueue
+from headwater.engine.wire import Address
 from headwater.engine.worker import AddPaths, Message, RunTask, SetPeers
 
 logger = logging.getLogger(__name__)

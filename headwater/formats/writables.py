@@ -19,7 +19,6 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable
-from ctypes import c_float
 from decimal import Decimal
 from functools import cache
 from typing import Any, NamedTuple
@@ -405,6 +404,8 @@ def java_float_text(value: float) -> str:
     >>> java_float_text(0.10000000149011612)
     '0.1'
     """
+    from ctypes import c_float  # here, since it's slow to load; struct refuses what is no float any more
+
     texts = (f"{value:.{digits}g}" for digits in range(1, 10))
     return _java_float(value, next((text for text in texts if c_float(float(text)).value == value), repr(value)))
 

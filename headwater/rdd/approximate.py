@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from statistics import NormalDist
 from typing import Any
 
 from headwater.base.hashing import portable_hash
@@ -103,6 +102,8 @@ def _quantile(confidence: float, freedom: float) -> float:
     """How many deviations either side of the mean hold the share `confidence`; Student's t by its expansion at 1/n."""
     if confidence == 1.0:
         return math.inf
+    from statistics import NormalDist  # here, since it's slow to load, and few programs ask for bounds
+
     z = NormalDist().inv_cdf((1 + confidence) / 2)
     if freedom >= _NORMAL_FROM:
         return z

@@ -17,9 +17,10 @@ from typing import Any, NamedTuple, cast
 
 from headwater.base.threads import WatchedThread
 from headwater.engine import wire
-from headwater.engine.backend import SURFACE, WAITED_FOR, Address, ExecutorHandle
+from headwater.engine.backend import SURFACE, WAITED_FOR, ExecutorHandle
 from headwater.engine.events import BackendEvent, FailureKind, Heartbeat, TaskEnded, TaskFailure, TaskReply
 from headwater.engine.failures import description
+from headwater.engine.wire import Address
 
 logger = logging.getLogger(__name__)
 

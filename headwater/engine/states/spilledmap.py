@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import hmac
 import os
 import shutil
 from collections.abc import Iterator
@@ -157,13 +156,16 @@ class _Seal:
     """Encrypts one map, by keys that nothing else has; so counting is enough for its nonces."""
 
     def __init__(self, cipher: Cipher) -> None:
+        import hmac  # here, since it's slow to load, and most applications have no use for it
+
         salt = os.urandom(16)
+        self._digest = hmac.digest
         self._cipher = cipher.for_segment(salt)
         self._address_key = cipher.derive(b"headwater map addresses" + salt)
         self._numbers = count()
 
     def address(self, address: bytes) -> bytes:
-        return hmac.digest(self._address_key, address, "sha256")[:16]
+        return self._digest(self._address_key, address, "sha256")[:16]
 
     def close(self, data: bytes, address: bytes) -> bytes:
         return self._cipher.seal(data, address, next(self._numbers).to_bytes(NONCE_BYTES, "little"))

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import threading
@@ -23,6 +22,8 @@ from headwater.streaming.listener import ReceiverError, ReceiverInfo, StreamInpu
 from headwater.streaming.recovery.keeping import Keeping
 
 if TYPE_CHECKING:
+    import asyncio
+
     from headwater.clock import Clock
     from headwater.rdd import RDD
     from headwater.rdd.driver import Driver
@@ -128,6 +129,8 @@ class Puller:
             if not isinstance(source, (Iterable, AsyncIterable)):
                 source = source()
             if isinstance(source, AsyncIterable):
+                import asyncio  # here, since it's slow to load, and few programs have such sources
+
                 asyncio.run(self._pull_async(source))
             elif isinstance(source, Iterable):
                 self._pull(source)
@@ -159,6 +162,8 @@ class Puller:
             return self._limit != _CLOSED
 
     async def _pull_async(self, source: AsyncIterable[Any]) -> None:
+        import asyncio
+
         loop, changed, pulled = asyncio.get_running_loop(), asyncio.Event(), self._pulled
         task = asyncio.current_task()
         assert task is not None
