@@ -37,10 +37,13 @@ class Table(Generic[S, E]):
         self.of = of
         self.first = first
         self.moves = moves
+        self._after = {
+            (state._name_, event): after for (state, event), after in moves.items()
+        }  # an Enum's hash is slow
 
     def after(self, state: S, event: E) -> S | None:
         """The state that follows; None if the event leads nowhere from there."""
-        return self.moves.get((state, event))
+        return self._after.get((state._name_, event))
 
     def begin(self, name: str = "") -> Life[S, E]:
         """A life in its first state; `name` tells it from others of the table, for errors."""

@@ -138,10 +138,13 @@ class Loop(Generic[E, A]):
     def _handle_all(self) -> None:
         try:
             while not self._over:
-                event = self._next()
-                if event is None:
-                    self._alarm_ms = self._wakes[0] if self._wakes else None
-                    return
+                try:
+                    event: E | Woken | _Stop = self._events.get_nowait()
+                except queue.Empty:
+                    if not self._due():
+                        self._alarm_ms = self._wakes[0] if self._wakes else None
+                        return
+                    event = Woken()
                 if isinstance(event, _Stop):
                     self._over = True
                 else:
@@ -149,13 +152,6 @@ class Loop(Generic[E, A]):
         except BaseException as crash:
             self._crash(crash)
             logger.exception("%s: a bug, the loop ends", self._thread.name)
-
-    def _next(self) -> E | Woken | _Stop | None:
-        """What is queued or, after that, due; None if there is nothing."""
-        try:
-            return self._events.get_nowait()
-        except queue.Empty:
-            return Woken() if self._due() else None
 
     def _crash(self, crash: BaseException) -> None:
         self._over = True
