@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from datetime import datetime
 
 import pytest
@@ -95,7 +96,7 @@ def test_since_notes_the_version_in_the_docstring() -> None:
     def silent() -> None: ...
 
     assert documented.__doc__ is not None
-    assert documented.__doc__.endswith("More of it.\n\n        .. versionadded:: 2.1")
+    assert inspect.cleandoc(documented.__doc__) == "What it does.\n\nMore of it.\n\n.. versionadded:: 2.1"
     assert silent.__doc__ == "\n\n.. versionadded:: 3"
 
 

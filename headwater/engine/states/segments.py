@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
@@ -151,6 +152,7 @@ def checked(items: Iterable[tuple[Any, Any]], belongs: Callable[[Any], bool], pa
     for key, entry in items:
         try:
             wrong = "" if belongs(key) else "belong into another partition"
+            _ = key == copy.deepcopy(key)  # as it will be with the keys of batches: that must not raise
         except Exception as error:
             wrong = f"fail with {type(error).__name__}: {error}"
         if wrong:

@@ -46,3 +46,12 @@ def topics(kafka: KafkaBroker, no_context: None) -> Iterator[Topics]:
 
 def sorted_values(records: list[Any]) -> list[Any]:
     return sorted(value for _, value in records)
+
+
+def run_until_all_came(harness: StreamHarness, got: list[Any], records: int) -> None:
+    """Let batches pass until so many records have come, and one more: brokers tell of a change a moment later."""
+    for _ in range(100):
+        if sum(map(len, got)) >= records:
+            break
+        harness.run()
+    harness.run()
