@@ -37,9 +37,8 @@ class Table(Generic[S, E]):
         self.of = of
         self.first = first
         self.moves = moves
-        self._after = {
-            (state._name_, event): after for (state, event), after in moves.items()
-        }  # an Enum's hash is slow
+        # By name, as an Enum's hash is a call.
+        self._after = {(state._name_, event): after for (state, event), after in moves.items()}
 
     def after(self, state: S, event: E) -> S | None:
         """The state that follows; None if the event leads nowhere from there."""

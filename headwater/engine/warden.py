@@ -22,7 +22,8 @@ import time
 import types
 from typing import NoReturn
 
-from headwater.engine.wardenmessages import Ended, Fork, Forked, Kill, Report
+from headwater.base.exhaustive import assert_never
+from headwater.engine.wardenmessages import Ended, Fork, Forked, Kill, Report, Request
 
 _MESSAGE_BYTES = 4096
 _PR_SET_PDEATHSIG = 1
@@ -68,7 +69,8 @@ def start(owner: socket.socket, lock_fds: tuple[int, ...]) -> None:
                 request, fds, _, _ = socket.recv_fds(owner, _MESSAGE_BYTES, 1)
                 if not request:
                     return  # the owner is gone
-                match pickle.loads(request):
+                asked: Request = pickle.loads(request)
+                match asked:
                     case Fork(number):
                         pid = os.fork()
                         if pid == 0:
@@ -78,8 +80,11 @@ def start(owner: socket.socket, lock_fds: tuple[int, ...]) -> None:
                         os.close(fds[0])
                         workers.add(pid)
                         _report(owner, Forked(number, pid))
-                    case Kill(pid) if pid in workers:
-                        os.kill(pid, signal.SIGKILL)
+                    case Kill(pid):
+                        if pid in workers:
+                            os.kill(pid, signal.SIGKILL)
+                    case _:
+                        assert_never(asked, "a request of the executor")
     except (BrokenPipeError, ConnectionResetError):
         return  # the owner is gone
     finally:

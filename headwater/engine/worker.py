@@ -21,7 +21,6 @@ from headwater.engine.peermessages import KeepCopy, ReadBlock, Request
 from headwater.engine.settings import WorkerSettings
 from headwater.engine.states import LiveStates
 from headwater.engine.task import TaskRunner, reply_bytes
-from headwater.engine.wire import Address
 from headwater.files import SparkFiles
 
 
@@ -42,10 +41,10 @@ class ExecutorSurroundings:
         self.states = LiveStates(settings.state_limit, settings.scratch, settings.key)
         self._places = settings.places
         self._secret = settings.secret
-        self._peers: Mapping[str, Address] = {}
+        self._peers: Mapping[str, wire.Address] = {}
         self._channels: dict[str, wire.Channel] = {}
 
-    def set_peers(self, peers: Mapping[str, Address]) -> None:
+    def set_peers(self, peers: Mapping[str, wire.Address]) -> None:
         """The block servers of the other executors; the connections to those that are gone are closed."""
         self._peers = peers
         for gone in [executor_id for executor_id in self._channels if executor_id not in peers]:
@@ -114,7 +113,7 @@ class RunTask(NamedTuple):
 class SetPeers(NamedTuple):
     """The block servers of all executors, by id."""
 
-    peers: Mapping[str, Address]
+    peers: Mapping[str, wire.Address]
 
 
 class AddPaths(NamedTuple):

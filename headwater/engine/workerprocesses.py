@@ -184,7 +184,7 @@ class WorkerProcesses(Workers[WorkerProcess]):
             case Ended(pid, status):
                 self._worker_ended(pid, status)
             case _:
-                assert_never(report)
+                assert_never(report, "a report of the warden")
 
     def _worker_forked(self, number: int, pid: int) -> None:
         with self._lock:

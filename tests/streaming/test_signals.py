@@ -49,7 +49,6 @@ class Counting(Receiver):
             for n in range(10**9):
                 self.store([n])
                 print(n, file=stored, flush=True)
-                time.sleep(0.002)  # no more than batches process, on a busy machine too
 
 
 def keep(rdd):
@@ -64,6 +63,7 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs the tests may have 
 if way == "own handler":
     signal.signal(signal.SIGTERM, lambda *_: (print("mine", flush=True), os._exit(7)))
 conf = SparkConf().setMaster(master).setAppName("signals").set("spark.local.dir", f"{directory}/scratch")
+conf.set("spark.streaming.receiver.maxRate", "500")  # no more than batches process, on a busy machine too
 conf.set("spark.streaming.stopGracefullyOnShutdown", gracefully).set("spark.streaming.gracefulStopTimeout", "60s")
 ssc = StreamingContext(SparkContext(conf=conf), 0.1)
 ssc.receiverStream(Counting()).foreachRDD(keep)

@@ -20,7 +20,6 @@ from headwater.engine import wire
 from headwater.engine.backend import SURFACE, WAITED_FOR, ExecutorHandle
 from headwater.engine.events import BackendEvent, FailureKind, Heartbeat, TaskEnded, TaskFailure, TaskReply
 from headwater.engine.failures import description
-from headwater.engine.wire import Address
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +35,7 @@ class Hello(NamedTuple):
     executor_id: str
     host: str
     cores: int
-    address: Address
+    address: wire.Address
 
 
 class Call(NamedTuple):
