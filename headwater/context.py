@@ -99,6 +99,7 @@ class SparkContext(WithJobProperties, WithHadoopInput):
         super().__init__()
         self._running: Application | None = None  # until `stop`
         self._progress: ConsoleProgress | None = None
+        self._at_stop: list[Callable[[], object]] = []
         self._stopped_at: CallSite | None = None
         self._created_at = call_site()
         self._conf = contextconf.complete(conf, master, appName, sparkHome, environment)
@@ -189,6 +190,8 @@ class SparkContext(WithJobProperties, WithHadoopInput):
                 self.profiler_collector.close()
             application.stop()
         finally:
+            for call in self._at_stop:
+                call()
             if self._progress is not None:
                 self._progress.stop()
             self._checkpoints_wanted.clear()
@@ -198,6 +201,15 @@ class SparkContext(WithJobProperties, WithHadoopInput):
             with SparkContext._lock:
                 if SparkContext._active_spark_context is self:
                     SparkContext._active_spark_context = None
+
+    def at_stop(self, call: Callable[[], object]) -> None:
+        """Have a call made when the context stops, after the application has ended; for Headwater's own parts.
+
+        Raises:
+            IllegalStateException: it has stopped.
+        """
+        self.check_running()
+        self._at_stop.append(call)
 
     def __enter__(self) -> SparkContext:
         return self

@@ -99,14 +99,3 @@ def see(anchor: str) -> str:
     """
     return f" (see docs/operating/troubleshooting.md#{anchor})"
 
-
-def sql_needed(name: str) -> UnsupportedOperationException:
-    """The exception for what only an engine for SQL can do, which this version doesn't have.
-
-    Args:
-        name: what was called, as the program writes it.
-    """
-    return UnsupportedOperationException(
-        f"{name} needs the SQL engine, which this version of Headwater doesn't have yet. Until then use RDDs: "
-        "sc.textFile or sc.parallelize, then map, filter, reduceByKey, join (see docs/coming-from-pyspark.md)."
-    )

@@ -7,6 +7,7 @@ closure): a chain of `PerRecord` operators is compiled into one loop (see `fusio
 
 from __future__ import annotations
 
+import threading
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -252,6 +253,39 @@ class Action:
 
 
 # ------------------------------------------------------------------------------------------------ the driver's side
+class Deferred(Sequence[Any]):
+    """Payloads that are made when a job that needs them is planned for the first time, by the thread that submits it.
+
+    Args:
+        make: makes them, and may wait for other jobs; called once, unless it raises.
+        number: how many they will be.
+    """
+
+    def __init__(self, make: Callable[[], Sequence[Any]], number: int) -> None:
+        self._make: Callable[[], Sequence[Any]] | None = make
+        self._number = number
+        self._made: Sequence[Any] = ()
+        self._lock = threading.Lock()  # held while they are made; guards both above
+
+    def made(self) -> Sequence[Any]:
+        """The payloads; made now, unless they were before.
+
+        Raises:
+            Exception: what making them has raised.
+        """
+        with self._lock:
+            if self._make is not None:
+                self._made = self._make()
+                self._make = None
+            return self._made
+
+    def __len__(self) -> int:
+        return self._number
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.made()[index]
+
+
 class Shuffle:
     """A wide dependency: the parent's pairs, regrouped. Its outputs are kept until this object is collected."""
 

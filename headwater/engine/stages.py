@@ -12,7 +12,7 @@ from zlib import crc32
 
 from headwater.base.pickling import dumps
 from headwater.broadcast import Captured, captured
-from headwater.engine.lineage import Action, Caching, Dataset, Operator, Origin, Shuffle, ShuffleWrite
+from headwater.engine.lineage import Action, Caching, Dataset, Deferred, Operator, Origin, Shuffle, ShuffleWrite
 
 
 class Program(NamedTuple):
@@ -63,7 +63,7 @@ class Stage:
                 origin.operator.placed(node.place) if node.place else origin.operator,
                 tuple(position[id(parent)] for parent in origin.parents),
                 node.num_partitions,
-                origin.payloads,
+                origin.payloads.made() if isinstance(origin.payloads, Deferred) else origin.payloads,
                 origin.shuffle,
             )
             for node, origin in origins

@@ -32,7 +32,6 @@ from headwater.errors import (
     SerializationError,
     UnsupportedOperationException,
     see,
-    sql_needed,
 )
 from headwater.rdd import functions
 from headwater.rdd.checks import check_function, check_positive
@@ -40,6 +39,8 @@ from headwater.rdd.partitioner import Partitioner
 from headwater.storagelevel import StorageLevel
 
 if TYPE_CHECKING:
+    from pyspark.sql.connect.dataframe import DataFrame
+
     from headwater.context import SparkContext
     from headwater.engine.application import Application
     from headwater.engine.lineage import Combiner
@@ -446,9 +447,18 @@ class BaseRDD(Dataset, Generic[T]):
         """Not supported: tasks of a stage don't wait for each other."""
         raise UnsupportedOperationException("barrier() is not supported: the tasks of a stage run independently")
 
-    def toDF(self, schema: Any = None, sampleRatio: float | None = None) -> NoReturn:
-        """Not supported yet: there is no SQL engine."""
-        raise sql_needed("RDD.toDF")
+    def toDF(self, schema: Any = None, sampleRatio: float | None = None) -> DataFrame:
+        """A DataFrame of this RDD's rows, in the session that lives, or in a new one.
+
+        Args:
+            schema, sampleRatio: as for `SparkSession.createDataFrame`.
+
+        >>> sc.parallelize([("to", 2), ("be", 2)]).toDF(["word", "count"]).collect()
+        [Row(word='to', count=2), Row(word='be', count=2)]
+        """
+        from headwater.sql.session import SparkSession
+
+        return SparkSession.builder.getOrCreate().createDataFrame(self, schema, sampleRatio)
 
     def withResources(self, profile: Any) -> NoReturn:
         """Not supported: tasks ask for one core each."""

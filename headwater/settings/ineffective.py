@@ -207,7 +207,6 @@ ACCEPTED: Sections = {
             "spark.driver.extraJavaOptions", "spark.driver.extraClassPath", "spark.driver.extraLibraryPath",
             "spark.executor.extraJavaOptions", "spark.executor.extraClassPath", "spark.executor.extraLibraryPath",
             "spark.kryo.*", "spark.kryoserializer.*", "spark.jars", "spark.jars.*"),
-        Setting("spark.sql.*", Text(), "", "Settings of SQL and data frames."),
         *_texts("Settings of a cluster that isn't ours.",
             "spark.yarn.*", "spark.kubernetes.*", "spark.mesos.*"),
         *_texts("Settings of a transport that isn't ours.",

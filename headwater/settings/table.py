@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from headwater.settings import engine, ineffective, streaming
+from headwater.settings import engine, ineffective, sql, streaming
 from headwater.settings.setting import Sections, Setting, Standing
 
 #: How keys begin that are ours to judge.
@@ -19,6 +19,7 @@ PREFIXES = ("spark.", "headwater.")
 _TABLES: tuple[tuple[Standing, Sections], ...] = (
     (Standing.IN_FORCE, engine.SECTIONS),
     (Standing.IN_FORCE, streaming.SECTIONS),
+    (Standing.IN_FORCE, sql.SECTIONS),
     (Standing.NO_EFFECT, ineffective.NO_EFFECT),
     (Standing.ACCEPTED, ineffective.ACCEPTED),
     (Standing.REFUSED, ineffective.REFUSED),

@@ -1,20 +1,13 @@
-"""DataFrame: a name for programs to import; data frames come from an engine for SQL, which isn't there yet."""
+"""DataFrame, by the path that PySpark has for it."""
 
 from __future__ import annotations
 
-from typing import Any
+from headwater.sql import requirements
 
-from headwater.errors import sql_needed
+requirements.check()
 
-__all__ = ["DataFrame"]
+from pyspark.sql.connect.dataframe import DataFrame, DataFrameNaFunctions, DataFrameStatFunctions  # noqa: E402
 
+from headwater.sql import frames as _frames  # noqa: E402, F401 - adds the rest of its methods
 
-class DataFrame:
-    """Rows with a schema. There is none yet.
-
-    Raises:
-        UnsupportedOperationException: always.
-    """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        raise sql_needed("DataFrame")
+__all__ = ["DataFrame", "DataFrameNaFunctions", "DataFrameStatFunctions"]

@@ -1,36 +1,32 @@
-"""SparkSession: today a way to a SparkContext, and the settings of a session. What needs an engine for SQL says so."""
+"""SparkSession: a program's entry to SQL. It costs nothing until SQL is used: then its engine is started.
+
+What it does stands elsewhere: `connected.py` is the session as its engine has it.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from headwater.conf import SparkConf
 from headwater.context import SparkContext
-from headwater.errors import IllegalStateException, UnsupportedOperationException, sql_needed
-from headwater.sql.conf import RuntimeConfig
+from headwater.errors import IllegalStateException, UnsupportedOperationException
+from headwater.sql import requirements
+from headwater.sql.conf import RuntimeConfig, local_zone
+
+if TYPE_CHECKING:
+    from pyspark.sql.connect.catalog import Catalog
+    from pyspark.sql.connect.dataframe import DataFrame
+    from pyspark.sql.connect.datasource import DataSourceRegistration
+    from pyspark.sql.connect.readwriter import DataFrameReader
+    from pyspark.sql.connect.tvf import TableValuedFunction
+    from pyspark.sql.connect.udf import UDFRegistration
+    from pyspark.sql.connect.udtf import UDTFRegistration
+
+    from headwater.sql.connected import Session
 
 __all__ = ["SparkSession"]
-
-# What PySpark's sessions have, and ours can't give without an engine.
-_OF_THE_ENGINE = frozenset(
-    [
-        "catalog",
-        "createDataFrame",
-        "dataSource",
-        "range",
-        "read",
-        "readStream",
-        "sql",
-        "streams",
-        "table",
-        "tvf",
-        "udf",
-        "udtf",
-    ]
-)
-
 
 class SparkSession:
     """A program's entry to SQL; `sparkContext` leads to everything else.
@@ -42,9 +38,15 @@ class SparkSession:
     >>> spark = SparkSession.builder.master("local[2]").appName("examples").getOrCreate()
     >>> spark.sparkContext.parallelize([1, 2, 3]).sum()
     6
-    >>> spark.sql("select 1")
-    Traceback (most recent call last):
-    headwater.errors.UnsupportedOperationException: SparkSession.sql needs the SQL engine, which this version of ...
+    >>> words = spark.createDataFrame([("to", 2), ("be", 2), ("or", 1)], ["word", "count"])
+    >>> words.createOrReplaceTempView("words")
+    >>> spark.sql("SELECT count, count(*) AS words FROM words GROUP BY count ORDER BY count").show()
+    +-----+-----+
+    |count|words|
+    +-----+-----+
+    |    1|    1|
+    |    2|    2|
+    +-----+-----+
     """
 
     _active: ClassVar[SparkSession | None] = None  # the latest; it counts while its context runs
@@ -55,6 +57,8 @@ class SparkSession:
     ) -> None:
         self._sc = sparkContext
         self._options = dict(options or {})
+        self._connected: Session | None = None
+        self._connecting = threading.Lock()  # guards the field above
         with SparkSession._lock:
             if SparkSession.getActiveSession() is None:
                 SparkSession._active = self
@@ -169,17 +173,158 @@ class SparkSession:
     @property
     def conf(self) -> RuntimeConfig:
         """The session's settings."""
-        return RuntimeConfig(self._sc, self._options)
+        return RuntimeConfig(self._sc, self._options, lambda: self._connected)
 
     @property
     def version(self) -> str:
         """Headwater's version."""
         return self._sc.version
 
-    def __getattr__(self, name: str) -> Any:
-        if name in _OF_THE_ENGINE:
-            raise sql_needed(f"SparkSession.{name}")
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+    @property
+    def connected(self) -> Session:
+        """The session as its engine has it, for Headwater's own parts. The first use starts the engine.
+
+        Raises:
+            SparkException: the packages of `headwater[sql]` aren't there, or the engine doesn't start.
+            IllegalStateException: the context has stopped.
+        """
+        with self._connecting:
+            if self._connected is None:
+                self._sc.check_running()
+                requirements.check()
+                from headwater.sql.connected import Session
+
+                self._connected = Session(self, {**_of_sql(self._sc), **self._options})
+            return self._connected
+
+    @property
+    def client(self) -> Any:
+        """The client of Spark Connect below this session."""
+        return self.connected.client
+
+    # -------------------------------------------------------------------------------------------- DataFrames
+    def sql(self, sqlQuery: str, args: dict[str, Any] | list[Any] | None = None, **kwargs: Any) -> DataFrame:
+        """What a statement of SQL gives.
+
+        Args:
+            sqlQuery: the statement. `:name` and `?` stand for arguments, `{name}` for a DataFrame of `kwargs`.
+            args: values by name, or in order.
+            kwargs: DataFrames and columns by name.
+
+        Raises:
+            ParseException: it's no statement.
+            AnalysisException: it names a table or a column that isn't there.
+
+        >>> spark.sql("SELECT id * :n AS tens FROM {numbers}", args={"n": 10}, numbers=spark.range(3)).collect()
+        [Row(tens=0), Row(tens=10), Row(tens=20)]
+        """
+        return self.connected.sql(sqlQuery, args, **kwargs)
+
+    def table(self, tableName: str) -> DataFrame:
+        """A table or a view.
+
+        Raises:
+            AnalysisException: once rows are asked for: there is none of that name.
+        """
+        return self.connected.table(tableName)
+
+    def range(self, start: int, end: int | None = None, step: int = 1, numPartitions: int | None = None) -> DataFrame:
+        """One column, `id`, of the numbers from `start` to before `end`; given one argument, from 0 to before it.
+
+        >>> spark.range(1, 7, 2).collect()
+        [Row(id=1), Row(id=3), Row(id=5)]
+        """
+        return self.connected.range(start, end, step, numPartitions)
+
+    def createDataFrame(
+        self,
+        data: Any,
+        schema: Any = None,
+        samplingRatio: float | None = None,
+        verifySchema: bool = True,
+    ) -> DataFrame:
+        """A DataFrame of rows.
+
+        Args:
+            data: an RDD or a collection of rows (`Row`, tuples, dicts, named tuples, objects), or of values if `schema`
+                is a type that is no struct; or a frame of pandas, an array of NumPy, a table of Arrow.
+            schema: a `StructType`, a text such as `"word STRING, count INT"`, a list of names, or None: then names
+                and types are those of the first row.
+            samplingRatio: which share of an RDD to infer the schema from; None takes the first rows.
+            verifySchema: whether a row that doesn't fit a given schema is an error; else what doesn't fit is null.
+
+        Raises:
+            TypeError, ValueError: a row doesn't fit the schema, or its type isn't known; or there is no row to infer
+                from. For an RDD with a given schema that is found when an action runs.
+
+        >>> spark.createDataFrame(sc.parallelize(["to", "be"]).map(lambda word: Row(word=word))).collect()
+        [Row(word='to'), Row(word='be')]
+        """
+        return self.connected.createDataFrame(data, schema, samplingRatio, verifySchema)
+
+    def emptyDataFrame(self, schema: Any) -> DataFrame:
+        """A DataFrame with a schema and without rows."""
+        return self.createDataFrame([], schema)
+
+    @property
+    def read(self) -> DataFrameReader:
+        """Reads files and tables: `spark.read.json(path)`, `.csv`, `.parquet`, `.text`, `.format(...).load(path)`."""
+        return self.connected.read
+
+    @property
+    def udf(self) -> UDFRegistration:
+        """Registers Python functions for use in SQL: `spark.udf.register("twice", lambda x: 2 * x, "int")`.
+
+        They run in the engine's process, one at a time; `DataFrame.rdd` is the way to Python on all cores.
+        """
+        return self.connected.udf
+
+    @property
+    def udtf(self) -> UDTFRegistration:
+        """Registers Python functions that give tables."""
+        return self.connected.udtf
+
+    @property
+    def tvf(self) -> TableValuedFunction:
+        """SQL's own functions that give tables."""
+        return self.connected.tvf
+
+    @property
+    def dataSource(self) -> DataSourceRegistration:
+        """Registers data sources that are written in Python."""
+        return self.connected.dataSource
+
+    @property
+    def catalog(self) -> Catalog:
+        """The tables, views and functions that there are."""
+        return self.connected.catalog
+
+    @property
+    def readStream(self) -> NoReturn:
+        """Not supported.
+
+        Raises:
+            UnsupportedOperationException: always.
+        """
+        raise UnsupportedOperationException(
+            "readStream: Structured Streaming isn't part of Headwater. Its streams are DStreams: "
+            "StreamingContext(sc, 1).textFileStream(...).toDF(...), or .sql(...) on any stream"
+        )
+
+    @property
+    def streams(self) -> NoReturn:
+        """Not supported.
+
+        Raises:
+            UnsupportedOperationException: always.
+        """
+        raise UnsupportedOperationException("streams: Structured Streaming isn't part of Headwater")
 
     def __repr__(self) -> str:
         return f"<SparkSession master={self._sc.master} appName={self._sc.appName}>"
+
+
+def _of_sql(sc: SparkContext) -> dict[str, str]:
+    """What a context's settings say of SQL, and the time zone of this process unless they do."""
+    settings = {key: value for key, value in sc.conf.getAll() if key.startswith("spark.sql.")}
+    return {"spark.sql.session.timeZone": local_zone(), **settings}

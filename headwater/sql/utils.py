@@ -1,20 +1,27 @@
-"""The exceptions of SQL, for programs that catch them. Until there is an engine nothing raises them but the last."""
+"""The exceptions of SQL, by the path that PySpark has for them."""
 
 from __future__ import annotations
 
-from headwater.errors import HeadwaterError
-from headwater.errors import IllegalArgumentException as IllegalArgumentException
+from headwater.sql import requirements
 
-__all__ = ["AnalysisException", "IllegalArgumentException", "ParseException", "StreamingQueryException"]
+requirements.check()
 
+from pyspark.errors import (  # noqa: E402
+    AnalysisException,
+    IllegalArgumentException,
+    ParseException,
+    PythonException,
+    QueryExecutionException,
+    StreamingQueryException,
+    UnknownException,
+)
 
-class AnalysisException(HeadwaterError):
-    """A query doesn't fit its tables."""
-
-
-class ParseException(AnalysisException):
-    """A query isn't SQL."""
-
-
-class StreamingQueryException(HeadwaterError):
-    """A query over a stream has failed."""
+__all__ = [
+    "AnalysisException",
+    "IllegalArgumentException",
+    "ParseException",
+    "PythonException",
+    "QueryExecutionException",
+    "StreamingQueryException",
+    "UnknownException",
+]

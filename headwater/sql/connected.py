@@ -1,0 +1,167 @@
+"""A session as PySpark's client has it, over an application's engine, and what it makes of Headwater's RDDs."""
+
+from __future__ import annotations
+
+import os
+import threading
+import uuid
+import weakref
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from pyspark.errors import PySparkTypeError, PySparkValueError
+from pyspark.sql.connect import session as connect
+from pyspark.sql.connect.dataframe import DataFrame
+from pyspark.sql.pandas.types import from_arrow_schema, to_arrow_schema
+from pyspark.sql.types import DataType, StructField, StructType
+
+from headwater.rdd import RDD
+from headwater.sql import frames, relations
+from headwater.sql.catalogue import Catalogue
+from headwater.sql.client import Client
+from headwater.sql.connection import SessionConnection
+from headwater.sql.engine import SailEngine
+from headwater.sql.engines import Engines
+from headwater.sql.parts import Shape
+from headwater.sql.relations import Relation
+
+if TYPE_CHECKING:
+    from headwater.context import SparkContext
+    from headwater.sql.session import SparkSession
+
+__all__ = ["Application", "Session"]
+
+
+class Application:
+    """What the sessions of a context share: engines and tables. It ends with its context."""
+
+    _all: weakref.WeakKeyDictionary[SparkContext, Application] = weakref.WeakKeyDictionary()
+    _lock = threading.Lock()  # guards the field above
+
+    def __init__(self, sc: SparkContext) -> None:
+        conf = sc.conf
+        start = partial(SailEngine, unprotected=conf.read("headwater.sql.engine.unprotected"))
+        self.engines = Engines(start, memory_max=conf.read("headwater.sql.engine.memoryLimit"))
+        self.catalogue = Catalogue(conf.read("spark.sql.warehouse.dir") or os.path.abspath("spark-warehouse"))
+        sc.at_stop(self.engines.stop)
+
+    @classmethod
+    def of(cls, sc: SparkContext) -> Application:
+        """That of a context; made when the context has its first session that needs it."""
+        with cls._lock:
+            if sc not in cls._all:
+                cls._all[sc] = cls(sc)
+            return cls._all[sc]
+
+
+class Session(connect.SparkSession):  # type: ignore[misc]
+    """A session of an engine, behind a `SparkSession`.
+
+    Args:
+        facade: what programs hold.
+        settings: of SQL, by key.
+    """
+
+    def __init__(self, facade: SparkSession, settings: dict[str, str]) -> None:
+        self.facade = facade
+        self._session_id = str(uuid.uuid4())
+        application = Application.of(facade.sparkContext)
+        connection = SessionConnection(
+            application.engines, self._session_id, application.catalogue, relations.directories_in
+        )
+        self._client = Client(connection, self._session_id)
+        self.release_session_on_close = False
+        self._directory = facade.sparkContext.application.directory
+        self.conf._set_all(configs={"spark.sql.warehouse.dir": application.catalogue.warehouse, **settings}, silent=True)
+        connect.SparkSession._default_session = self
+
+    # -------------------------------------------------------------------------------------------- DataFrames
+    def createDataFrame(
+        self,
+        data: Any,
+        schema: Any = None,
+        samplingRatio: float | None = None,
+        verifySchema: bool | None = True,
+    ) -> DataFrame:
+        if isinstance(data, DataFrame):
+            raise PySparkTypeError(errorClass="INVALID_TYPE", messageParameters={"arg_name": "data", "arg_type": "DataFrame"})
+        if isinstance(data, (pd.DataFrame, np.ndarray, pa.Table)):
+            return super().createDataFrame(data, schema)
+        shape, given = self._shape(schema, verifySchema is not False)
+        if isinstance(data, RDD):
+            return self._of_rdd(data, shape, given, samplingRatio)
+        return self._of_rows(list(data), shape, given)
+
+    def _shape(self, schema: Any, verify: bool) -> tuple[Shape, StructType | None]:
+        """How rows become columns, and the types of these if they are given."""
+        if schema is None:
+            return Shape(), None
+        if isinstance(schema, str):
+            schema = self.client._analyze(method="ddl_parse", ddl_string=schema).parsed
+        if isinstance(schema, (list, tuple)) and all(isinstance(name, str) for name in schema):
+            return Shape(names=tuple(schema)), None
+        if not isinstance(schema, DataType):
+            raise PySparkTypeError(
+                errorClass="NOT_EXPECTED_TYPE",
+                messageParameters={
+                    "arg_name": "schema",
+                    "expected_type": "StructType, a DDL text, or a list of names",
+                    "arg_type": type(schema).__name__,
+                },
+            )
+        atomic = not isinstance(schema, StructType)
+        struct = StructType([StructField("value", schema)]) if atomic else schema
+        return Shape(to_arrow_schema(struct, timezone="UTC"), verify=verify, atomic=atomic), struct
+
+    def _of_rows(self, rows: list[Any], shape: Shape, given: StructType | None) -> DataFrame:
+        if not rows and given is None:
+            raise PySparkValueError(errorClass="CANNOT_INFER_EMPTY_SCHEMA", messageParameters={})
+        schema, content = relations.of_rows(rows, shape, self._directory)
+        return self._frame(Relation(lambda: content), given or _types(schema))
+
+    def _of_rdd(
+        self, rdd: RDD[Any], shape: Shape, given: StructType | None, sampling_ratio: float | None
+    ) -> DataFrame:
+        if given is None and sampling_ratio is not None:
+            sample = rdd.sample(False, float(sampling_ratio)) if sampling_ratio < 0.99 else rdd
+            shape = shape._replace(schema=relations.merged_schema(sample, shape.names), verify=False)
+        if given is not None:
+            return self._frame(Relation(partial(self._computed, rdd, shape)), given)
+        schema, content = relations.of_rdd(rdd, shape, self._directory)
+        if schema is None or content is None:
+            raise ValueError("RDD is empty: with no row to infer a schema from, one has to be given")
+        return self._frame(Relation(lambda: content), _types(schema))
+
+    def _computed(self, rdd: RDD[Any], shape: Shape) -> relations.Content:
+        _, content = relations.of_rdd(rdd, shape, self._directory)
+        if content is None:
+            assert shape.schema is not None
+            content = relations.of_table(shape.schema.empty_table(), self._directory)
+        return content
+
+    def _frame(self, relation: Relation, schema: StructType) -> DataFrame:
+        frame = DataFrame(relation, self)
+        frame._cached_schema = schema
+        return frame
+
+    def kept(self, table: pa.Table) -> relations.Content:
+        """A table as what a relation holds."""
+        return relations.of_table(table, self._directory)
+
+
+def _types(schema: pa.Schema) -> StructType:
+    """The columns' types.
+
+    Raises:
+        ValueError: one of them is that of None alone.
+    """
+    unknown = [field.name for field in schema if pa.types.is_null(field.type)]
+    if unknown:
+        raise PySparkValueError(
+            errorClass="CANNOT_DETERMINE_TYPE", messageParameters={}
+        ) from ValueError(f"columns that are None in each row that was looked at: {', '.join(unknown)}")
+    return from_arrow_schema(schema)

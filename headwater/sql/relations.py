@@ -1,0 +1,168 @@
+"""Relations over data of the driver's and of RDDs: the leaves of a plan that are Arrow, and how they get to the engine.
+
+A small relation travels in the plan; a large one is a directory of Arrow files, which tasks write where they run and
+the engine reads. The files go when no DataFrame, and nothing that a session has told the engine, refers to them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import threading
+import uuid
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial, reduce
+from itertools import chain
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pyspark.sql.connect.plan import LogicalPlan
+
+from headwater.sql import arrowrows, inference
+from headwater.sql.parts import Part, Shape, part_of, schema_of, write
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from headwater.rdd import RDD
+
+__all__ = ["Content", "Directory", "Inline", "Relation", "directories_in", "of_rdd", "of_rows", "of_table"]
+
+INLINE_MAX = 1 << 20  # bytes of a relation that travels in its plan
+
+
+class Inline(NamedTuple):
+    """A relation as the bytes of an Arrow stream."""
+
+    stream: bytes
+
+
+class Directory:
+    """A relation as Arrow files, which go with this object; who writes the first one makes it."""
+
+    _all: weakref.WeakValueDictionary[str, Directory] = weakref.WeakValueDictionary()
+
+    def __init__(self, within: str) -> None:
+        name = f"relation-{uuid.uuid4().hex}"
+        self.path = os.path.join(within, name)
+        Directory._all[name] = self
+        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+
+    def file(self, number: int) -> str:
+        """The path of its file of a number."""
+        return os.path.join(self.path, f"part-{number:05d}.arrow")
+
+
+Content = Inline | Directory
+
+_NAME = re.compile(rb"relation-[0-9a-f]{32}")
+
+
+def directories_in(request: bytes) -> object:
+    """The directories that a serialized request refers to: who remembers it must hold them."""
+    return [found for name in _NAME.findall(request) if (found := Directory._all.get(name.decode())) is not None]
+
+
+class Relation(LogicalPlan):  # type: ignore[misc]
+    """A leaf whose content is made when a plan with it is first sent. Any thread may send it.
+
+    Args:
+        load: makes the content; called once, unless it raises.
+    """
+
+    def __init__(self, load: Callable[[], Content]) -> None:
+        super().__init__(None)
+        self._load: Callable[[], Content] | None = load
+        self._content: Content | None = None
+        self._lock = threading.Lock()  # held while the content is made; guards both above
+
+    def content(self) -> Content:
+        """What it holds; made now, unless it was before."""
+        with self._lock:
+            if self._content is None:
+                assert self._load is not None
+                self._content = self._load()
+                self._load = None  # and the RDD with it
+            return self._content
+
+    def plan(self, session: Any) -> Any:
+        content = self.content()
+        message = self._create_proto_relation()
+        if isinstance(content, Inline):
+            message.local_relation.data = content.stream
+        else:
+            message.read.data_source.format = "arrow"
+            message.read.data_source.paths.append(content.path)
+        return message
+
+    def print(self, indent: int = 0) -> str:
+        return f"{' ' * indent}<Relation>\n"
+
+
+# ------------------------------------------------------------------------------------------------ data of the driver's
+def of_table(table: pa.Table, within: str) -> Content:
+    """A table of Arrow as a relation; large ones are written below the directory `within`."""
+    batches = table.to_batches()
+    if table.nbytes <= INLINE_MAX:
+        return Inline(arrowrows.to_stream(batches, table.schema))
+    directory = Directory(within)
+    write(directory.file(0), batches, table.schema)
+    return directory
+
+
+def of_rows(rows: Sequence[Any], shape: Shape, within: str) -> tuple[pa.Schema, Content]:
+    """Rows of the driver's as a relation, and its schema, which is inferred from all of them if it isn't given."""
+    import pyarrow as pa
+
+    schema = shape.schema
+    if schema is None:
+        schema = inference.infer_from(rows, shape.names, all_rows=True)
+    batches = arrowrows.batches(rows, schema, verify=shape.verify, atomic=shape.atomic)
+    return schema, of_table(pa.Table.from_batches(batches, schema), within)
+
+
+# ------------------------------------------------------------------------------------------------ RDDs
+
+def of_rdd(rdd: RDD[Any], shape: Shape, within: str) -> tuple[pa.Schema | None, Content | None]:
+    """Compute an RDD: its schema and a relation of its records; None and None if there are no rows, and no schema.
+
+    Each task infers from its own first rows. Where tasks disagree, the first partition's schema counts for all, as in
+    Spark, and the RDD is computed once more.
+    """
+    directory = Directory(within)
+    parts = _parts(rdd, shape, directory)
+    schema = next((part.schema for part in parts if part.schema is not None), None)
+    if schema is None:
+        return None, None
+    if any(part.schema not in (None, schema) for part in parts):
+        parts = _parts(rdd, shape._replace(schema=schema, verify=False), directory)
+    streams = [part.stream for part in parts if part.stream]
+    if len(streams) == len(parts) and sum(map(len, streams)) <= INLINE_MAX:
+        batches = chain.from_iterable(map(arrowrows.from_stream, streams))
+        return schema, Inline(streams[0] if len(streams) == 1 else arrowrows.to_stream(batches, schema))
+    for number, part in enumerate(parts):
+        if part.stream:
+            write(directory.file(number), arrowrows.from_stream(part.stream), schema)
+    return schema, directory
+
+
+def merged_schema(rdd: RDD[Any], names: Sequence[str] | None) -> pa.Schema:
+    """The schema that fits all records of an RDD.
+
+    Raises:
+        ValueError: there is none.
+        TypeError: two records have no schema in common.
+    """
+    found = [schema for schema in rdd.mapPartitions(partial(schema_of, names)).collect() if schema is not None]
+    if not found:
+        raise ValueError("RDD is empty: with no row to infer a schema from, one has to be given")
+    return reduce(inference.merge_schemas, found)
+
+
+def _parts(rdd: RDD[Any], shape: Shape, directory: Directory) -> list[Part]:
+    partitions = rdd.getNumPartitions()
+    inline_max = INLINE_MAX // max(partitions, 1)
+    function = partial(part_of, shape, directory.path, inline_max)
+    found: list[Part] = rdd.ctx.run_job(rdd, function, range(partitions))
+    return [part for part in found if part.schema is not None]
