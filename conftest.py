@@ -1,7 +1,7 @@
 """What all tests have: their servers, and what the examples in docstrings begin with, under the names that they use.
 
 Of an example `sc` is a SparkContext, which all examples share; `harness` a StreamHarness on it, and `ssc` the harness's
-StreamingContext; `directory` the path of an empty directory.
+StreamingContext; `spark` a SparkSession on it; `directory` the path of an empty directory.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from headwater import SparkContext
+from headwater.sql import Row, SparkSession
 from headwater.testing import StreamHarness
 
 _MASTER = "local[2]"
@@ -53,10 +54,14 @@ def _names_of_examples(request: pytest.FixtureRequest) -> None:
     if "StreamHarness()" in source:
         _stop_context()  # it makes one of its own
         return
-    used = set(re.findall(r"\b(sc|ssc|harness|directory)\b", source))
+    used = set(re.findall(r"\b(sc|ssc|spark|harness|directory)\b", source))
     names = request.getfixturevalue("doctest_namespace")
     if "sc" in used:
         names["sc"] = request.getfixturevalue("_shared_context")
+    if "spark" in used:
+        names["spark"] = SparkSession(request.getfixturevalue("_shared_context"))
+    if "Row(" in source:
+        names["Row"] = Row
     if used & {"harness", "ssc"}:
         harness: StreamHarness = request.getfixturevalue("_harness")
         names.update(harness=harness, ssc=harness.ssc)

@@ -98,4 +98,3 @@ def see(anchor: str) -> str:
     ' (see docs/operating/troubleshooting.md#not-pairs)'
     """
     return f" (see docs/operating/troubleshooting.md#{anchor})"
-

@@ -91,6 +91,8 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("rdd.core", "context"): "RDD.context is a SparkContext to the type checkers of programs, in types only",
     ("streaming.dstream.core", "streaming.context"): "a DStream names its context, in types only",
     ("streaming.dstream", "streaming.context"): "likewise",
+    ("streaming.dstream.transformations", "sql.streams"): "toDF and sql: methods, so that they are found; lazy",
+    ("streaming.dstream.transformations", "sql.session"): "likewise, in types only",
     ("rdd.core", "sql.session"): "toDF: a method, so that it's found; lazy",
     ("streaming.dstream.outputs", "streaming.kafka.stream"): "saveToKafka: a method, so that it's found; lazy",
 }

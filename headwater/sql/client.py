@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from typing import Any, NoReturn
 
 import grpc
-from pyspark.errors.exceptions.connect import AnalysisException, IllegalArgumentException, ParseException
+from pyspark.errors.exceptions.connect import IllegalArgumentException, ParseException
 from pyspark.sql.connect.client import ChannelBuilder, SparkConnectClient
 
 from headwater.sql.connection import USER, EngineLost, SessionConnection
@@ -30,7 +29,7 @@ class _Builder(ChannelBuilder):
         return "127.0.0.1"
 
 
-class Client(SparkConnectClient):  # type: ignore[misc]
+class Client(SparkConnectClient):
     """A client of Spark Connect, whose engine may be replaced below it.
 
     Args:
@@ -59,8 +58,9 @@ class Client(SparkConnectClient):  # type: ignore[misc]
         raise AssertionError("PySpark's client raises what it is given")
 
 
-_AT = re.compile(r"invalid argument: found (?P<found>.*?) at (?P<start>\d+):(?P<end>\d+) expected (?P<expected>.*)", re.DOTALL)
-_COLUMN = re.compile(r'attribute ObjectName\(\[(?P<parts>.*?)\]\) is missing from the schema|cannot resolve attribute: ObjectName\(\[(?P<parts2>.*?)\]\)')
+_AT = re.compile(
+    r"invalid argument: found (?P<found>.*?) at (?P<start>\d+):(?P<end>\d+) expected (?P<expected>.*)", re.DOTALL
+)
 
 
 def _as_spark_says(error: Exception) -> Exception:

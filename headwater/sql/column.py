@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from headwater.sql import requirements
 
-requirements.check()
+requirements.import_client()
 
-from pyspark.sql.connect.column import Column  # noqa: E402
+from pyspark.sql.column import Column  # noqa: E402
 
 __all__ = ["Column"]

@@ -74,7 +74,10 @@ class RuntimeConfig:
 
 def local_zone() -> str:
     """The name of this process's time zone, such as `Europe/Paris`; an offset, such as `+01:00`, if it has none."""
-    for name in (os.environ.get("TZ", "").removeprefix(":"), os.path.realpath("/etc/localtime").partition("/zoneinfo/")[2]):
+    for name in (
+        os.environ.get("TZ", "").removeprefix(":"),
+        os.path.realpath("/etc/localtime").partition("/zoneinfo/")[2],
+    ):
         if name:
             return name
     minutes = -time.timezone // 60

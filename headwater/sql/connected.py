@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import threading
 import uuid
-import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pandas as pd
@@ -16,49 +13,28 @@ import pyarrow as pa
 from pyspark.errors import PySparkTypeError, PySparkValueError
 from pyspark.sql.connect import session as connect
 from pyspark.sql.connect.dataframe import DataFrame
+from pyspark.sql.connect.plan import SQL, SubqueryAlias
+from pyspark.sql.dataframe import DataFrame as ParentDataFrame
 from pyspark.sql.pandas.types import from_arrow_schema, to_arrow_schema
 from pyspark.sql.types import DataType, StructField, StructType
 
 from headwater.rdd import RDD
-from headwater.sql import frames, relations
-from headwater.sql.catalogue import Catalogue
+from headwater.sql import frames as _frames  # noqa: F401 - adds methods to DataFrame
+from headwater.sql import relations
+from headwater.sql.application import Application
 from headwater.sql.client import Client
 from headwater.sql.connection import SessionConnection
-from headwater.sql.engine import SailEngine
-from headwater.sql.engines import Engines
 from headwater.sql.parts import Shape
+from headwater.sql.readwriter import Reader
 from headwater.sql.relations import Relation
 
 if TYPE_CHECKING:
-    from headwater.context import SparkContext
     from headwater.sql.session import SparkSession
 
-__all__ = ["Application", "Session"]
+__all__ = ["Session"]
 
 
-class Application:
-    """What the sessions of a context share: engines and tables. It ends with its context."""
-
-    _all: weakref.WeakKeyDictionary[SparkContext, Application] = weakref.WeakKeyDictionary()
-    _lock = threading.Lock()  # guards the field above
-
-    def __init__(self, sc: SparkContext) -> None:
-        conf = sc.conf
-        start = partial(SailEngine, unprotected=conf.read("headwater.sql.engine.unprotected"))
-        self.engines = Engines(start, memory_max=conf.read("headwater.sql.engine.memoryLimit"))
-        self.catalogue = Catalogue(conf.read("spark.sql.warehouse.dir") or os.path.abspath("spark-warehouse"))
-        sc.at_stop(self.engines.stop)
-
-    @classmethod
-    def of(cls, sc: SparkContext) -> Application:
-        """That of a context; made when the context has its first session that needs it."""
-        with cls._lock:
-            if sc not in cls._all:
-                cls._all[sc] = cls(sc)
-            return cls._all[sc]
-
-
-class Session(connect.SparkSession):  # type: ignore[misc]
+class Session(connect.SparkSession):
     """A session of an engine, behind a `SparkSession`.
 
     Args:
@@ -76,7 +52,9 @@ class Session(connect.SparkSession):  # type: ignore[misc]
         self._client = Client(connection, self._session_id)
         self.release_session_on_close = False
         self._directory = facade.sparkContext.application.directory
-        self.conf._set_all(configs={"spark.sql.warehouse.dir": application.catalogue.warehouse, **settings}, silent=True)
+        self.conf._set_all(
+            configs={"spark.sql.warehouse.dir": application.catalogue.warehouse, **settings}, silent=True
+        )
         connect.SparkSession._default_session = self
 
     # -------------------------------------------------------------------------------------------- DataFrames
@@ -86,15 +64,26 @@ class Session(connect.SparkSession):  # type: ignore[misc]
         schema: Any = None,
         samplingRatio: float | None = None,
         verifySchema: bool | None = True,
-    ) -> DataFrame:
+    ) -> ParentDataFrame:
         if isinstance(data, DataFrame):
-            raise PySparkTypeError(errorClass="INVALID_TYPE", messageParameters={"arg_name": "data", "arg_type": "DataFrame"})
+            raise PySparkTypeError(
+                errorClass="INVALID_TYPE", messageParameters={"arg_name": "data", "arg_type": "DataFrame"}
+            )
         if isinstance(data, (pd.DataFrame, np.ndarray, pa.Table)):
             return super().createDataFrame(data, schema)
         shape, given = self._shape(schema, verifySchema is not False)
         if isinstance(data, RDD):
             return self._of_rdd(data, shape, given, samplingRatio)
         return self._of_rows(list(data), shape, given)
+
+    @property
+    def read(self) -> Reader:
+        return Reader(self)
+
+    def sql_over(self, statement: str, frames: Mapping[str, ParentDataFrame]) -> ParentDataFrame:
+        """What a query gives over DataFrames that only it knows, by name."""
+        views = [SubqueryAlias(cast("DataFrame", frame)._plan, name) for name, frame in frames.items()]
+        return DataFrame(SQL(statement, views=views), self)
 
     def _shape(self, schema: Any, verify: bool) -> tuple[Shape, StructType | None]:
         """How rows become columns, and the types of these if they are given."""
@@ -114,27 +103,25 @@ class Session(connect.SparkSession):  # type: ignore[misc]
                 },
             )
         atomic = not isinstance(schema, StructType)
-        struct = StructType([StructField("value", schema)]) if atomic else schema
+        struct = StructType([StructField("value", schema)]) if atomic else cast("StructType", schema)
         return Shape(to_arrow_schema(struct, timezone="UTC"), verify=verify, atomic=atomic), struct
 
     def _of_rows(self, rows: list[Any], shape: Shape, given: StructType | None) -> DataFrame:
         if not rows and given is None:
             raise PySparkValueError(errorClass="CANNOT_INFER_EMPTY_SCHEMA", messageParameters={})
         schema, content = relations.of_rows(rows, shape, self._directory)
-        return self._frame(Relation(lambda: content), given or _types(schema))
+        return self._frame(lambda: content, given or _types(schema))
 
-    def _of_rdd(
-        self, rdd: RDD[Any], shape: Shape, given: StructType | None, sampling_ratio: float | None
-    ) -> DataFrame:
+    def _of_rdd(self, rdd: RDD[Any], shape: Shape, given: StructType | None, sampling_ratio: float | None) -> DataFrame:
         if given is None and sampling_ratio is not None:
             sample = rdd.sample(False, float(sampling_ratio)) if sampling_ratio < 0.99 else rdd
             shape = shape._replace(schema=relations.merged_schema(sample, shape.names), verify=False)
         if given is not None:
-            return self._frame(Relation(partial(self._computed, rdd, shape)), given)
+            return self._frame(partial(self._computed, rdd, shape), given)
         schema, content = relations.of_rdd(rdd, shape, self._directory)
         if schema is None or content is None:
             raise ValueError("RDD is empty: with no row to infer a schema from, one has to be given")
-        return self._frame(Relation(lambda: content), _types(schema))
+        return self._frame(lambda: content, _types(schema))
 
     def _computed(self, rdd: RDD[Any], shape: Shape) -> relations.Content:
         _, content = relations.of_rdd(rdd, shape, self._directory)
@@ -143,8 +130,8 @@ class Session(connect.SparkSession):  # type: ignore[misc]
             content = relations.of_table(shape.schema.empty_table(), self._directory)
         return content
 
-    def _frame(self, relation: Relation, schema: StructType) -> DataFrame:
-        frame = DataFrame(relation, self)
+    def _frame(self, load: Callable[[], relations.Content], schema: StructType) -> DataFrame:
+        frame = DataFrame(Relation(load, schema.json), self)
         frame._cached_schema = schema
         return frame
 
@@ -161,7 +148,7 @@ def _types(schema: pa.Schema) -> StructType:
     """
     unknown = [field.name for field in schema if pa.types.is_null(field.type)]
     if unknown:
-        raise PySparkValueError(
-            errorClass="CANNOT_DETERMINE_TYPE", messageParameters={}
-        ) from ValueError(f"columns that are None in each row that was looked at: {', '.join(unknown)}")
+        raise PySparkValueError(errorClass="CANNOT_DETERMINE_TYPE", messageParameters={}) from ValueError(
+            f"columns that are None in each row that was looked at: {', '.join(unknown)}"
+        )
     return from_arrow_schema(schema)

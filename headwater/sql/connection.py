@@ -146,7 +146,7 @@ class SessionConnection:
                         wrote = "" if _can_repeat(request) else ", and may have written a part of its output"
                         raise EngineLost(f"The SQL engine has died while it ran a query{wrote}{_REMEDY}") from error
 
-    # -------------------------------------------------------------------------------------------- what an engine is told
+    # -------------------------------------------------------------------------------------- what an engine is told
     def _tell(self, lease: Lease) -> None:
         """See to it that an engine knows the session, and the tables that there are by now."""
         lease.engine.follow()

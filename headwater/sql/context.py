@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from headwater.context import SparkContext
 from headwater.errors import UnsupportedOperationException
 from headwater.sql.conf import NO_DEFAULT
-from headwater.sql.session import SparkSession
+from headwater.sql.session import SparkSession, structured_streaming
 
 if TYPE_CHECKING:
-    from pyspark.sql.connect.dataframe import DataFrame
     from pyspark.sql.connect.readwriter import DataFrameReader
     from pyspark.sql.connect.udf import UDFRegistration
     from pyspark.sql.connect.udtf import UDTFRegistration
+    from pyspark.sql.dataframe import DataFrame
 
 __all__ = ["HiveContext", "SQLContext"]
+
 
 class SQLContext:
     """An entry to SQL.
@@ -172,12 +173,12 @@ class SQLContext:
     @property
     def readStream(self) -> NoReturn:
         """Not supported; see `SparkSession.readStream`."""
-        self.sparkSession.readStream  # noqa: B018 - it raises
+        raise structured_streaming("readStream")
 
     @property
     def streams(self) -> NoReturn:
         """Not supported; see `SparkSession.streams`."""
-        self.sparkSession.streams  # noqa: B018 - it raises
+        raise structured_streaming("streams")
 
 
 class HiveContext(SQLContext):

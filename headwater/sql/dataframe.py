@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from headwater.sql import requirements
 
-requirements.check()
+requirements.import_client()
 
-from pyspark.sql.connect.dataframe import DataFrame, DataFrameNaFunctions, DataFrameStatFunctions  # noqa: E402
+from pyspark.sql.dataframe import DataFrame, DataFrameNaFunctions, DataFrameStatFunctions  # noqa: E402
 
 from headwater.sql import frames as _frames  # noqa: E402, F401 - adds the rest of its methods
 

@@ -55,7 +55,7 @@ class Engines:
         self._starting = threading.Lock()  # held by the thread that starts an engine others wait for
         self._lock = threading.Lock()  # guards all below; never held while an engine starts or stops
         self._current: Lease | None = None
-        self._successor: Future[Engine] | None = None  # of the current one; only where there is one
+        self._successor: Future[Engine] | None = None  # of the current one, if there is one
         self._pool = DaemonPool(1, "sql-engine-start")
         self._epoch = 0
         self._stopped = False
@@ -77,6 +77,12 @@ class Engines:
                 ended = lease.users == 0 and lease is not self._current
             if ended:
                 lease.engine.stop()
+
+    def warm(self) -> None:
+        """Begin to start an engine, if there is none, and don't wait for it."""
+        with self._lock:
+            if not self._stopped and self._current is None and self._successor is None:
+                self._successor = self._pool.submit(self._start)
 
     def stop(self) -> None:
         """End all engines, and what they are at. Idempotent."""
@@ -138,10 +144,12 @@ class Engines:
                     return
                 successor, self._successor = self._successor, None
             engine = self._start() if successor is None else successor.result()
-            with self._lock:
-                stopped = self._stopped
-                if not stopped:
-                    self._epoch += 1
-                    self._current = Lease(engine, self._epoch)
-            if stopped:
+            if not self._install(engine):
                 engine.stop()
+
+    def _install(self, engine: Engine) -> bool:
+        with self._lock:
+            if not self._stopped:
+                self._epoch += 1
+                self._current = Lease(engine, self._epoch)
+            return not self._stopped

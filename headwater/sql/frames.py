@@ -7,17 +7,21 @@ first transformation.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql.connect.dataframe import DataFrame
 from pyspark.sql.connect.plan import LogicalPlan
+from pyspark.sql.pandas.types import from_arrow_schema
 
 from headwater.engine.lineage import Deferred
 from headwater.rdd import RDD
 from headwater.rdd.functions import first
 from headwater.rdd.sources import Reading
 from headwater.sql import arrowrows
+from headwater.sql.batchframes import streams_of
 from headwater.sql.parts import rows_of_stream
+from headwater.sql.readwriter import Writer
 from headwater.sql.relations import Content, Relation
 from headwater.storagelevel import StorageLevel
 
@@ -32,6 +36,11 @@ def _spark_session(self: DataFrame) -> SparkSession:
     """The session that made this DataFrame."""
     facade: SparkSession = self._session.facade
     return facade
+
+
+def _write(self: DataFrame) -> Writer:
+    """Writes it to files, tables and databases: `df.write.parquet(path)`, `.mode("append")`, `.saveAsTable(name)`."""
+    return Writer(self, lambda information: setattr(self, "_execution_info", information))
 
 
 # ------------------------------------------------------------------------------------------------ rows
@@ -55,21 +64,13 @@ def _rdd(self: DataFrame) -> RDD[Row]:
     """The rows as an RDD, of as many partitions as there are cores. The query runs when the first job needs it."""
     sc = self._session.facade.sparkContext
     partitions = sc.defaultParallelism
-    return RDD(sc, Reading(rows_of_stream), (), partitions, payloads=Deferred(_Streams(self, partitions), partitions))
-
-
-class _Streams:
-    """The rows of a DataFrame as streams of Arrow, one a partition, as equal as can be and in their order."""
-
-    def __init__(self, frame: DataFrame, partitions: int) -> None:
-        self._frame = frame
-        self._partitions = partitions
-
-    def __call__(self) -> list[bytes]:
-        table, _ = self._frame._to_table()
-        bounds = [table.num_rows * i // self._partitions for i in range(self._partitions + 1)]
-        slices = (table.slice(start, end - start) for start, end in zip(bounds, bounds[1:]))
-        return [arrowrows.to_stream(part.to_batches(), table.schema) for part in slices]
+    return RDD(
+        sc,
+        Reading(rows_of_stream),
+        (),
+        partitions,
+        payloads=Deferred(partial(streams_of, self, partitions), partitions),
+    )
 
 
 def _to_json(self: DataFrame, use_unicode: bool = True) -> RDD[str]:
@@ -99,7 +100,7 @@ class Cached(Relation):
     """
 
     def __init__(self, plan: LogicalPlan, session: Any, level: StorageLevel) -> None:
-        super().__init__(self._compute)
+        super().__init__(self._compute, lambda: self._schema.json())
         self.child = plan
         self.level = level
         self._session = session
@@ -107,12 +108,13 @@ class Cached(Relation):
 
     def _compute(self) -> Content:
         query = self.child.to_proto(self._session.client)
-        table, _, _ = self._session.client.to_table(query, self.child.observations)
+        table, schema, _ = self._session.client.to_table(query, self.child.observations)
+        self._schema = schema if schema is not None else from_arrow_schema(table.schema)
         return self._session.kept(table)
 
 
 def _persist(self: DataFrame, storageLevel: StorageLevel = StorageLevel.MEMORY_AND_DISK) -> DataFrame:
-    """Keep the rows once they were computed. The level says what `storageLevel` shows: where they are is the engine's."""
+    """Keep the rows once they were computed. The level is what `storageLevel` says; it makes no other difference."""
     if not isinstance(self._plan, Cached):
         self._plan = Cached(self._plan, self._session, storageLevel)
     return self
@@ -155,6 +157,7 @@ _METHODS: dict[str, Any] = {
     "toJSON": _to_json,
     "toLocalIterator": _to_local_iterator,
     "unpersist": _unpersist,
+    "write": property(_write),
 }
 
 for _name, _method in _METHODS.items():

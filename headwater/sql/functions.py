@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from headwater.sql import requirements
 
-requirements.check()
+requirements.import_client()
 
 from pyspark.sql.connect import functions as _functions  # noqa: E402
 from pyspark.sql.connect.functions import *  # noqa: E402, F403

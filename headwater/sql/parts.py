@@ -82,10 +82,10 @@ def schema_of(names: Sequence[str] | None, records: Iterable[Any]) -> Iterator[p
 
 
 def rows_of_stream(stream: bytes) -> Iterator[Row]:
-    """The rows of a stream of Arrow."""
+    """The rows of a stream of Arrow; none of no bytes."""
     from headwater.sql import arrowrows
 
-    return chain.from_iterable(map(arrowrows.rows_of, arrowrows.from_stream(stream)))
+    return chain.from_iterable(map(arrowrows.rows_of, arrowrows.from_stream(stream) if stream else ()))
 
 
 def write(path: str, batches: Iterable[pa.RecordBatch] | Iterator[pa.RecordBatch], schema: pa.Schema) -> int:

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from pyspark.errors import AnalysisException
+from pyspark.sql.connect.dataframe import DataFrame
 from pyspark.sql.connect.readwriter import DataFrameReader, DataFrameWriter, DataFrameWriterV2
 
 from headwater.errors import UnsupportedOperationException
 from headwater.rdd import RDD
 
 if TYPE_CHECKING:
-    from pyspark.sql.connect.dataframe import DataFrame
+    from headwater.sql.connected import Session
 
 __all__ = ["DataFrameReader", "DataFrameWriter", "DataFrameWriterV2", "Reader", "Writer"]
 
@@ -28,38 +28,41 @@ _FORMATS_OF_FILES = frozenset({"arrow", "avro", "csv", "json", "parquet", "text"
 _NOT_READ = {"orc": "convert them to Parquet", "xml": "read them with sc.wholeTextFiles and xml.etree"}
 
 
-class Reader(DataFrameReader):  # type: ignore[misc]
+class Reader(DataFrameReader):
     """What `SparkSession.read` gives."""
 
-    def load(
-        self, path: str | list[str] | None = None, format: str | None = None, schema: Any = None, **options: Any
-    ) -> DataFrame:
+    _client: Session
+
+    def load(self, path: Any = None, format: str | None = None, schema: Any = None, **options: Any) -> DataFrame:
         kind = (format or self._format or "parquet").lower()
         if kind in _NOT_READ:
             raise UnsupportedOperationException(f"The engine reads no {kind} files: {_NOT_READ[kind]}")
+        self.options(**options)
         if kind == "jdbc":
             from headwater.sql import databases
 
-            return databases.read(self._client, {**self._options, **{key: str(value) for key, value in options.items()}})
+            return databases.read(self._client, self._options)
         if kind in _FORMATS_OF_FILES:
-            given = path if path is not None else self._options.get("path", options.get("path"))
+            given = path if path is not None else self._options.get("path")
             for each in [given] if isinstance(given, str) else given or ():
                 _check_there(each)
-        return super().load(path, kind, schema, **options)
+        return super().load(path, kind, schema)
 
-    def json(self, path: Any, schema: Any = None, **options: Any) -> DataFrame:
-        if not isinstance(path, RDD):
-            return super().json(path, schema, **options)
-        lines = self._client.createDataFrame(path, "value STRING")
-        return super().json(lines, schema if schema is not None else _schema_of(lines), **options)
+    def json(
+        self, path: Any, schema: Any = None, *arguments: Any, **options: Any
+    ) -> DataFrame:
+        if isinstance(path, RDD):
+            return self._client.of_json(path, schema, options.get("mode") or self._options.get("mode", "PERMISSIVE"))
+        return super().json(path, schema, *arguments, **options)
 
-    def csv(self, path: Any, schema: Any = None, **options: Any) -> DataFrame:
-        if not isinstance(path, RDD):
-            return super().csv(path, schema, **options)
-        return super().csv(self._client.createDataFrame(path, "value STRING"), schema, **options)
+    def csv(
+        self, path: Any, schema: Any = None, *arguments: Any, **options: Any
+    ) -> DataFrame:
+        lines: Any = self._client.createDataFrame(path, "value STRING") if isinstance(path, RDD) else path
+        return super().csv(lines, schema, *arguments, **options)
 
 
-class Writer(DataFrameWriter):  # type: ignore[misc]
+class Writer(DataFrameWriter):
     """What `DataFrame.write` gives."""
 
     def __init__(self, frame: DataFrame, done: Any) -> None:
@@ -84,7 +87,19 @@ class Writer(DataFrameWriter):  # type: ignore[misc]
         if kind in _NOT_READ:
             raise UnsupportedOperationException(f"The engine writes no {kind} files: write Parquet")
         super().save(path, kind, mode, partitionBy, **options)
-        local = _local(path or self._write.path)
+        local = _local(path or self._write.options.get("path") or "")
         if local is not None and os.path.isdir(local):
-            with open(os.path.join(local, "_SUCCESS"), "w"):
-                pass
+            open(os.path.join(local, "_SUCCESS"), "w").close()
+
+
+def _local(path: str) -> str | None:
+    """A URL's or path's file on this machine; None if it's elsewhere."""
+    url = urlsplit(path)
+    return {"": path, "file": unquote(url.path)}.get(url.scheme) or None
+
+
+def _check_there(path: str) -> None:
+    """Raise AnalysisException if there is no such file; what isn't on this machine is left to the engine."""
+    local = _local(path)
+    if local is not None and not glob.glob(local):
+        raise AnalysisException(f"[PATH_NOT_FOUND] Path does not exist: {os.path.abspath(local)}. SQLSTATE: 42K03")

@@ -12,10 +12,10 @@ import shutil
 import threading
 import uuid
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial, reduce
 from itertools import chain
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from pyspark.sql.connect.plan import LogicalPlan
 
@@ -41,7 +41,7 @@ class Inline(NamedTuple):
 class Directory:
     """A relation as Arrow files, which go with this object; who writes the first one makes it."""
 
-    _all: weakref.WeakValueDictionary[str, Directory] = weakref.WeakValueDictionary()
+    _all: ClassVar[weakref.WeakValueDictionary[str, Directory]] = weakref.WeakValueDictionary()
 
     def __init__(self, within: str) -> None:
         name = f"relation-{uuid.uuid4().hex}"
@@ -64,15 +64,17 @@ def directories_in(request: bytes) -> object:
     return [found for name in _NAME.findall(request) if (found := Directory._all.get(name.decode())) is not None]
 
 
-class Relation(LogicalPlan):  # type: ignore[misc]
+class Relation(LogicalPlan):
     """A leaf whose content is made when a plan with it is first sent. Any thread may send it.
 
     Args:
         load: makes the content; called once, unless it raises.
+        types: gives the JSON of its columns' types, once there is a content.
     """
 
-    def __init__(self, load: Callable[[], Content]) -> None:
+    def __init__(self, load: Callable[[], Content], types: Callable[[], str]) -> None:
         super().__init__(None)
+        self._types = types
         self._load: Callable[[], Content] | None = load
         self._content: Content | None = None
         self._lock = threading.Lock()  # held while the content is made; guards both above
@@ -91,6 +93,7 @@ class Relation(LogicalPlan):  # type: ignore[misc]
         message = self._create_proto_relation()
         if isinstance(content, Inline):
             message.local_relation.data = content.stream
+            message.local_relation.schema = self._types()  # without rows the stream's own doesn't suffice
         else:
             message.read.data_source.format = "arrow"
             message.read.data_source.paths.append(content.path)
@@ -123,6 +126,7 @@ def of_rows(rows: Sequence[Any], shape: Shape, within: str) -> tuple[pa.Schema, 
 
 
 # ------------------------------------------------------------------------------------------------ RDDs
+
 
 def of_rdd(rdd: RDD[Any], shape: Shape, within: str) -> tuple[pa.Schema | None, Content | None]:
     """Compute an RDD: its schema and a relation of its records; None and None if there are no rows, and no schema.

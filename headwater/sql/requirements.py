@@ -5,26 +5,25 @@ PySpark's client is imported in drivers only: workers are to do without, as it t
 
 from __future__ import annotations
 
+import platform
 import sys
-from importlib import metadata, util
+from importlib import import_module, metadata, util
 from types import ModuleType
 
 from headwater.errors import SparkException, see
 
-__all__ = ["check"]
+__all__ = ["check", "import_client"]
 
 _INSTALL = "pip install 'headwater[sql]'"
-_done = False  # written once, whichever thread is first
 
 
 def check() -> None:
-    """See to it that PySpark's client and the engine can be imported.
+    """See to it that PySpark's client and the engine are there, without importing them.
 
     Raises:
         SparkException: one of them is missing, or something stands in their way; the message says what to do.
     """
-    global _done
-    if _done:
+    if "pyspark.sql.connect.session" in sys.modules:
         return
     if _version("pyspark") is not None:
         raise SparkException(
@@ -33,13 +32,31 @@ def check() -> None:
             f"{_INSTALL}{see('sql-engine')}"
         )
     if util.find_spec("pysail") is None or util.find_spec("pyspark") is None:
-        platform = "" if _has_wheel() else f" (there are no wheels of pysail for {sys.platform} on this machine)"
-        raise SparkException(f"SQL needs the packages pysail and pyspark-client{platform}: {_INSTALL}{see('sql-engine')}")
-    client = _version("pyspark-client") or ""
-    if not client.startswith("4.2."):
-        raise SparkException(f"SQL needs pyspark-client 4.2, and {client or 'no version'} is installed: {_INSTALL}")
-    _import_client()
-    _done = True
+        there = "" if _has_wheel() else f", and there is no wheel of pysail for {platform.platform()}"
+        raise SparkException(f"SQL needs the packages pysail and pyspark-client{there}: {_INSTALL}{see('sql-engine')}")
+    client = _version("pyspark-client")
+    if client is None or not client.startswith("4.2."):
+        raise SparkException(f"SQL needs pyspark-client 4.2, and {client} is installed: {_INSTALL}{see('sql-engine')}")
+
+
+def import_client() -> None:
+    """Import PySpark's client, whatever the program is.
+
+    Its import looks at `__main__.__file__`, and ends a program that has none: `python -c`, standard input, a shell.
+
+    Raises:
+        SparkException: as `check`.
+    """
+    check()
+    main: ModuleType | None = sys.modules.get("__main__")
+    bare = main is not None and not hasattr(main, "__file__")
+    if main is not None and bare:
+        main.__file__ = "<stdin>"
+    try:
+        import_module("pyspark.sql.connect.session")
+    finally:
+        if main is not None and bare:
+            del main.__file__
 
 
 def _version(package: str) -> str | None:
@@ -50,19 +67,6 @@ def _version(package: str) -> str | None:
 
 
 def _has_wheel() -> bool:
-    import platform
-
-    machine = platform.machine().lower()
-    return not sys.platform.startswith("linux") or (machine in ("x86_64", "amd64") and bool(platform.libc_ver()[0]))
-
-
-def _import_client() -> None:
-    main: ModuleType | None = sys.modules.get("__main__")
-    bare = main is not None and not hasattr(main, "__file__")
-    if main is not None and bare:
-        main.__file__ = "<stdin>"  # importing pyspark looks at it, and ends the program if there is none
-    try:
-        import pyspark.sql.connect.session
-    finally:
-        if main is not None and bare:
-            del main.__file__
+    if not sys.platform.startswith("linux"):
+        return sys.platform in ("darwin", "win32")
+    return platform.machine() in ("x86_64", "AMD64") and bool(platform.libc_ver()[0])

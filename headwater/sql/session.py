@@ -17,16 +17,17 @@ from headwater.sql.conf import RuntimeConfig, local_zone
 
 if TYPE_CHECKING:
     from pyspark.sql.connect.catalog import Catalog
-    from pyspark.sql.connect.dataframe import DataFrame
     from pyspark.sql.connect.datasource import DataSourceRegistration
     from pyspark.sql.connect.readwriter import DataFrameReader
     from pyspark.sql.connect.tvf import TableValuedFunction
     from pyspark.sql.connect.udf import UDFRegistration
     from pyspark.sql.connect.udtf import UDTFRegistration
+    from pyspark.sql.dataframe import DataFrame
 
     from headwater.sql.connected import Session
 
 __all__ = ["SparkSession"]
+
 
 class SparkSession:
     """A program's entry to SQL; `sparkContext` leads to everything else.
@@ -192,6 +193,10 @@ class SparkSession:
             if self._connected is None:
                 self._sc.check_running()
                 requirements.check()
+                from headwater.sql.application import Application
+
+                Application.of(self._sc).engines.warm()  # it starts while PySpark's client is imported
+                requirements.import_client()
                 from headwater.sql.connected import Session
 
                 self._connected = Session(self, {**_of_sql(self._sc), **self._options})
@@ -306,10 +311,7 @@ class SparkSession:
         Raises:
             UnsupportedOperationException: always.
         """
-        raise UnsupportedOperationException(
-            "readStream: Structured Streaming isn't part of Headwater. Its streams are DStreams: "
-            "StreamingContext(sc, 1).textFileStream(...).toDF(...), or .sql(...) on any stream"
-        )
+        raise structured_streaming("readStream")
 
     @property
     def streams(self) -> NoReturn:
@@ -318,7 +320,7 @@ class SparkSession:
         Raises:
             UnsupportedOperationException: always.
         """
-        raise UnsupportedOperationException("streams: Structured Streaming isn't part of Headwater")
+        raise structured_streaming("streams")
 
     def __repr__(self) -> str:
         return f"<SparkSession master={self._sc.master} appName={self._sc.appName}>"
@@ -328,3 +330,15 @@ def _of_sql(sc: SparkContext) -> dict[str, str]:
     """What a context's settings say of SQL, and the time zone of this process unless they do."""
     settings = {key: value for key, value in sc.conf.getAll() if key.startswith("spark.sql.")}
     return {"spark.sql.session.timeZone": local_zone(), **settings}
+
+
+def structured_streaming(name: str) -> UnsupportedOperationException:
+    """The exception for what isn't part of Headwater.
+
+    Args:
+        name: what was called.
+    """
+    return UnsupportedOperationException(
+        f"{name}: Structured Streaming isn't part of Headwater. Its streams are DStreams, whose batches are DataFrames "
+        "by toDF and sql: StreamingContext(sc, 1).textFileStream(directory).toDF(...).sql(...)"
+    )

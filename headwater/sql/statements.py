@@ -1,6 +1,6 @@
 """What a statement of SQL changes for those after it: told from its first words, as engines only say that it's done.
 
-Only the beginning is looked at; the engine itself parses the statement, and has accepted it when it is asked about here.
+Only the beginning is looked at: the engine itself parses the statement, and has accepted it when this is asked.
 """
 
 from __future__ import annotations

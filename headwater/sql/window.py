@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from headwater.sql import requirements
 
-requirements.check()
+requirements.import_client()
 
 from pyspark.sql.connect.window import Window, WindowSpec  # noqa: E402
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from operator import add
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from headwater.base.callables import takes_time
 from headwater.rdd.checks import check_function
@@ -13,7 +13,11 @@ from headwater.streaming.graph.joined import TransformedWith, United
 from headwater.streaming.graph.mapped import Reduced, Transformed
 
 if TYPE_CHECKING:
+    from pyspark.sql.dataframe import DataFrame
+
     from headwater.rdd import RDD
+    from headwater.sql.session import SparkSession
+    from headwater.sql.streams import FrameStream
     from headwater.streaming.dstream import DStream
 
 T = TypeVar("T")
@@ -146,6 +150,57 @@ class Transformations(StreamCore[T_co]):
         [[1, 2, 3]]
         """
         return self._new(Transformed(self._node, func, with_time=takes_time(func, 1)))
+
+    # -------------------------------------------------------------------------------------------- DataFrames
+    def toDF(self, schema: Any = None, format: str = "rows", mode: str = "PERMISSIVE") -> FrameStream:
+        """The batches as DataFrames. Needs `headwater[sql]`.
+
+        Args:
+            schema: a `StructType`, a text such as `"word STRING, count INT"`, or a list of names; None infers it from
+                each batch.
+            format: what the records are. `"rows"`: `Row`, tuples, dicts and so on, as for
+                `SparkSession.createDataFrame`. `"json"`: lines of JSON, str or bytes, which become columns in the
+                workers, without a Python object for each. `"text"`: lines, as a column `value`.
+            mode: what becomes of a line that isn't JSON. `"PERMISSIVE"`: a row of nulls. `"DROPMALFORMED"`: it is
+                left out. `"FAILFAST"`: the batch fails.
+
+        Raises:
+            IllegalArgumentException: `format` or `mode` is none of these; or text has a schema.
+
+        >>> lines = harness.stream([['{"user": "ann", "amount": 3}', '{"user": "bob", "amount": 4}']])
+        >>> harness.results(lines.toDF("user STRING, amount INT", format="json"))
+        [[Row(user='ann', amount=3), Row(user='bob', amount=4)]]
+        """
+        from headwater.sql.streams import frames_of
+
+        return frames_of(cast("DStream[Any]", self), schema, format, mode)
+
+    def sql(
+        self,
+        query: str,
+        schema: Any = None,
+        name: str = "stream",
+        tables: Mapping[str, Callable[[SparkSession], DataFrame]] | None = None,
+    ) -> FrameStream:
+        """What a query of SQL gives for each batch. Needs `headwater[sql]`.
+
+        Args:
+            query: a SELECT, over the batch as a table.
+            schema: of the batch's rows, as for `toDF`.
+            name: by which the query knows the batch.
+            tables: by which names the query knows other DataFrames, and functions of a session that make them: called
+                once a driver, so also after it has gone on from a checkpoint.
+
+        Raises:
+            IllegalArgumentException: the query is empty, or a name is none.
+
+        >>> words = harness.stream([["to", "be", "or", "not", "to", "be"]]).map(lambda word: Row(word=word))
+        >>> harness.results(words.sql("SELECT word, count(*) AS n FROM stream GROUP BY word"), sorted)
+        [[Row(word='be', n=2), Row(word='not', n=1), Row(word='or', n=1), Row(word='to', n=2)]]
+        """
+        from headwater.sql.streams import query_over
+
+        return query_over(cast("DStream[Any]", self), query, schema, name, tables)
 
     # -------------------------------------------------------------------------------------------- with another stream
     def union(self, other: DStream[U]) -> DStream[T_co | U]:

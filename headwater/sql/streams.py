@@ -1,0 +1,183 @@
+"""Streams whose batches are DataFrames: what `DStream.toDF` and `DStream.sql` return."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from headwater.base.callables import takes_time
+from headwater.engine.lineage import Deferred
+from headwater.errors import IllegalArgumentException
+from headwater.rdd import RDD
+from headwater.rdd.checks import check_function
+from headwater.rdd.sources import Reading
+from headwater.sql.batchframes import FORMATS, MODES, BatchFrames, Query, schema_text, streams_of
+from headwater.sql.parts import rows_of_stream
+from headwater.streaming.dstream import DStream
+from headwater.streaming.graph.mapped import Transformed
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from pyspark.sql.dataframe import DataFrame
+
+    from headwater.sql.rows import Row
+    from headwater.sql.session import SparkSession
+
+__all__ = ["FrameStream", "frames_of", "query_over"]
+
+
+class FrameStream(DStream["Row"]):
+    """A stream of DataFrames; to all that streams can do, a stream of their rows.
+
+    A batch's query runs when one of its outputs first needs it, in the engine, and not when the batch is generated.
+
+    >>> sales = harness.stream([[("tea", 3), ("milk", 1), ("tea", 2)], [("milk", 5)]])
+    >>> totals = sales.toDF("item STRING, price INT").sql("SELECT item, sum(price) AS total FROM stream GROUP BY item")
+    >>> harness.results(totals, sorted)
+    [[Row(item='milk', total=1), Row(item='tea', total=5)], [Row(item='milk', total=5)]]
+    """
+
+    def __init__(self, source: DStream[Any], frames: BatchFrames) -> None:
+        super().__init__(Transformed(source.node, partial(_rows, frames), with_time=False), source.context())
+        self._source = source
+        self._frames = frames
+
+    # -------------------------------------------------------------------------------------------- transformations
+    def sql(
+        self,
+        query: str,
+        schema: Any = None,
+        name: str = "stream",
+        tables: Mapping[str, Callable[[SparkSession], DataFrame]] | None = None,
+    ) -> FrameStream:
+        """What a query gives for each batch; see `DStream.sql`.
+
+        Args:
+            query: a SELECT.
+            schema: None; the batches have one.
+            name: by which the query knows the batch.
+            tables: by which names the query knows other DataFrames, and functions of a session that make them.
+
+        >>> numbers = harness.stream([[(1,), (2,)]]).toDF(["n"])
+        >>> total = numbers.sql("SELECT sum(n) AS total FROM stream")
+        >>> harness.results(total.sql("SELECT total * 10 AS ten FROM stream"))
+        [[Row(ten=30)]]
+        """
+        if schema is not None:
+            raise IllegalArgumentException("sql: the stream's batches have a schema already, so none can be given")
+        return self.transformFrame(_query(query, name, tables))
+
+    def transformFrame(self, func: Callable[[DataFrame], DataFrame]) -> FrameStream:
+        """What a function makes of each batch's DataFrame.
+
+        Args:
+            func: takes a DataFrame and returns one; called in the driver when the batch's rows are first needed.
+
+        >>> numbers = harness.stream([[(3,), (1,), (2,)]]).toDF(["n"])
+        >>> harness.results(numbers.transformFrame(lambda frame: frame.orderBy("n").limit(2)))
+        [[Row(n=1), Row(n=2)]]
+        """
+        check_function("func", func)
+        return FrameStream(self._source, self._frames.then(func))
+
+    # -------------------------------------------------------------------------------------------- outputs
+    def foreachFrame(self, func: Callable[..., Any]) -> None:
+        """Call a function with each batch's DataFrame, in order.
+
+        A batch without records is left out if no schema was given and none was inferred before.
+
+        Args:
+            func: `func(frame)` or `func(time, frame)`, called in the driver.
+
+        >>> harness.stream([[("to", 2), ("be", 2)]]).toDF(["word", "count"]).foreachFrame(lambda frame: frame.show())
+        >>> _ = harness.run()
+        +----+-----+
+        |word|count|
+        +----+-----+
+        |  to|    2|
+        |  be|    2|
+        +----+-----+
+        """
+        if takes_time(func, 1):
+            self._source.foreachRDD(partial(_call_with_time, self._frames, func))
+        else:
+            self._source.foreachRDD(partial(_call, self._frames, func))
+
+    def createOrReplaceTempView(self, name: str) -> None:
+        """Make each batch a view, in place of the batch before: queries from other threads see one batch, whole.
+
+        Args:
+            name: of the view.
+
+        >>> harness.stream([[("a", 1)], [("b", 2), ("c", 3)]]).toDF(["word", "n"]).createOrReplaceTempView("latest")
+        >>> _ = harness.run(2)
+        >>> spark.sql("SELECT count(*) AS words FROM latest").collect()
+        [Row(words=2)]
+        """
+        if not isinstance(name, str) or not name.isidentifier():
+            raise IllegalArgumentException(f"createOrReplaceTempView: {name!r} is no name for a view")
+        self.foreachFrame(partial(_show_as, name))
+
+
+def frames_of(stream: DStream[Any], schema: Any, format: str, mode: str) -> FrameStream:
+    """A stream's batches as DataFrames; see `DStream.toDF`."""
+    if format not in FORMATS:
+        raise IllegalArgumentException(f"toDF: format must be one of {', '.join(FORMATS)}, not {format!r}")
+    if mode not in MODES:
+        raise IllegalArgumentException(f"toDF: mode must be one of {', '.join(MODES)}, not {mode!r}")
+    if schema is not None and format == "text":
+        raise IllegalArgumentException("toDF: lines of text have one column, value: no schema can be given")
+    return FrameStream(stream, BatchFrames(schema_text(schema), format, mode))  # type: ignore[arg-type]
+
+
+def query_over(stream: DStream[Any], query: str, schema: Any, name: str, tables: Any) -> FrameStream:
+    """A query over a stream's batches; see `DStream.sql`."""
+    return FrameStream(stream, BatchFrames(schema_text(schema)).then(_query(query, name, tables)))
+
+
+def _query(query: str, name: str, tables: Any) -> Query:
+    if not isinstance(query, str) or not query.strip():
+        raise IllegalArgumentException(f"sql: expected a query, got {query!r}")
+    if not isinstance(name, str) or not name.isidentifier():
+        raise IllegalArgumentException(f"sql: {name!r} is no name for a table")
+    for table, make in (tables or {}).items():
+        if table == name:
+            raise IllegalArgumentException(
+                f"sql: {name!r} is the stream's own name: give the table, or `name`, another"
+            )
+        check_function(f"tables[{table!r}]", make)
+    return Query(query, name, dict(tables or {}))
+
+
+# ------------------------------------------------------------------------------------------------ kept with the program
+def _rows(frames: BatchFrames, rdd: RDD[Any]) -> RDD[Row]:
+    """The rows of a batch's DataFrame, as many partitions as there are cores; computed when a job needs them."""
+    sc = rdd.context
+    partitions = sc.defaultParallelism
+    return RDD(
+        sc, Reading(rows_of_stream), (), partitions, payloads=Deferred(partial(_streams, frames, rdd), partitions)
+    )
+
+
+def _streams(frames: BatchFrames, rdd: RDD[Any]) -> list[bytes]:
+    frame = frames.of(rdd)
+    partitions = rdd.context.defaultParallelism
+    return [b""] * partitions if frame is None else streams_of(frame, partitions)
+
+
+def _call(frames: BatchFrames, function: Callable[[DataFrame], Any], rdd: RDD[Any]) -> None:
+    if (frame := frames.of(rdd)) is not None:
+        function(frame)
+
+
+def _call_with_time(
+    frames: BatchFrames, function: Callable[[datetime, DataFrame], Any], time: datetime, rdd: RDD[Any]
+) -> None:
+    if (frame := frames.of(rdd)) is not None:
+        function(time, frame)
+
+
+def _show_as(name: str, frame: DataFrame) -> None:
+    frame.createOrReplaceTempView(name)
