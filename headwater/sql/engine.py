@@ -131,7 +131,7 @@ class SailEngine:
                 f"Other users of the machine can't be kept from the SQL engine's port: {refusal}. If there are none "
                 "that matter, set headwater.sql.engine.unprotected to true." + see("sql-engine")
             )
-        return _only_peer(self._port)
+        return only_peer(self._port)
 
     def is_alive(self) -> bool:
         return self._process.poll() is None
@@ -165,7 +165,7 @@ class SailEngine:
             self._process.wait()
 
 
-def _only_peer(port: int) -> bool:
+def only_peer(port: int) -> bool:
     """Whether this process has the only connection that there is or lately was with a port of 127.0.0.1.
 
     The kernel's tables have a line for each end of a connection: ours is told by its inode, which is open here.
