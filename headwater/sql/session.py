@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from headwater.conf import SparkConf
 from headwater.context import SparkContext
-from headwater.errors import IllegalStateException, UnsupportedOperationException
+from headwater.errors import IllegalStateException, SerializationError, UnsupportedOperationException, see
 from headwater.sql import requirements
 from headwater.sql.conf import RuntimeConfig, local_zone
 
@@ -158,6 +158,14 @@ class SparkSession:
 
     def _is_running(self) -> bool:
         return SparkContext._active_spark_context is self._sc
+
+    def __reduce__(self) -> NoReturn:
+        raise SerializationError(
+            "It appears that you are attempting to reference a SparkSession, or a DataFrame, from a function that runs in "
+            "tasks, or that is kept in a checkpoint. They are the driver's: get the session within the function, by "
+            "SparkSession.builder.getOrCreate(), if that is called in the driver (as foreachRDD's is), and else take what "
+            "the function needs into a local variable first." + see("cant-be-pickled")
+        )
 
     def __enter__(self) -> SparkSession:
         return self
