@@ -81,7 +81,7 @@ def batches(
 def _converted(
     rows: list[Any], convert: Callable[[list[Any]], list[pa.Array]], schema: pa.Schema
 ) -> Iterator[pa.RecordBatch]:
-    """The rows as a batch; as several, where they don't fit into one or the first that fits no column is looked for."""
+    """The rows as a batch. They are halved where they are too large for one, and to come to one that doesn't fit."""
     try:
         arrays = convert(rows)
     except (_Misfit, _TooLarge) as refused:
