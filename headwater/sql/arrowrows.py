@@ -534,9 +534,14 @@ def from_stream(data: bytes) -> Iterator[pa.RecordBatch]:
 
 
 def write_file(path: str | Path, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> int:
-    """Write the batches as an Arrow IPC file, which is there once it is whole. Returns the number of rows."""
+    """Write the batches as an Arrow IPC file, which is there once it is whole. Returns the number of rows.
+
+    Its directory is made if it isn't there. Nothing else is ever in it: who reads the directory reads all that is there.
+    """
     rows = 0
-    unfinished = f"{path}.{os.getpid()}.part"
+    directory, name = os.path.split(path)
+    os.makedirs(directory, exist_ok=True)
+    unfinished = f"{directory}-{name}.{os.getpid()}"
     try:
         with pa.ipc.new_file(unfinished, schema) as out:
             for batch in batches:

@@ -92,16 +92,18 @@ class BatchFrames:
         if self.format == "text":
             return connected.of_text(rdd)
         schema = _schema(self.schema)
-        if schema is None and self._latest and rdd.isEmpty():
-            schema = self._latest["schema"]
         if self.format == "json":
-            frame = connected.of_json(rdd, schema, self.mode)
-        elif schema is None and rdd.isEmpty():
-            frame = None
-        else:
+            return connected.of_json(rdd, schema, self.mode)
+        if schema is not None and not isinstance(schema, list):
+            return connected.createDataFrame(rdd, schema)
+        from headwater.sql.relations import NoRows
+
+        try:
             frame = connected.createDataFrame(rdd, schema)
-        if frame is not None and schema is None:
-            self._latest["schema"] = frame.schema
+        except NoRows:
+            latest = self._latest.get("schema")
+            return None if latest is None else connected.createDataFrame(rdd, latest)
+        self._latest["schema"] = frame.schema
         return frame
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -20,11 +20,11 @@ from pyspark.sql.types import DataType, StructField, StructType
 
 from headwater.rdd import RDD
 from headwater.sql import frames as _frames  # noqa: F401 - adds methods to DataFrame
-from headwater.sql import relations
+from headwater.sql import inference, relations
 from headwater.sql.application import Application
 from headwater.sql.client import Client
 from headwater.sql.connection import SessionConnection
-from headwater.sql.parts import Shape
+from headwater.sql.parts import Shape, renamed_to
 from headwater.sql.readwriter import Reader
 from headwater.sql.relations import Relation
 
@@ -115,12 +115,13 @@ class Session(connect.SparkSession):
     def _of_rdd(self, rdd: RDD[Any], shape: Shape, given: StructType | None, sampling_ratio: float | None) -> DataFrame:
         if given is None and sampling_ratio is not None:
             sample = rdd.sample(False, float(sampling_ratio)) if sampling_ratio < 0.99 else rdd
-            shape = shape._replace(schema=relations.merged_schema(sample, shape.names), verify=False)
+            schema, keys = renamed_to(relations.merged_schema(sample), shape.names)
+            shape = shape._replace(schema=schema, keys=keys, verify=False)
         if given is not None:
             return self._frame(partial(self._computed, rdd, shape), given)
         schema, content = relations.of_rdd(rdd, shape, self._directory)
         if schema is None or content is None:
-            raise ValueError("RDD is empty: with no row to infer a schema from, one has to be given")
+            raise relations.NoRows
         return self._frame(lambda: content, _types(schema))
 
     def _computed(self, rdd: RDD[Any], shape: Shape) -> relations.Content:
@@ -144,11 +145,8 @@ def _types(schema: pa.Schema) -> StructType:
     """The columns' types.
 
     Raises:
-        ValueError: one of them is that of None alone.
+        ValueError: of one of them only None was seen.
     """
-    unknown = [field.name for field in schema if pa.types.is_null(field.type)]
-    if unknown:
-        raise PySparkValueError(errorClass="CANNOT_DETERMINE_TYPE", messageParameters={}) from ValueError(
-            f"columns that are None in each row that was looked at: {', '.join(unknown)}"
-        )
+    if inference.is_undetermined(schema):
+        raise PySparkValueError(errorClass="CANNOT_DETERMINE_TYPE", messageParameters={})
     return from_arrow_schema(schema)

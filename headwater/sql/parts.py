@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from headwater.sql.rows import Row
 
-__all__ = ["Part", "Shape", "part_of", "rows_of_stream", "schema_of", "write"]
+__all__ = ["Part", "Shape", "inferred", "part_of", "renamed_to", "rows_of_stream", "schema_of"]
 
 _LOOKED_AT = 100  # rows, to infer a schema, as in Spark
 
@@ -31,12 +31,14 @@ class Shape(NamedTuple):
     names: Sequence[str] | None = None
     verify: bool = True
     atomic: bool = False
+    keys: tuple[str, ...] | None = None  # by which dicts and objects are read, if those aren't the columns' names
 
 
 class Part(NamedTuple):
     """What has become of a partition: a stream of Arrow, or a file that was written (then `stream` is empty)."""
 
     schema: pa.Schema | None  # None: there are no rows to infer it from
+    keys: tuple[str, ...] | None
     stream: bytes
     rows: int
 
@@ -51,17 +53,18 @@ def part_of(shape: Shape, directory: str, inline_max: int, partition: int, recor
     Raises:
         TypeError, ValueError: a record doesn't fit; the message names it, with column and value.
     """
-    from headwater.sql import arrowrows, inference
+    from headwater.sql import arrowrows
 
     rows = iter(records)
-    schema = shape.schema
+    schema, keys = shape.schema, shape.keys
     if schema is None:
         first = list(islice(rows, _LOOKED_AT))
         if not first:
-            return Part(None, b"", 0)
-        schema = inference.infer_from(first, shape.names, all_rows=False)
+            return Part(None, None, b"", 0)
+        schema, keys = inferred(first, shape.names, all_rows=False)
         rows = chain(first, rows)
-    batches = arrowrows.batches(rows, schema, verify=shape.verify and shape.schema is not None, atomic=shape.atomic)
+    verify = shape.verify and shape.schema is not None
+    batches = arrowrows.batches(rows, schema, verify=verify, atomic=shape.atomic, keys=keys)
     head: list[pa.RecordBatch] = []
     size = 0
     for batch in batches:
@@ -69,16 +72,37 @@ def part_of(shape: Shape, directory: str, inline_max: int, partition: int, recor
         size += batch.nbytes
         if size > inline_max:
             path = os.path.join(directory, f"part-{partition:05d}.arrow")
-            return Part(schema, b"", write(path, chain(head, batches), schema))
-    return Part(schema, arrowrows.to_stream(head, schema), sum(batch.num_rows for batch in head))
+            return Part(schema, keys, b"", arrowrows.write_file(path, chain(head, batches), schema))
+    return Part(schema, keys, arrowrows.to_stream(head, schema), sum(batch.num_rows for batch in head))
 
 
-def schema_of(names: Sequence[str] | None, records: Iterable[Any]) -> Iterator[pa.Schema | None]:
-    """The one schema that fits all records of a partition; None if there are none."""
+def schema_of(records: Iterable[Any]) -> Iterator[pa.Schema]:
+    """The one schema, before columns are renamed, that fits all records of a partition; nothing if there are none."""
     from headwater.sql import inference
 
-    rows = list(records)
-    yield inference.infer_from(rows, names, all_rows=True) if rows else None
+    if rows := list(records):
+        yield inference.infer_from(rows, all_rows=True)
+
+
+def inferred(
+    rows: Sequence[Any], names: Sequence[str] | None, *, all_rows: bool
+) -> tuple[pa.Schema, tuple[str, ...] | None]:
+    """The schema of rows, with the columns' names that are given, and the names that dicts and objects have for them.
+
+    Raises:
+        TypeError, ValueError: see `infer_from` and `renamed`.
+    """
+    from headwater.sql import inference
+
+    schema = inference.infer_from(rows, all_rows=all_rows)
+    return renamed_to(schema, names)
+
+
+def renamed_to(schema: pa.Schema, names: Sequence[str] | None) -> tuple[pa.Schema, tuple[str, ...] | None]:
+    """A schema with other names, if there are any, and then the names that it had."""
+    from headwater.sql import inference
+
+    return (schema, None) if names is None else (inference.renamed(schema, names), tuple(schema.names))
 
 
 def rows_of_stream(stream: bytes) -> Iterator[Row]:
@@ -86,23 +110,3 @@ def rows_of_stream(stream: bytes) -> Iterator[Row]:
     from headwater.sql import arrowrows
 
     return chain.from_iterable(map(arrowrows.rows_of, arrowrows.from_stream(stream) if stream else ()))
-
-
-def write(path: str, batches: Iterable[pa.RecordBatch] | Iterator[pa.RecordBatch], schema: pa.Schema) -> int:
-    """Write a file of Arrow, whole or not at all; returns how many rows it has.
-
-    A task may run twice, so it's written under another name first.
-    """
-    from headwater.sql import arrowrows
-
-    directory, name = os.path.split(path)
-    os.makedirs(directory, exist_ok=True)
-    written = f"{directory}-{name}.{os.getpid()}"  # beside the directory: all that is in there is read
-    try:
-        rows = arrowrows.write_file(written, batches, schema)
-        os.replace(written, path)
-    except BaseException:
-        if os.path.exists(written):
-            os.unlink(written)
-        raise
-    return rows

@@ -48,16 +48,12 @@ class Reader(DataFrameReader):
                 _check_there(each)
         return super().load(path, kind, schema)
 
-    def json(
-        self, path: Any, schema: Any = None, *arguments: Any, **options: Any
-    ) -> DataFrame:
+    def json(self, path: Any, schema: Any = None, *arguments: Any, **options: Any) -> DataFrame:
         if isinstance(path, RDD):
             return self._client.of_json(path, schema, options.get("mode") or self._options.get("mode", "PERMISSIVE"))
         return super().json(path, schema, *arguments, **options)
 
-    def csv(
-        self, path: Any, schema: Any = None, *arguments: Any, **options: Any
-    ) -> DataFrame:
+    def csv(self, path: Any, schema: Any = None, *arguments: Any, **options: Any) -> DataFrame:
         lines: Any = self._client.createDataFrame(path, "value STRING") if isinstance(path, RDD) else path
         return super().csv(lines, schema, *arguments, **options)
 

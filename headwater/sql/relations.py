@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from pyspark.sql.connect.plan import LogicalPlan
 
 from headwater.sql import arrowrows, inference
-from headwater.sql.parts import Part, Shape, part_of, schema_of, write
+from headwater.sql.parts import Part, Shape, inferred, part_of, schema_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from headwater.rdd import RDD
 
-__all__ = ["Content", "Directory", "Inline", "Relation", "directories_in", "of_rdd", "of_rows", "of_table"]
+__all__ = ["Content", "Directory", "Inline", "NoRows", "Relation", "directories_in", "of_rdd", "of_rows", "of_table"]
 
 INLINE_MAX = 1 << 20  # bytes of a relation that travels in its plan
 
@@ -62,6 +62,13 @@ _NAME = re.compile(rb"relation-[0-9a-f]{32}")
 def directories_in(request: bytes) -> object:
     """The directories that a serialized request refers to: who remembers it must hold them."""
     return [found for name in _NAME.findall(request) if (found := Directory._all.get(name.decode())) is not None]
+
+
+class NoRows(ValueError):
+    """There is no row from which to infer a schema."""
+
+    def __init__(self) -> None:
+        super().__init__("RDD is empty: with no row to infer a schema from, one has to be given")
 
 
 class Relation(LogicalPlan):
@@ -110,7 +117,7 @@ def of_table(table: pa.Table, within: str) -> Content:
     if table.nbytes <= INLINE_MAX:
         return Inline(arrowrows.to_stream(batches, table.schema))
     directory = Directory(within)
-    write(directory.file(0), batches, table.schema)
+    arrowrows.write_file(directory.file(0), batches, table.schema)
     return directory
 
 
@@ -118,10 +125,10 @@ def of_rows(rows: Sequence[Any], shape: Shape, within: str) -> tuple[pa.Schema, 
     """Rows of the driver's as a relation, and its schema, which is inferred from all of them if it isn't given."""
     import pyarrow as pa
 
-    schema = shape.schema
+    schema, keys = shape.schema, shape.keys
     if schema is None:
-        schema = inference.infer_from(rows, shape.names, all_rows=True)
-    batches = arrowrows.batches(rows, schema, verify=shape.verify, atomic=shape.atomic)
+        schema, keys = inferred(rows, shape.names, all_rows=True)
+    batches = arrowrows.batches(rows, schema, verify=shape.verify, atomic=shape.atomic, keys=keys)
     return schema, of_table(pa.Table.from_batches(batches, schema), within)
 
 
@@ -136,31 +143,31 @@ def of_rdd(rdd: RDD[Any], shape: Shape, within: str) -> tuple[pa.Schema | None, 
     """
     directory = Directory(within)
     parts = _parts(rdd, shape, directory)
-    schema = next((part.schema for part in parts if part.schema is not None), None)
-    if schema is None:
+    if not parts:
         return None, None
-    if any(part.schema not in (None, schema) for part in parts):
-        parts = _parts(rdd, shape._replace(schema=schema, verify=False), directory)
+    schema, keys = parts[0].schema, parts[0].keys
+    if any((part.schema, part.keys) != (schema, keys) for part in parts):
+        parts = _parts(rdd, shape._replace(schema=schema, keys=keys, verify=False), directory)
     streams = [part.stream for part in parts if part.stream]
     if len(streams) == len(parts) and sum(map(len, streams)) <= INLINE_MAX:
         batches = chain.from_iterable(map(arrowrows.from_stream, streams))
         return schema, Inline(streams[0] if len(streams) == 1 else arrowrows.to_stream(batches, schema))
     for number, part in enumerate(parts):
         if part.stream:
-            write(directory.file(number), arrowrows.from_stream(part.stream), schema)
+            arrowrows.write_file(directory.file(number), arrowrows.from_stream(part.stream), schema)
     return schema, directory
 
 
-def merged_schema(rdd: RDD[Any], names: Sequence[str] | None) -> pa.Schema:
+def merged_schema(rdd: RDD[Any]) -> pa.Schema:
     """The schema that fits all records of an RDD.
 
     Raises:
-        ValueError: there is none.
+        NoRows: there are none.
         TypeError: two records have no schema in common.
     """
-    found = [schema for schema in rdd.mapPartitions(partial(schema_of, names)).collect() if schema is not None]
+    found = rdd.mapPartitions(schema_of).collect()
     if not found:
-        raise ValueError("RDD is empty: with no row to infer a schema from, one has to be given")
+        raise NoRows
     return reduce(inference.merge_schemas, found)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from headwater.sql.rows import Row
     from headwater.sql.session import SparkSession
+    from headwater.streaming.pool import ConnectionPool
 
 __all__ = ["FrameStream", "frames_of", "query_over"]
 
@@ -119,6 +120,80 @@ class FrameStream(DStream["Row"]):
         if not isinstance(name, str) or not name.isidentifier():
             raise IllegalArgumentException(f"createOrReplaceTempView: {name!r} is no name for a view")
         self.foreachFrame(partial(_show_as, name))
+
+    def writeFiles(
+        self,
+        path: str,
+        format: str = "parquet",
+        partitionBy: str | Sequence[str] = (),
+        name: str | None = None,
+        **options: Any,
+    ) -> None:
+        """Add the rows of each batch to a directory of files, each row exactly once.
+
+        A batch that runs again, in this driver or the next, writes what isn't written yet of it, and nothing twice.
+
+        Args:
+            path: of the directory, on this machine or mounted on it.
+            format: `"parquet"`, `"json"`, `"csv"` or `"text"`.
+            partitionBy: columns whose values become names of directories, as in `day=2024-05-01`.
+            name: of the output, which stays over restarts: under another one all batches count as not written. None is
+                the path. Other outputs, also of other programs, may share the directory if their names differ.
+            options: of the format, as for `DataFrameWriter.options`.
+
+        Raises:
+            IllegalArgumentException: the format isn't one of these, or another output has the name.
+            UnsupportedOperationException: the path is that of a file system over a network.
+
+        >>> sales = harness.stream([[("tea", 3), ("milk", 1)], [("tea", 2)]]).toDF("item STRING, price INT")
+        >>> sales.writeFiles(f"{directory}/sales", partitionBy="item")
+        >>> _ = harness.run(2)
+        >>> spark.read.parquet(f"{directory}/sales").groupBy("item").sum("price").orderBy("item").collect()
+        [Row(item='milk', sum(price)=1), Row(item='tea', sum(price)=5)]
+        """
+        from headwater.sql.outputs import FilesOutput
+
+        columns = [partitionBy] if isinstance(partitionBy, str) else partitionBy
+        self._source.output(FilesOutput(self._frames.of, path, format, columns, name=name, options=options))
+
+    def writeTable(
+        self,
+        connect: Callable[[], Any] | ConnectionPool[Any],
+        table: str,
+        name: str,
+        upsertOn: Sequence[str] | None = None,
+    ) -> None:
+        """Insert the rows of each batch into a table of a database, each row exactly once.
+
+        A batch is one transaction, together with a note that it's written: see `foreachTransaction` for what `connect`
+        must see to, and for the table of notes.
+
+        Args:
+            connect: makes a DB-API connection, such as `partial(psycopg.connect, ...)`; or a pool of them.
+            table: the table's name; it must be there, with columns of the batches' names.
+            name: of the output: no other one that writes to this database has it, and it stays over restarts.
+            upsertOn: columns with a unique index: a row takes the place of one that has the same values there. None:
+                rows are only added.
+
+        Raises:
+            IllegalArgumentException: a name is none, or another output's.
+
+        >>> import sqlite3
+        >>> from functools import partial
+        >>> connect = partial(sqlite3.connect, f"{directory}/shop.db", timeout=60, check_same_thread=False)
+        >>> _ = connect().execute("CREATE TABLE totals (item TEXT PRIMARY KEY, total INTEGER)")
+        >>> sales = harness.stream([[("tea", 3)], [("tea", 2)]]).toDF("item STRING, price INT")
+        >>> totals = sales.sql("SELECT item, sum(price) AS total FROM stream GROUP BY item")
+        >>> totals.writeTable(connect, "totals", "totals", upsertOn=["item"])
+        >>> _ = harness.run(2)
+        >>> connect().execute("SELECT * FROM totals").fetchall()
+        [('tea', 2)]
+        """
+        from headwater.sql.outputs import TableOutput
+
+        retention_ms: int = self._sc.conf.read("headwater.streaming.output.commitRetention")
+        sink = TableOutput(self._frames.of, connect, table, name=name, upsert_on=upsertOn, retention_ms=retention_ms)
+        self._source.output(sink)
 
 
 def frames_of(stream: DStream[Any], schema: Any, format: str, mode: str) -> FrameStream:

@@ -30,7 +30,9 @@ def engine() -> Iterator[SailEngine]:
 
 def port_of(engine: SailEngine) -> int:
     """The port of an engine: the one that its process listens at."""
-    sockets = {os.readlink(entry.path)[8:-1] for entry in os.scandir(f"/proc/{engine.pid}/fd") if _is_socket(entry.path)}
+    sockets = {
+        os.readlink(entry.path)[8:-1] for entry in os.scandir(f"/proc/{engine.pid}/fd") if _is_socket(entry.path)
+    }
     with open("/proc/net/tcp") as file:
         rows = [line.split() for line in file.readlines()[1:]]
     (port,) = [int(row[1][-4:], 16) for row in rows if row[3] == "0A" and row[9] in sockets]
@@ -166,7 +168,9 @@ def test_an_engine_follows_its_driver(engine: SailEngine, monkeypatch: pytest.Mo
 def test_a_session_may_be_idle_for_years(engine: SailEngine) -> None:
     """Sail's own limit is 900 s, after which a session's views are gone."""
     environment = Path(f"/proc/{engine.pid}/environ").read_text().split("\0")
-    (seconds,) = [line.partition("=")[2] for line in environment if line.startswith("SAIL_SPARK__SESSION_TIMEOUT_SECS=")]
+    (seconds,) = [
+        line.partition("=")[2] for line in environment if line.startswith("SAIL_SPARK__SESSION_TIMEOUT_SECS=")
+    ]
     assert int(seconds) > 365 * 86400
 
 

@@ -65,7 +65,9 @@ def test_a_view_that_was_replaced_or_dropped_is_so_after_a_kill(spark: SparkSess
             spark.table(name).collect()
 
 
-def test_a_view_over_a_view_that_was_replaced_later_is_there_after_a_kill(spark: SparkSession, engines: Engines) -> None:
+def test_a_view_over_a_view_that_was_replaced_later_is_there_after_a_kill(
+    spark: SparkSession, engines: Engines
+) -> None:
     spark.range(1).createOrReplaceTempView("below")
     spark.sql("CREATE OR REPLACE TEMP VIEW above AS SELECT count(*) AS n FROM below")
     spark.range(5).createOrReplaceTempView("below")  # so it is told after the one that needs it
@@ -84,7 +86,9 @@ def test_dataframes_that_a_program_holds_answer_after_a_kill(spark: SparkSession
     assert cached.agg(F.sum("twice")).collect() == [(90,)]
 
 
-def test_tables_are_there_after_a_kill_and_in_other_sessions(spark: SparkSession, engines: Engines, tmp_path: Path) -> None:
+def test_tables_are_there_after_a_kill_and_in_other_sessions(
+    spark: SparkSession, engines: Engines, tmp_path: Path
+) -> None:
     frame = spark.createDataFrame([("a", 1), ("b", 2), ("c", 2)], "word STRING, n INT")
     frame.write.partitionBy("n").mode("overwrite").saveAsTable("kept")
     frame.write.format("csv").option("header", "true").mode("overwrite").saveAsTable("kept_csv")

@@ -16,11 +16,18 @@ import pytest
 
 from headwater.errors import IllegalArgumentException
 from headwater.sql import DataFrame, Row, SparkSession
+from headwater.sql.batchframes import session_of
 from headwater.sql.types import StringType, StructField, StructType
 from headwater.streaming import State, StateSpec
 from headwater.testing import StreamHarness
 from tests.engine.processes import alive, descendants
 from tests.waiting import wait_for
+
+
+@pytest.fixture
+def spark(spark: SparkSession) -> SparkSession:
+    """The session that streams use: the one that programs share."""
+    return session_of(spark.sparkContext)
 
 
 @pytest.fixture
@@ -193,7 +200,9 @@ def test_an_empty_batch_has_the_schema_that_was_given_or_inferred_before(harness
     harness.run(4)
     given, inferred = "struct<word:string,n:int>", "struct<word:string,n:bigint>"
     assert [text for kind, text in schemas if kind == "given"] == [given] * 4
-    assert [text for kind, text in schemas if kind == "inferred"] == [inferred] * 3  # of the first batch nothing is known
+    assert [text for kind, text in schemas if kind == "inferred"] == [
+        inferred
+    ] * 3  # of the first batch nothing is known
 
 
 def test_sql_over_a_window_sees_the_windows_batches(harness: StreamHarness) -> None:
@@ -228,12 +237,11 @@ def test_a_query_joins_tables_that_are_made_once(harness: StreamHarness, tmp_pat
 
 
 def test_frames_are_given_with_their_time(harness: StreamHarness) -> None:
-    seen: list[tuple[int, int]] = []
-    start = harness.clock.now_ms()
+    seen: list[tuple[float, int]] = []
     numbers = harness.stream([[1], [2, 3]]).map(lambda n: (n,)).toDF(["n"])
-    numbers.foreachFrame(lambda time, frame: seen.append((int(time.timestamp() * 1000) - start, frame.count())))
-    harness.run(2)
-    assert seen == [(1000, 1), (2000, 2)]
+    numbers.foreachFrame(lambda time, frame: seen.append((time.timestamp(), frame.count())))
+    times = [info.batchTime().milliseconds() / 1000 for info in harness.run(2)]
+    assert seen == [(times[0], 1), (times[1], 2)]
 
 
 # ------------------------------------------------------------------------------------------------ queries beside them
@@ -276,7 +284,11 @@ def test_queries_go_on_from_other_threads_while_batches_come(harness: StreamHarn
     batches = [[(n,)] * n for n in range(1, 31)]
     harness.stream(batches).toDF("n INT").createOrReplaceTempView("batch")
     harness.run()
-    done, seen, query = threading.Event(), list[Any](), "SELECT count(*) AS rows, min(n) AS least, max(n) AS most FROM batch"
+    done, seen, query = (
+        threading.Event(),
+        list[Any](),
+        "SELECT count(*) AS rows, min(n) AS least, max(n) AS most FROM batch",
+    )
 
     def ask() -> None:
         while not done.is_set():
