@@ -85,7 +85,8 @@ def test_values_with_and_without_names_are_refused() -> None:
 @pytest.mark.parametrize("row", [ANN, Row("a", "b"), Row(), Row(inner=ANN)])
 def test_a_row_survives_pickling_and_copying(row: Row) -> None:
     for again in (pickle.loads(pickle.dumps(row)), copy.deepcopy(row)):
-        assert type(again) is Row
+        assert type(again) is type(row)
+        assert again == row
         assert repr(again) == repr(row)
 
 
