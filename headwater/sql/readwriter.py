@@ -53,6 +53,31 @@ class Reader(DataFrameReader):  # type: ignore[misc]
         lines = self._client.createDataFrame(path, "value STRING")
         return super().json(lines, schema if schema is not None else _schema_of(lines), **options)
 
+    def jdbc(
+        self,
+        url: str,
+        table: str,
+        column: str | None = None,
+        lowerBound: int | str | None = None,
+        upperBound: int | str | None = None,
+        numPartitions: int | None = None,
+        predicates: list[str] | None = None,
+        properties: dict[str, str] | None = None,
+    ) -> DataFrame:
+        from headwater.sql import databases
+
+        bounds = {"lowerBound": lowerBound, "upperBound": upperBound, "numPartitions": numPartitions}
+        given = {
+            **self._options,
+            **(properties or {}),
+            "partitionColumn": column,
+            **bounds,
+            "url": url,
+            "dbtable": table,
+        }
+        options = {key: str(value) for key, value in given.items() if value is not None}
+        return databases.read(self._client, options, predicates)
+
     def csv(self, path: Any, schema: Any = None, **options: Any) -> DataFrame:
         if not isinstance(path, RDD):
             return super().csv(path, schema, **options)
