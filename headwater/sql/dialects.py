@@ -20,7 +20,7 @@ from urllib.parse import parse_qsl, quote, unquote
 
 from headwater.errors import IllegalArgumentException, SparkException, UnsupportedOperationException
 
-__all__ = ["Column", "Database", "PostgreSQL", "SQLite", "converted", "database_at", "quoted"]
+__all__ = ["DIALECTS", "Column", "Database", "Kind", "PostgreSQL", "SQLite", "converted", "database_at", "quoted"]
 
 Kind = Any  # a type as PySpark's JSON has it: a text, or a dict
 Convert = Callable[[Any], Any]
@@ -67,16 +67,19 @@ class Database(ABC):
     def rows(self, connection: Any, query: str, fetch_size: int) -> Iterator[Sequence[tuple[Any, ...]]]:
         """The rows of a query, so many at once; 0 leaves their number to us."""
 
+    @classmethod
     @abstractmethod
-    def type_of(self, kind: Kind) -> str | None:
+    def type_of(cls, kind: Kind) -> str | None:
         """The type of a column that holds a type; None if there is none."""
 
+    @classmethod
     @abstractmethod
-    def reading(self, kind: Kind) -> Convert | None:
+    def reading(cls, kind: Kind) -> Convert | None:
         """What makes a value of a type of what the driver gives; None: it needs nothing."""
 
+    @classmethod
     @abstractmethod
-    def writing(self, kind: Kind) -> Convert | None:
+    def writing(cls, kind: Kind) -> Convert | None:
         """What makes a value of a type into what the driver takes; None: it takes it as it is."""
 
     @abstractmethod
@@ -240,23 +243,26 @@ class SQLite(Database):
         cursor = connection.execute(query)
         yield from iter(partial(cursor.fetchmany, fetch_size or _FETCHED), [])
 
-    def type_of(self, kind: Kind) -> str | None:
+    @classmethod
+    def type_of(cls, kind: Kind) -> str | None:
         if not isinstance(kind, str):
             return None
         exact = _DECIMAL.fullmatch(kind)
         if exact is None:
-            return self._TYPES.get(kind)
+            return cls._TYPES.get(kind)
         # A name with TEXT in it has it kept as text: as a number it would lose digits.
-        name = "DECIMAL" if int(exact[1]) <= self._EXACT_DIGITS else "DECIMAL_TEXT"
+        name = "DECIMAL" if int(exact[1]) <= cls._EXACT_DIGITS else "DECIMAL_TEXT"
         return f"{name}({exact[1]},{exact[2]})"
 
-    def _kind_of_declared(self, declared: str) -> str | None:
-        exact = self._DECLARED_DECIMAL.fullmatch(declared.upper().strip())
+    @classmethod
+    def _kind_of_declared(cls, declared: str) -> str | None:
+        exact = cls._DECLARED_DECIMAL.fullmatch(declared.upper().strip())
         if exact is not None and int(exact[1]) <= 38:
             return f"decimal({exact[1]},{exact[2] or 0})"
-        return next((kind for word, kind in self._DECLARED.items() if word in declared.upper()), None)
+        return next((kind for word, kind in cls._DECLARED.items() if word in declared.upper()), None)
 
-    def reading(self, kind: Kind) -> Convert | None:
+    @classmethod
+    def reading(cls, kind: Kind) -> Convert | None:
         converts: dict[Kind, Convert] = {
             "boolean": _boolean,
             "long": index,
@@ -268,7 +274,8 @@ class SQLite(Database):
         }
         return _decimal if _DECIMAL.fullmatch(kind) else converts.get(kind)
 
-    def writing(self, kind: Kind) -> Convert | None:
+    @classmethod
+    def writing(cls, kind: Kind) -> Convert | None:
         if not isinstance(kind, str):
             return None
         converts: dict[str, Convert] = {
@@ -427,19 +434,22 @@ class PostgreSQL(Database):
             cursor.execute(query)
             yield from iter(partial(cursor.fetchmany, fetch_size or _FETCHED), [])
 
-    def type_of(self, kind: Kind) -> str | None:
+    @classmethod
+    def type_of(cls, kind: Kind) -> str | None:
         if isinstance(kind, str):
             exact = _DECIMAL.fullmatch(kind)
-            return f"NUMERIC({exact[1]},{exact[2]})" if exact else self._TYPES.get(kind)
+            return f"NUMERIC({exact[1]},{exact[2]})" if exact else cls._TYPES.get(kind)
         if kind["type"] == "array" and isinstance(kind["elementType"], str):
-            element = self.type_of(kind["elementType"])
+            element = cls.type_of(kind["elementType"])
             return element and f"{element}[]"
         return None
 
-    def reading(self, kind: Kind) -> Convert | None:
+    @classmethod
+    def reading(cls, kind: Kind) -> Convert | None:
         return None
 
-    def writing(self, kind: Kind) -> Convert | None:
+    @classmethod
+    def writing(cls, kind: Kind) -> Convert | None:
         if kind == "timestamp":
             return datetime.astimezone  # without a zone it is of this machine's
         if isinstance(kind, dict) and kind.get("elementType") == "timestamp":
@@ -454,6 +464,10 @@ class PostgreSQL(Database):
         return f"jdbc:postgresql://{host}{port and ':'}{port}/{name}"
 
     __repr__ = __str__
+
+
+#: By the DB-API module of a connection.
+DIALECTS: dict[str, type[Database]] = {"sqlite3": SQLite, "psycopg": PostgreSQL}
 
 
 def _with_zones(moments: Iterable[datetime | None]) -> list[datetime | None]:
