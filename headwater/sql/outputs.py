@@ -109,7 +109,7 @@ class FilesOutput(FrameOutput):
         super().__init__(frame_of, path if name is None else name)
         if not filesystem.is_local(path):
             raise UnsupportedOperationException(
-                f"{path}: files of streams' DataFrames can't be written over a network yet, where a file isn't moved in "
+                f"{path}: files of streams' DataFrames can't be written over a network yet, where no file is moved in "
                 "one step. Write to a directory that is mounted, or with foreachRDD to a directory for each batch."
             )
         if not isinstance(format, str) or format.lower() not in _FORMATS:
