@@ -57,6 +57,31 @@ class Reader(DataFrameReader):
         lines: Any = self._client.createDataFrame(path, "value STRING") if isinstance(path, RDD) else path
         return super().csv(lines, schema, *arguments, **options)
 
+    def jdbc(
+        self,
+        url: str,
+        table: str,
+        column: str | None = None,
+        lowerBound: int | str | None = None,
+        upperBound: int | str | None = None,
+        numPartitions: int | None = None,
+        predicates: list[str] | None = None,
+        properties: dict[str, str] | None = None,
+    ) -> DataFrame:
+        from headwater.sql import databases
+
+        bounds = {"lowerBound": lowerBound, "upperBound": upperBound, "numPartitions": numPartitions}
+        given = {
+            **self._options,
+            **(properties or {}),
+            "partitionColumn": column,
+            **bounds,
+            "url": url,
+            "dbtable": table,
+        }
+        options = {key: str(value) for key, value in given.items() if value is not None}
+        return databases.read(self._client, options, predicates)
+
 
 class Writer(DataFrameWriter):
     """What `DataFrame.write` gives."""
