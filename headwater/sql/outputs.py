@@ -27,7 +27,7 @@ from headwater.streaming.outputs import transactions
 from headwater.streaming.outputs.batchoutput import BatchOutput, OutputBatch
 
 if TYPE_CHECKING:
-    from pyspark.sql.connect.dataframe import DataFrame
+    from pyspark.sql.dataframe import DataFrame
 
     from headwater.rdd import RDD
     from headwater.streaming.pool import ConnectionPool
@@ -49,7 +49,8 @@ class FrameOutput(BatchOutput):
     """Writes the batches of a stream as DataFrames.
 
     Args:
-        frame_of: makes a batch's DataFrame of its RDD; called in the driver. It is pickled with the program.
+        frame_of: makes a batch's DataFrame of its RDD, or None if there is nothing to write; called in the driver. It
+            is pickled with the program.
         name: the output's, see `BatchOutput.unique_name`.
 
     Raises:
@@ -57,7 +58,7 @@ class FrameOutput(BatchOutput):
         IllegalArgumentException: the name is empty.
     """
 
-    def __init__(self, frame_of: Callable[[RDD[Any]], DataFrame], name: str) -> None:
+    def __init__(self, frame_of: Callable[[RDD[Any]], DataFrame | None], name: str) -> None:
         check_function("frame_of", frame_of)
         if not isinstance(name, str):
             raise TypeError(f"name should be a str, got {name!r} of type {type(name).__name__}")
@@ -96,7 +97,7 @@ class FilesOutput(FrameOutput):
 
     def __init__(
         self,
-        frame_of: Callable[[RDD[Any]], DataFrame],
+        frame_of: Callable[[RDD[Any]], DataFrame | None],
         path: str,
         format: str = "parquet",
         partition_by: Sequence[str] = (),
@@ -141,6 +142,8 @@ class FilesOutput(FrameOutput):
         staging = f"{_STAGING}/{self._tag}-{time_ms}-{uuid.uuid4().hex}"
         _, directory = filesystem.resolve(f"{self._path}/{staging}")
         frame = self.frame_of(rdd)
+        if frame is None:
+            return
         columns = _columns(frame, self._partition_by)
         if columns:
             frame = _with_names_of_directories(frame, columns)
@@ -268,7 +271,7 @@ class TableOutput(FrameOutput):
 
     def __init__(
         self,
-        frame_of: Callable[[RDD[Any]], DataFrame],
+        frame_of: Callable[[RDD[Any]], DataFrame | None],
         connect: Callable[[], Any] | ConnectionPool[Any],
         table: str,
         *,
@@ -294,6 +297,8 @@ class TableOutput(FrameOutput):
 
     def write(self, batch: OutputBatch, rdd: RDD[Any]) -> None:
         frame = self.frame_of(rdd)
+        if frame is None:
+            return
         columns = [(field.name, field.dataType.jsonValue()) for field in frame.schema]
         names = [name for name, _ in columns]
         missing = [name for name in self._upsert_on if name not in names]
