@@ -13,16 +13,18 @@ import io
 import json
 import os
 import re
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stdout
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from inspect import isfunction
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from unittest.mock import patch
 
 CASES = Path(__file__).parent / "cases"
 RECORDED = Path(__file__).parent / "recorded.json"
@@ -39,7 +41,7 @@ class Outcome:
     """What a case did; in all texts the path of its directory is written TMP.
 
     `returned` is a repr, or a schema as Spark's simple string; `raised` an exception's class, `message` the first line
-    of its text.
+    of its text, or the last one of a traceback in it.
     """
 
     printed: list[str] = field(default_factory=list)
@@ -58,10 +60,15 @@ def cases(package: str) -> dict[str, Case]:
 
 
 def _functions(path: Path, package: str) -> Iterator[tuple[str, Case]]:
-    # Not in sys.modules, so that functions and classes are pickled by value: workers can't import them.
     module = ModuleType(f"cases_{path.stem}")
     source = re.sub(r"\bheadwater\b", package, path.read_text())
-    exec(compile(source, str(path), "exec", dont_inherit=True), module.__dict__)
+    # Among the modules only while it is executed, where dataclasses look for it: pickles must hold its functions and
+    # classes themselves, since workers can't import them.
+    sys.modules[module.__name__] = module
+    try:
+        exec(compile(source, str(path), "exec", dont_inherit=True), module.__dict__)
+    finally:
+        del sys.modules[module.__name__]
     for name, value in vars(module).items():
         if isfunction(value) and value.__module__ == module.__name__ and not name.startswith("_"):
             yield name, value
@@ -95,11 +102,17 @@ def outcome(case: Case, spark: Any, tmp: str) -> Outcome:
             returned = value.simpleString() if hasattr(value, "simpleString") else repr(value)
     except Exception as error:
         raised = type(error).__name__
-        message = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+        message = _first_line(str(error))
     finally:
         _cleaned(spark)
     printed, returned, message = (text and text.replace(tmp, "TMP") for text in (out.getvalue(), returned, message))
     return Outcome((printed or "").splitlines(), returned, raised, message)
+
+
+def _first_line(text: str) -> str:
+    """The first line of an exception's text; where that is a traceback, the line of the exception in it."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or [""]
+    return lines[-1] if "Traceback (most recent call last):" in lines else lines[0]
 
 
 def _cleaned(spark: Any) -> None:
@@ -112,10 +125,15 @@ def _cleaned(spark: Any) -> None:
             spark.sql(f"DROP TABLE IF EXISTS {table.name}")
 
 
-def use_utc() -> None:
-    """Make UTC this process's local time, which naive datetimes are in."""
-    os.environ["TZ"] = "UTC"
-    time.tzset()
+@contextmanager
+def utc() -> Iterator[None]:
+    """UTC is this process's local time, which naive datetimes are in."""
+    try:
+        with patch.dict(os.environ, TZ="UTC"):
+            time.tzset()
+            yield
+    finally:
+        time.tzset()
 
 
 def recorded() -> dict[str, Outcome]:
@@ -130,8 +148,8 @@ def main() -> None:
     parser.add_argument("--only", default="", help="run just the cases whose name this regular expression is found in")
     arguments = parser.parse_args()
     to = arguments.to.resolve()
-    use_utc()
-    with tempfile.TemporaryDirectory() as scratch:
+    os.environ["PYSPARK_PYTHON"] = sys.executable  # else PySpark's workers are the first python3 of the path
+    with tempfile.TemporaryDirectory() as scratch, utc():
         os.chdir(scratch)  # where Spark would leave its metastore
         spark = session(arguments.package, scratch)
         outcomes = {}

@@ -33,19 +33,10 @@ def outer_join_keeps_both_sides(spark: Any, tmp: str) -> None:
     clicks.join(users, ["id"], "outer").orderBy("id").show()
 
 
-def right_join_keeps_the_right(spark: Any, tmp: str) -> Any:
-    clicks, users = spark.createDataFrame(_CLICKS, ["id", "page"]), spark.createDataFrame(_USERS, ["id", "name"])
-    return clicks.join(users, ["id"], "right_outer").select("name", "page").orderBy("name").collect()
-
-
 def semi_and_anti_joins(spark: Any, tmp: str) -> Any:
     clicks, users = spark.createDataFrame(_CLICKS, ["id", "page"]), spark.createDataFrame(_USERS, ["id", "name"])
     semi, anti = clicks.join(users, "id", "left_semi"), clicks.join(users, "id", "left_anti")
     return semi.orderBy("id").collect(), anti.collect()
-
-
-def cross_join_pairs_all(spark: Any, tmp: str) -> Any:
-    return spark.range(2).crossJoin(spark.createDataFrame([("a",), ("b",)], ["x"])).orderBy("id", "x").collect()
 
 
 def self_join_by_aliases(spark: Any, tmp: str) -> None:
@@ -70,9 +61,3 @@ def broadcast_join_in_sql(spark: Any, tmp: str) -> None:
 def null_keys_do_not_match_unless_null_safe(spark: Any, tmp: str) -> Any:
     a, b = spark.createDataFrame([(None,), (1,)], "x int"), spark.createDataFrame([(None,), (1,)], "y int")
     return a.join(b, a.x == b.y).count(), a.join(b, a.x.eqNullSafe(b.y)).count()
-
-
-def join_on_two_columns(spark: Any, tmp: str) -> Any:
-    a = spark.createDataFrame([("x", 1, 10), ("x", 2, 20)], ["k", "day", "v"])
-    b = spark.createDataFrame([("x", 2, 200), ("y", 2, 300)], ["k", "day", "w"])
-    return a.join(b, ["k", "day"]).collect()

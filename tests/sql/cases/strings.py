@@ -48,11 +48,6 @@ def fields_of_a_log_line_by_regexp(spark: Any, tmp: str) -> Any:
     return log.select(*fields).collect()
 
 
-def regexp_replace_and_rlike(spark: Any, tmp: str) -> Any:
-    text = spark.createDataFrame([("tel 555-1234",), ("none",)], ["s"])
-    return text.select(F.regexp_replace("s", r"\d", "#").alias("r"), text.s.rlike("[0-9]+").alias("has")).collect()
-
-
 def regexp_replace_with_groups(spark: Any, tmp: str) -> Any:
     return (
         spark.createDataFrame([("k1=v1",)], ["s"])
@@ -69,14 +64,13 @@ def split_by_regexp_and_limit(spark: Any, tmp: str) -> Any:
 
 def like_contains_and_friends(spark: Any, tmp: str) -> Any:
     urls = spark.createDataFrame([("http://a.com/x",), ("ftp://b.org",)], ["u"])
-    return urls.select(
-        urls.u.like("http%"), urls.u.contains("b."), urls.u.endswith("/x"), urls.u.ilike("FTP%")
-    ).collect()
+    conditions = [urls.u.like("http%"), urls.u.contains("b."), urls.u.endswith("/x"), urls.u.ilike("FTP%")]
+    return [[row.u for row in urls.where(condition).collect()] for condition in conditions]
 
 
-def isin_and_between(spark: Any, tmp: str) -> Any:
-    words = spark.createDataFrame([("a", 1), ("b", 5), ("c", 9)], ["w", "n"])
-    return words.filter(words.w.isin("a", "c") & ~words.n.between(2, 6)).collect()
+def name_of_a_column_by_like(spark: Any, tmp: str) -> Any:
+    urls = spark.createDataFrame([("http://a.com/x",)], ["u"])
+    return urls.select(urls.u.like("http%"), urls.u.rlike("^http"), urls.u.startswith("http")).columns
 
 
 def formatted_numbers_and_strings(spark: Any, tmp: str) -> Any:

@@ -120,7 +120,3 @@ def a_string_that_is_no_date_can_be_null(spark: Any, tmp: str) -> Any:
 def fraction_of_a_second_is_shown_as_far_as_needed(spark: Any, tmp: str) -> None:
     times = [(datetime(2024, 1, 1, 0, 0, 0, micros),) for micros in (0, 500_000, 123_456)]
     spark.createDataFrame(times, ["t"]).orderBy("t").show(truncate=False)
-
-
-def sequence_of_dates(spark: Any, tmp: str) -> Any:
-    return spark.sql("select explode(sequence(date'2024-01-30', date'2024-02-02', interval 1 day)) d").collect()

@@ -47,19 +47,6 @@ def running_total(spark: Any, tmp: str) -> None:
     scores.withColumn("total", F.sum("score").over(so_far)).orderBy("team", "day").show()
 
 
-def moving_average_over_three_rows(spark: Any, tmp: str) -> Any:
-    scores = spark.createDataFrame([(n, float(n * n)) for n in range(5)], ["t", "x"])
-    return (
-        scores.select("t", F.avg("x").over(Window.orderBy("t").rowsBetween(-1, 1)).alias("mean")).orderBy("t").collect()
-    )
-
-
-def share_of_the_partition(spark: Any, tmp: str) -> Any:
-    scores = spark.createDataFrame(_SCORES, ["team", "day", "score"])
-    share = F.round(F.col("score") / F.sum("score").over(Window.partitionBy("team")), 2)
-    return scores.select("team", "day", share.alias("share")).orderBy("team", "day").collect()
-
-
 def windows_in_sql(spark: Any, tmp: str) -> None:
     spark.createDataFrame(_SCORES, ["team", "day", "score"]).createOrReplaceTempView("scores")
     spark.sql(
