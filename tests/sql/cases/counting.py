@@ -85,7 +85,7 @@ def statistics_of_a_column(spark: Any, tmp: str) -> Any:
 
 def crosstab_counts_pairs(spark: Any, tmp: str) -> None:
     sales = spark.createDataFrame(_SALES, ["who", "what", "n", "price"])
-    sales.crosstab("who", "what").orderBy("who_what").show()
+    sales.crosstab("who", "what").select("who_what", "fig", "pear").orderBy("who_what").show()
 
 
 def describe_shows_statistics(spark: Any, tmp: str) -> None:

@@ -139,7 +139,7 @@ def columns_of_a_view_in_the_catalog(spark: Any, tmp: str) -> Any:
 
 def databases(spark: Any, tmp: str) -> Any:
     spark.sql("CREATE DATABASE IF NOT EXISTS stats")
-    names = [database.name for database in spark.catalog.listDatabases()]
+    names = sorted(database.name for database in spark.catalog.listDatabases())
     spark.sql("DROP DATABASE stats")
     return names, spark.catalog.currentDatabase(), spark.catalog.databaseExists("stats")
 
