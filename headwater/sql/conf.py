@@ -39,7 +39,9 @@ class RuntimeConfig:
         if value is not None:
             return value
         if default is NO_DEFAULT:
-            raise NoSuchElementException(f"The SQL config {key!r} cannot be found: it isn't set, and has no default.")
+            raise NoSuchElementException(
+                f'[SQL_CONF_NOT_FOUND] The SQL config "{key}" cannot be found: it isn\'t set, and has no default.'
+            )
         return default
 
     def set(self, key: str, value: str | int | bool) -> None:

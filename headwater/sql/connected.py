@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -19,9 +20,10 @@ from pyspark.sql.pandas.types import from_arrow_schema, to_arrow_schema
 from pyspark.sql.types import DataType, StructField, StructType
 
 from headwater.rdd import RDD
+from headwater.sql import commands, inference, relations
 from headwater.sql import frames as _frames  # noqa: F401 - adds methods to DataFrame
-from headwater.sql import inference, relations
 from headwater.sql.application import Application
+from headwater.sql.catalog import Catalog
 from headwater.sql.client import Client
 from headwater.sql.connection import SessionConnection
 from headwater.sql.parts import Shape, renamed_to
@@ -49,6 +51,7 @@ class Session(connect.SparkSession):
         connection = SessionConnection(
             application.engines, self._session_id, application.catalogue, relations.directories_in
         )
+        self._connection = connection
         self._client = Client(connection, self._session_id)
         self.release_session_on_close = False
         self._directory = facade.sparkContext.application.directory
@@ -75,6 +78,21 @@ class Session(connect.SparkSession):
         if isinstance(data, RDD):
             return self._of_rdd(data, shape, given, samplingRatio)
         return self._of_rows(list(data), shape, given)
+
+    def sql(self, sqlQuery: str, args: Any = None, **kwargs: Any) -> ParentDataFrame:
+        if args or kwargs or not isinstance(sqlQuery, str):
+            return super().sql(sqlQuery, args, **kwargs)
+        done = commands.done_here(self, sqlQuery)
+        if done is not None:
+            return cast("ParentDataFrame", done)
+        frame = super().sql(commands.in_the_engines_words(sqlQuery))
+        if re.match(r"\s*show\s+tables\b", sqlQuery, re.IGNORECASE):
+            return frame.withColumnRenamed("database", "namespace")
+        return frame
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        return Catalog(self, self._connection)
 
     @property
     def read(self) -> Reader:
@@ -109,7 +127,12 @@ class Session(connect.SparkSession):
     def _of_rows(self, rows: list[Any], shape: Shape, given: StructType | None) -> DataFrame:
         if not rows and given is None:
             raise PySparkValueError(errorClass="CANNOT_INFER_EMPTY_SCHEMA", messageParameters={})
-        schema, content = relations.of_rows(rows, shape, self._directory)
+        try:
+            schema, content = relations.of_rows(rows, shape, self._directory)
+        except TypeError as error:
+            raise PySparkTypeError(str(error)) from error
+        except ValueError as error:
+            raise PySparkValueError(str(error)) from error
         return self._frame(lambda: content, given or _types(schema))
 
     def _of_rdd(self, rdd: RDD[Any], shape: Shape, given: StructType | None, sampling_ratio: float | None) -> DataFrame:
@@ -119,7 +142,10 @@ class Session(connect.SparkSession):
             shape = shape._replace(schema=schema, keys=keys, verify=False)
         if given is not None:
             return self._frame(partial(self._computed, rdd, shape), given)
-        schema, content = relations.of_rdd(rdd, shape, self._directory)
+        try:
+            schema, content = relations.of_rdd(rdd, shape, self._directory)
+        except TypeError as error:
+            raise PySparkTypeError(str(error)) from error
         if schema is None or content is None:
             raise relations.NoRows
         return self._frame(lambda: content, _types(schema))

@@ -20,7 +20,7 @@ from headwater.errors import IllegalArgumentException, UnsupportedOperationExcep
 from headwater.sql.dialects import Column, Database, Kind, converted, database_at, quoted
 
 if TYPE_CHECKING:
-    from pyspark.sql.connect.dataframe import DataFrame
+    from pyspark.sql.dataframe import DataFrame
 
     from headwater.rdd import RDD
     from headwater.sql.connected import Session

@@ -16,13 +16,14 @@ from contextlib import suppress
 from functools import partial
 from hashlib import blake2b
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from headwater import filesystem
 from headwater.errors import IllegalArgumentException, UnsupportedOperationException
 from headwater.rdd.checks import check_function
 from headwater.sql.databases import check_table
 from headwater.sql.dialects import DIALECTS, Kind, converted, quoted
+from headwater.sql.directories import with_names_of_directories
 from headwater.streaming.outputs import transactions
 from headwater.streaming.outputs.batchoutput import BatchOutput, OutputBatch
 
@@ -41,7 +42,6 @@ _STAGING = "_staging"
 _NOTES = "_batches"
 _OWN = re.compile(r"(?P<tag>[0-9a-f]{8})-(?P<time_ms>\d+)(-[0-9a-f]{32})?")  # a note, or a directory of an attempt
 _FORMATS = ("csv", "json", "parquet", "text")
-_NULL = "__HIVE_DEFAULT_PARTITION__"  # in the name of a directory, for null and for an empty text
 _INSERTED = 1000  # rows at once
 
 
@@ -146,7 +146,7 @@ class FilesOutput(FrameOutput):
             return
         columns = _columns(frame, self._partition_by)
         if columns:
-            frame = _with_names_of_directories(frame, columns)
+            frame = with_names_of_directories(frame, columns)
         frame.write.format(self._format).options(**self._options).partitionBy(*columns).save(directory)
         files = sorted(_files_below(directory))
         for file in files:
@@ -217,15 +217,6 @@ def _columns(frame: DataFrame, wanted: Sequence[str]) -> list[str]:
     if len(wanted) == len(names):
         raise IllegalArgumentException("partition_by names all columns: one has to be left for the files")
     return [names[name.lower()] for name in wanted]
-
-
-def _with_names_of_directories(frame: DataFrame, columns: Iterable[str]) -> DataFrame:
-    """The values of columns as texts for names of directories. For a null the engine itself writes 0, or nothing."""
-    from pyspark.sql.connect import functions as F
-
-    texts = {name: F.col("`{}`".format(name.replace("`", "``"))).cast("string") for name in columns}
-    named = {name: F.when(text.isNull() | (text == ""), F.lit(_NULL)).otherwise(text) for name, text in texts.items()}
-    return cast("DataFrame", frame.withColumns(named))
 
 
 def _files_below(directory: str, within: str = "") -> Iterator[str]:
