@@ -114,8 +114,8 @@ def test_types_of_sqlite_are_those_that_its_columns_declare(spark: SparkSession,
 
 def test_types_that_sqlite_does_not_know_are_those_of_the_first_rows(spark: SparkSession, sqlite: Store) -> None:
     sqlite.execute("CREATE TABLE t (a)", "INSERT INTO t VALUES (NULL), (1), (2.5)")
-    back = read(spark, sqlite, query="SELECT a, count(*) OVER () AS n, 'x' || a AS s, NULL AS nothing FROM t")
-    assert back.schema.simpleString() == "struct<a:double,n:bigint,s:string,nothing:string>"
+    back = read(spark, sqlite, query="SELECT a, count(*) OVER () AS n, 'x' || a AS s, NULL AS void FROM t")
+    assert back.schema.simpleString() == "struct<a:double,n:bigint,s:string,void:string>"
     assert back.collect() == [(None, 3, None, None), (1.0, 3, "x1", None), (2.5, 3, "x2.5", None)]
 
 
