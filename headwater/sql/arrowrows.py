@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from array import array
@@ -17,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime, timedelta
 from datetime import time as time_of_day
 from decimal import ROUND_HALF_UP, Context, Decimal, InvalidOperation
-from itertools import accumulate, chain, islice
+from itertools import accumulate, chain, islice, pairwise
 from operator import methodcaller
 from pathlib import Path
 from typing import Any, ClassVar
@@ -80,34 +81,27 @@ def batches(
 def _converted(
     rows: list[Any], convert: Callable[[list[Any]], list[pa.Array]], schema: pa.Schema
 ) -> Iterator[pa.RecordBatch]:
+    """The rows as a batch. They are halved where they are too large for one, and to come to one that doesn't fit."""
     try:
         arrays = convert(rows)
-    except _Misfit:
-        raise _error(rows, convert) from None
-    except _TooLarge:
+    except (_Misfit, _TooLarge) as refused:
         if len(rows) == 1:
-            raise ValueError(f"A row has 2 GB or more in a column: {_shown(rows[0])}") from None
+            raise _error(refused, rows[0]) from None
         half = len(rows) // 2
         yield from _converted(rows[:half], convert, schema)
         yield from _converted(rows[half:], convert, schema)
+        return
+    if arrays:
+        yield pa.RecordBatch.from_arrays(arrays, schema=schema)
     else:
-        if arrays:
-            yield pa.RecordBatch.from_arrays(arrays, schema=schema)
-        else:
-            yield pa.RecordBatch.from_pydict({"": [None] * len(rows)}).select([])
+        yield pa.RecordBatch.from_pydict({"": [None] * len(rows)}).select([])  # knows how many rows it has
 
 
-def _error(rows: list[Any], convert: Callable[[list[Any]], list[pa.Array]]) -> Exception:
-    """What to raise for the first row that doesn't fit. There is one."""
-    while True:
-        first = rows[: (len(rows) + 1) // 2]
-        try:
-            convert(first)
-            rows = rows[len(first) :]
-        except _Misfit as misfit:
-            if len(rows) == 1:
-                return misfit.error(f"{misfit} It is {misfit.path or 'of'} of the row {_shown(rows[0])}")
-            rows = first
+def _error(refused: _Misfit | _TooLarge, row: Any) -> Exception:
+    if isinstance(refused, _TooLarge):
+        return ValueError(f"A column takes less than 2 GB of a row. The row is {_shown(row)}")
+    where = f"{refused.path} of " if refused.path else ""
+    return refused.error(f"{refused} It is {where}the row {_shown(row)}")
 
 
 def _shown(value: object) -> str:
@@ -163,8 +157,8 @@ class _Column:
         if isinstance(made, pa.ChunkedArray):
             raise _TooLarge
         if made.null_count and not self.nullable:
-            text = f"[FIELD_NOT_NULLABLE_WITH_NAME] {self.path}: This field is not nullable, but got None."
-            raise _Misfit(ValueError, self.path, text)
+            text = self.named("FIELD_NOT_NULLABLE", "This field is not nullable, but got None.")
+            raise _Misfit(ValueError, self.path, text, always=True)
         return made
 
     def are_plain(self, kinds: set[type]) -> bool:
@@ -179,10 +173,8 @@ class _Column:
         """The value as `build` takes it; None if it doesn't fit and that isn't verified."""
         if value is None:
             return None
-        if type(value).__module__ == "numpy":
-            value = value.tolist()
         try:
-            return self.fit(value)
+            return self.fit(value.tolist() if type(value).__module__ == "numpy" else value)
         except _Misfit as misfit:
             if self.verify or misfit.always:
                 raise
@@ -202,9 +194,12 @@ class _Column:
 
     def unacceptable(self, value: object) -> _Misfit:
         """The value's type isn't what the column takes."""
-        kind = f"FIELD_DATA_TYPE_UNACCEPTABLE{'_WITH_NAME] ' + self.path + ':' if self.path else ']'}"
-        text = f"[{kind} {name_of(self.type)} can not accept object {_shown(value)} in type {type(value)}."
-        return _Misfit(TypeError, self.path, text)
+        text = f"{name_of(self.type)} can not accept object {_shown(value)} in type {type(value)}."
+        return _Misfit(TypeError, self.path, self.named("FIELD_DATA_TYPE_UNACCEPTABLE", text))
+
+    def named(self, code: str, text: str) -> str:
+        """Spark's message, which says of what field it speaks where that has a name."""
+        return f"[{code}_WITH_NAME] {self.path}: {text}" if self.path else f"[{code}] {text}"
 
     def out_of_bounds(self, value: object, lower: object, upper: object, *, always: bool) -> _Misfit:
         """The value isn't one of those that the column's type has."""
@@ -254,9 +249,9 @@ class _DateColumn(_Column):
     plain = (date,)
     accepted = (date, datetime)
 
-    def fit(self, value: Any) -> date:
+    def fit(self, value: Any) -> date | None:
         value = super().fit(value)
-        return date(value.year, value.month, value.day)
+        return date(value.year, value.month, value.day) if value == value else None  # pandas' NaT is a datetime
 
 
 class _TimeColumn(_Column):
@@ -378,9 +373,10 @@ class _StructColumn(_NestedColumn):
         raise self.unacceptable(value)
 
     def build_present(self, values: list[Any]) -> pa.Array:
-        if not self.fields:
+        parts = self.arrays(values)
+        if not parts:
             return pa.array([{}] * len(values), self.type)
-        return pa.StructArray.from_arrays(self.arrays(values), fields=list(self.type))
+        return pa.StructArray.from_arrays(parts, fields=list(self.type))
 
     def arrays(self, rows: list[Any]) -> list[pa.Array]:
         """An array for each field. A row that is None has None in each."""
@@ -395,9 +391,8 @@ class _StructColumn(_NestedColumn):
             rows = list(map(self.by_position, rows))
         width = len(self.names)
         for length in set(map(len, rows)) - {width}:
-            kind = f"FIELD_STRUCT_LENGTH_MISMATCH{'_WITH_NAME] ' + self.path + ':' if self.path else ']'}"
-            text = f"[{kind} Length of object ({length}) does not match with length of fields ({width})."
-            raise _Misfit(ValueError, self.path, text, always=True)
+            text = f"Length of object ({length}) does not match with length of fields ({width})."
+            raise _Misfit(ValueError, self.path, self.named("FIELD_STRUCT_LENGTH_MISMATCH", text), always=True)
         values = list(chain.from_iterable(rows))
         return [values[position::width] for position in range(width)]
 
@@ -436,7 +431,7 @@ def _column(field: pa.Field, path: str, verify: bool) -> _Column:
 
 # ------------------------------------------------------------------------------------------------ local time
 def _local_time_is_utc() -> bool:
-    return time.tzname == ("UTC", "UTC")
+    return time.tzname == ("UTC", "UTC") and not time.timezone
 
 
 def _microseconds(moment: datetime) -> int:
@@ -464,10 +459,19 @@ def rows_of(batch: pa.RecordBatch) -> list[Row]:
     >>> rows_of(pa.record_batch({"word": ["a", None], "n": [1, 2]}))
     [Row(word='a', n=1), Row(word=None, n=2)]
     """
-    make = row_maker(batch.schema.names)
-    if not batch.num_columns:
-        return [make(())] * batch.num_rows
-    return list(map(make, zip(*map(_values, batch.columns))))
+    # The collector would look at each row several times, to find no cycle: that takes longer than all the rest.
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        return _rows(batch.schema.names, batch.columns, batch.num_rows)
+    finally:
+        if collects:
+            gc.enable()
+
+
+def _rows(names: Sequence[str], columns: Sequence[pa.Array], count: int) -> list[Row]:
+    make = row_maker(names)
+    return list(map(make, zip(*map(_values, columns)))) if columns else [make(())] * count
 
 
 def _values(column: pa.Array) -> list[Any]:
@@ -479,33 +483,34 @@ def _values(column: pa.Array) -> list[Any]:
     if pa.types.is_duration(known):
         return column.cast(pa.duration("us"), safe=False).to_pylist()  # type: ignore[no-any-return]
     if pa.types.is_struct(known):
-        make = row_maker([field.name for field in known])
-        parts = list(map(_values, column.flatten()))
-        rows: Iterable[Any] = map(make, zip(*parts)) if parts else [make(())] * len(column)
-        return list(rows) if not column.null_count else [r if v else None for r, v in zip(rows, _validity(column))]
+        return _with_nulls(column, _rows([field.name for field in known], column.flatten(), len(column)))
     if pa.types.is_map(known):
-        begin, end = column.offsets[0].as_py(), column.offsets[-1].as_py()
-        keys, items = (_values(part.slice(begin, end - begin)) for part in (column.keys, column.items))
-        return _cut(column, zip(keys, items), dict)
+        keys, items = _elements(column, column.keys), _elements(column, column.items)
+        return _with_nulls(column, [dict(zip(keys[part], items[part])) for part in _parts(column)])
     if pa.types.is_list(known) or pa.types.is_large_list(known):
-        return _cut(column, _values(column.flatten()), list)
+        elements = _elements(column, column.values)
+        return _with_nulls(column, [elements[part] for part in _parts(column)])
     if pa.types.is_dictionary(known):
         return _values(column.dictionary_decode())
     return column.to_pylist()  # type: ignore[no-any-return]
 
 
-def _cut(column: pa.Array, elements: Iterable[Any], collect: Callable[[Iterable[Any]], Any]) -> list[Any]:
-    """The elements of all lists or maps as one for each value."""
+def _elements(column: pa.Array, within: pa.Array) -> list[Any]:
+    """What all lists or maps of a column hold, of an array that may hold more."""
+    begin, end = (column.offsets[at].as_py() for at in (0, -1))
+    return _values(within.slice(begin, end - begin))
+
+
+def _parts(column: pa.Array) -> Iterator[slice]:
+    """What each list or map holds of the elements."""
     offsets = column.offsets.to_pylist()
-    rest = iter(elements)
-    return [
-        collect(islice(rest, end - begin)) if valid else None
-        for valid, begin, end in zip(_validity(column), offsets, offsets[1:])
-    ]
+    return (slice(begin - offsets[0], end - offsets[0]) for begin, end in pairwise(offsets))
 
 
-def _validity(column: pa.Array) -> list[bool]:
-    return column.is_valid().to_pylist()  # type: ignore[no-any-return]
+def _with_nulls(column: pa.Array, values: list[Any]) -> list[Any]:
+    if not column.null_count:
+        return values
+    return [value if valid else None for value, valid in zip(values, column.is_valid().to_pylist())]
 
 
 def _naive(microseconds: int) -> datetime:

@@ -95,10 +95,9 @@ def _type_of(value: Any) -> pa.DataType:
     for base, known in _OF_VALUES.items():
         if isinstance(value, base):
             return known
-    try:
+    if isinstance(value, tuple) or hasattr(value, "__dict__"):
         return pa.struct(list(infer_schema(value)))
-    except TypeError as e:
-        raise TypeError(f"[UNSUPPORTED_DATA_TYPE] Unsupported DataType `{type(value).__name__}`.") from e
+    raise TypeError(f"[UNSUPPORTED_DATA_TYPE] Unsupported DataType `{type(value).__name__}`.")
 
 
 def _common_type(values: Iterable[Any]) -> pa.DataType:

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import copy
 import pickle
+from typing import Any
 
+import cloudpickle
 import pytest
 
 from headwater import SparkContext
 from headwater.sql import Row
+from headwater.sql.rows import row_maker
 
 ANN = Row(name="Ann", age=7)
+
+
+class Person(Row):
+    """A row that a program gives more to."""
+
+    def greeting(self) -> str:
+        return f"Hello {self.name}"
 
 
 def test_a_row_keeps_its_fields_in_their_order() -> None:
@@ -84,10 +94,98 @@ def test_values_with_and_without_names_are_refused() -> None:
 
 @pytest.mark.parametrize("row", [ANN, Row("a", "b"), Row(), Row(inner=ANN)])
 def test_a_row_survives_pickling_and_copying(row: Row) -> None:
-    for again in (pickle.loads(pickle.dumps(row)), copy.deepcopy(row)):
+    pickled = [pickle.loads(pickle.dumps(row, protocol)) for protocol in range(pickle.HIGHEST_PROTOCOL + 1)]
+    for again in (*pickled, cloudpickle.loads(cloudpickle.dumps(row)), copy.copy(row), copy.deepcopy(row)):
         assert type(again) is type(row)
         assert again == row
         assert repr(again) == repr(row)
+
+
+def test_a_deep_copy_shares_nothing_that_changes() -> None:
+    row = Row(values=[1])
+    copy.deepcopy(row).values.append(2)
+    assert row == ([1],)
+
+
+def test_pickled_rows_name_their_fields_once() -> None:
+    rows = [Row(name=f"n{i}", age=i) for i in range(100)]
+    pickled = pickle.dumps(rows)
+    assert (pickled.count(b"name"), pickled.count(b"age")) == (1, 1)
+    assert pickle.loads(pickled) == rows
+    assert pickle.loads(pickled)[99].age == 99
+
+
+def test_every_row_is_a_row_for_a_program_that_asks() -> None:
+    for row in (ANN, Row("a"), Row(), Person(name="Ann"), row_maker(["a"])([1])):
+        assert isinstance(row, Row)
+        assert isinstance(row, tuple)
+    assert (type(ANN).__name__, type(ANN).__module__) == ("Row", "headwater.sql.rows")
+    assert type(ANN)("a", "b") == Row("a", "b")
+    assert repr(type(ANN)(x=1)) == "Row(x=1)"
+    assert not hasattr(Row("a"), "__fields__")
+
+
+def test_names_can_be_given_to_values() -> None:
+    row = Row("Ann", 7)
+    row.__fields__ = ["name", "age"]
+    assert (row.age, repr(row)) == (7, "Row(name='Ann', age=7)")
+
+
+def test_list_of_names_is_the_callers() -> None:
+    ANN.__fields__.append("size")
+    assert ANN.__fields__ == ["name", "age"]
+
+
+def test_field_with_the_name_of_a_method_is_reached_by_item() -> None:
+    row = Row(count=3, index=1, asDict=2, __len__=4)
+    assert (row["count"], row["index"], row["asDict"], row["__len__"], len(row)) == (3, 1, 2, 4, 4)
+    assert row.count(3) == 1
+    assert row.asDict() == {"count": 3, "index": 1, "asDict": 2, "__len__": 4}
+
+
+def test_name_that_is_no_identifier_is_a_name() -> None:
+    row = Row(**{"count(1)": 3, "": 4})
+    assert (row["count(1)"], getattr(row, "count(1)"), row[""]) == (3, 3, 4)
+
+
+def test_name_that_stands_twice_leads_to_the_first() -> None:
+    row = Row("a", "b", "a")(1, 2, 3)
+    assert (row.a, row["a"], row.asDict(), row.__fields__) == (1, 1, {"a": 3, "b": 2}, ["a", "b", "a"])
+
+
+def test_many_fields_are_reached_by_name() -> None:
+    names = [f"f{i}" for i in range(200)]
+    row = row_maker(names)(range(200))
+    assert [getattr(row, name) for name in names] == [row[name] for name in names] == list(range(200))
+    assert pickle.loads(pickle.dumps(row)).f199 == 199
+    with pytest.raises(AttributeError):
+        _ = row.f200
+
+
+def test_row_maker_makes_rows_of_any_values() -> None:
+    make = row_maker(["name", "age"])
+    rows = [*map(make, zip(["Ann", "Bob"], [7, 8])), make(["Cy", 9]), make(iter(("Di", 10)))]
+    assert [row.name for row in rows] == ["Ann", "Bob", "Cy", "Di"]
+    assert type(rows[0]) is type(ANN)
+    assert rows[0] == ANN
+    assert pickle.loads(pickle.dumps(make))(["Ann", 7]).name == "Ann"
+
+
+def test_more_sets_of_names_than_are_kept_do_no_harm() -> None:
+    rows: list[Any] = [Row(**{f"f{i}": i}) for i in range(3000)]
+    assert [row[f"f{i}"] for i, row in enumerate(rows)] == list(range(3000))
+    assert Row(f0=0) == rows[0]
+    assert repr(Row(f0=0)) == repr(rows[0])
+    assert pickle.loads(pickle.dumps(rows)) == rows
+
+
+def test_class_derived_from_row_keeps_its_methods() -> None:
+    ann = Person(name="Ann", age=7)
+    assert isinstance(ann, Person)
+    assert (ann.greeting(), ann.age, repr(ann)) == ("Hello Ann", 7, "Row(name='Ann', age=7)")
+    assert isinstance(Person("name")("Bob"), Person)
+    assert cloudpickle.loads(cloudpickle.dumps(ann)).greeting() == "Hello Ann"
+    assert copy.deepcopy(Person("a")) == ("a",)
 
 
 def test_rows_are_records_and_keys(sc: SparkContext) -> None:
