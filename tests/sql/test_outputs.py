@@ -337,7 +337,9 @@ def watch_files(root: str) -> None:
             kill_at(root, "one file moved")
 
     def remove_and_tell(self: LocalFileSystem, path: str) -> None:
-        of_batch = "/_staging/" in path and f"-{KILLED_MS}-" in path and any(Path(root, "out").glob(f"_batches/*-{KILLED_MS}"))
+        of_batch = (
+            "/_staging/" in path and f"-{KILLED_MS}-" in path and any(Path(root, "out").glob(f"_batches/*-{KILLED_MS}"))
+        )
         if of_batch:
             kill_at(root, "all moved")
         remove(self, path)
