@@ -103,7 +103,7 @@ def test_types_of_sqlite_are_those_that_its_columns_declare(spark: SparkSession,
     sqlite.execute(
         "CREATE TABLE t (i INTEGER, v VARCHAR(9), r FLOAT, m DECIMAL(9,3), w NUMERIC(5), b BOOL, d DATE, at DATETIME,"
         " x BLOB)",
-        "INSERT INTO t VALUES (1, 'a', 1, 2.5, 7, 1, '2024-05-01', '2024-05-01T10:00:00.5', x'00')",
+        "INSERT INTO t VALUES (1, 'a', 1, 2.5, 7, 1, '2024-05-01', '2024-05-01T10:00:00.500', x'00')",
     )
     back = read(spark, sqlite, dbtable="t")
     assert back.schema.simpleString() == (
