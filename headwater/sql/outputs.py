@@ -93,6 +93,16 @@ class FilesOutput(FrameOutput):
         TypeError: an argument is of another type.
         IllegalArgumentException: the format isn't known, or a column stands twice in `partition_by`.
         UnsupportedOperationException: the path is that of a file system over a network.
+
+    >>> from headwater.sql import SparkSession
+    >>> spark = SparkSession(sc)
+    >>> def sales(rdd):
+    ...     return spark.createDataFrame(rdd, "item STRING, n INT")
+    >>> stream = harness.stream([[("apple", 3), ("pear", 1)], [("apple", 2)]])
+    >>> stream.output(FilesOutput(sales, f"{directory}/sales", partition_by=["item"]))
+    >>> _ = harness.run(2)
+    >>> spark.read.parquet(f"{directory}/sales").groupBy("item").sum("n").orderBy("item").collect()
+    [Row(item='apple', sum(n)=5), Row(item='pear', sum(n)=1)]
     """
 
     def __init__(
@@ -148,7 +158,7 @@ class FilesOutput(FrameOutput):
         if columns:
             frame = with_names_of_directories(frame, columns)
         frame.write.format(self._format).options(**self._options).partitionBy(*columns).save(directory)
-        files = sorted(_files_below(directory))
+        files = [file for file in sorted(_files_below(directory)) if self._has_rows(f"{directory}/{file}")]
         for file in files:
             with filesystem.open_raw(f"{directory}/{file}") as written:
                 filesystem.sync(written)
@@ -157,6 +167,17 @@ class FilesOutput(FrameOutput):
             note = {"output": self.unique_name, "staging": staging, "moves": moves}
             _make_directory(f"{self._path}/{_NOTES}")
             filesystem.write_whole(self._note(time_ms), json.dumps(note).encode())
+
+    def _has_rows(self, path: str) -> bool:
+        """Whether a file that the engine has written is more than a beginning: it leaves one for each empty part."""
+        if self._format == "parquet":
+            from pyarrow import parquet
+
+            return bool(parquet.read_metadata(path).num_rows)
+        with filesystem.open_read(path) as file:
+            if self._format == "csv" and str(self._options.get("header", "")).lower() == "true":
+                file.readline()
+            return bool(file.read(1))
 
     def _target(self, time_ms: int, number: int, file: str) -> str:
         """Where a file goes; which it is of its batch tells it from the others, whatever the engine has called it."""
@@ -258,6 +279,20 @@ class TableOutput(FrameOutput):
     Raises:
         TypeError: an argument is of another type.
         IllegalArgumentException: a name is empty or too long, or is none of a table.
+
+    >>> import sqlite3
+    >>> from functools import partial
+    >>> from headwater.sql import SparkSession
+    >>> spark = SparkSession(sc)
+    >>> connect = partial(sqlite3.connect, f"{directory}/shop.db", check_same_thread=False)
+    >>> _ = connect().execute("CREATE TABLE stock (item TEXT PRIMARY KEY, n INTEGER)")
+    >>> def stock(rdd):
+    ...     return spark.createDataFrame(rdd, "item STRING, n INT")
+    >>> stream = harness.stream([[("apple", 3), ("pear", 1)], [("apple", 2)]])
+    >>> stream.output(TableOutput(stock, connect, "stock", name="stock", upsert_on=["item"], retention_ms=86_400_000))
+    >>> _ = harness.run(2)
+    >>> connect().execute("SELECT * FROM stock ORDER BY item").fetchall()
+    [('apple', 2), ('pear', 1)]
     """
 
     def __init__(
