@@ -102,7 +102,7 @@ def see(anchor: str) -> str:
 
 def __getattr__(name: str) -> Any:
     """PySpark's own exceptions, such as `AnalysisException`: of the extra for SQL, whose names begin as theirs do."""
-    if name.startswith("__") or not name.endswith("Exception") and not name.startswith("PySpark"):
+    if name.startswith("__") or (not name.endswith("Exception") and not name.startswith("PySpark")):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from headwater.sql import requirements
 

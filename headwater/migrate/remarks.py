@@ -117,7 +117,9 @@ class _Reader:
             if name != "_jvm" or not self._leads_to_log4j(node):
                 yield Remark(node.lineno, f"{name}: there is no JVM; {_JAVA_ATTRIBUTES[name]}")
         elif name in _STRUCTURED_STREAMING:
-            yield Remark(node.lineno, f"{name}: Structured Streaming isn't part of Headwater; use DStreams' toDF and sql")
+            yield Remark(
+                node.lineno, f"{name}: Structured Streaming isn't part of Headwater; DStreams have toDF and sql"
+            )
 
     def _leads_to_log4j(self, jvm: ast.Attribute) -> bool:
         """Whether what follows `_jvm` is a name of log4j's."""

@@ -7,15 +7,12 @@ needn't be kept any more, unless the program has made another view of that name.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from pyspark.errors import AnalysisException
 from pyspark.sql.connect.catalog import Catalog as ClientsCatalog
 
 from headwater.sql.connection import SessionConnection
-
-if TYPE_CHECKING:
-    from headwater.sql.connected import Session
 
 __all__ = ["Catalog"]
 
@@ -29,11 +26,11 @@ class Catalog(ClientsCatalog):
     """What `SparkSession.catalog` gives.
 
     Args:
-        session: whose it is.
+        session: whose it is, a `connected.Session`.
         connection: the session's; it knows what views there are.
     """
 
-    def __init__(self, session: Session, connection: SessionConnection) -> None:
+    def __init__(self, session: Any, connection: SessionConnection) -> None:
         super().__init__(session)
         self._connection = connection
         self._kept: dict[str, _Kept] = {}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from headwater.sql.statements import plain
 
 if TYPE_CHECKING:
-    from headwater.sql.connected import Session
+    from headwater.sql.sessionview import SessionView
 
 __all__ = ["done_here", "in_the_engines_words"]
 
@@ -24,7 +24,7 @@ _DESCRIBE = re.compile(
 _USE = re.compile(rf"use\s+(?!(?:database|schema|namespace|catalog)\b){_NAME}", re.I)
 
 
-def done_here(session: Session, statement: str) -> Any:
+def done_here(session: SessionView, statement: str) -> Any:
     """What a statement gives that is no business of the engine's; None if it is one of the engine's."""
     text = statement.strip().rstrip(";").rstrip()
     nothing = "SELECT 1 AS nothing WHERE false"

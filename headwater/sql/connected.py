@@ -31,7 +31,7 @@ from headwater.sql.readwriter import Reader
 from headwater.sql.relations import Relation
 
 if TYPE_CHECKING:
-    from headwater.sql.session import SparkSession
+    from headwater.sql.sessionview import Entry
 
 __all__ = ["Session"]
 
@@ -44,7 +44,7 @@ class Session(connect.SparkSession):
         settings: of SQL, by key.
     """
 
-    def __init__(self, facade: SparkSession, settings: dict[str, str]) -> None:
+    def __init__(self, facade: Entry, settings: dict[str, str]) -> None:
         self.facade = facade
         self._session_id = str(uuid.uuid4())
         application = Application.of(facade.sparkContext)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pyspark.sql.dataframe import DataFrame
 
     from headwater.rdd import RDD
-    from headwater.sql.connected import Session
+    from headwater.sql.sessionview import SessionView
 
 __all__ = ["check_table", "conditions", "read", "write"]
 
@@ -89,7 +89,7 @@ class Options:
 
 
 # ------------------------------------------------------------------------------------------------ reading
-def read(session: Session, options: Mapping[str, str], predicates: Sequence[str] | None = None) -> DataFrame:
+def read(session: SessionView, options: Mapping[str, str], predicates: Sequence[str] | None = None) -> DataFrame:
     """A table, or the result of a query, as a DataFrame.
 
     Its rows are read by one task; by `numPartitions` ones if `partitionColumn`, `lowerBound` and `upperBound` tell how
@@ -151,7 +151,7 @@ def _read(
             yield from converted(rows, names, converts)
 
 
-def _cast(session: Session, frame: DataFrame, custom: str) -> DataFrame:
+def _cast(session: SessionView, frame: DataFrame, custom: str) -> DataFrame:
     """A DataFrame with other types for the columns that a text of DDL names."""
     from pyspark.sql.types import StructField, StructType
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial, wraps
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql.connect.dataframe import DataFrame
-from pyspark.sql.dataframe import DataFrame as ParentDataFrame
 from pyspark.sql.connect.plan import LogicalPlan
+from pyspark.sql.dataframe import DataFrame as ParentDataFrame
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from headwater.engine.lineage import Deferred
@@ -20,7 +21,6 @@ from headwater.rdd import RDD
 from headwater.rdd.functions import first
 from headwater.rdd.sources import Reading
 from headwater.sql import arrowrows
-from headwater.sql.batchframes import streams_of
 from headwater.sql.parts import rows_of_stream
 from headwater.sql.readwriter import Writer
 from headwater.sql.relations import Content, Relation
@@ -28,14 +28,14 @@ from headwater.storagelevel import StorageLevel
 
 if TYPE_CHECKING:
     from headwater.sql.rows import Row
-    from headwater.sql.session import SparkSession
+    from headwater.sql.sessionview import Entry
 
-__all__: list[str] = []
+__all__ = ["streams_of"]
 
 
-def _spark_session(self: DataFrame) -> SparkSession:
+def _spark_session(self: DataFrame) -> Entry:
     """The session that made this DataFrame."""
-    facade: SparkSession = self._session.facade
+    facade: Entry = self._session.facade
     return facade
 
 
@@ -72,6 +72,14 @@ def _rdd(self: DataFrame) -> RDD[Row]:
         partitions,
         payloads=Deferred(partial(streams_of, self, partitions), partitions),
     )
+
+
+def streams_of(frame: DataFrame, partitions: int) -> list[bytes]:
+    """A DataFrame's rows as streams of Arrow, in order, in `partitions` parts as equal as can be. Runs its query."""
+    table, _ = frame._to_table()
+    bounds = [table.num_rows * i // partitions for i in range(partitions + 1)]
+    parts = (table.slice(start, end - start) for start, end in pairwise(bounds))
+    return [arrowrows.to_stream(part.to_batches(), table.schema) for part in parts]
 
 
 def _to_json(self: DataFrame, use_unicode: bool = True) -> RDD[str]:

@@ -23,7 +23,7 @@ from headwater.sql.directories import has_files, partition_types, with_names_of_
 from headwater.sql.statements import quoted_part
 
 if TYPE_CHECKING:
-    from headwater.sql.connected import Session
+    from headwater.sql.sessionview import SessionView
 
 __all__ = ["DataFrameReader", "DataFrameWriter", "DataFrameWriterV2", "Reader", "Writer"]
 
@@ -34,7 +34,9 @@ _NOT_READ = {"orc": "convert them to Parquet", "xml": "read them with sc.wholeTe
 class Reader(DataFrameReader):
     """What `SparkSession.read` gives."""
 
-    _client: Session
+    @property
+    def _session(self) -> SessionView:
+        return cast("SessionView", self._client)
 
     def load(self, path: Any = None, format: str | None = None, schema: Any = None, **options: Any) -> DataFrame:
         kind = (format or self._format or "parquet").lower()
@@ -44,7 +46,7 @@ class Reader(DataFrameReader):
         if kind == "jdbc":
             from headwater.sql import databases
 
-            return databases.read(self._client, self._options)
+            return databases.read(self._session, self._options)
         if kind not in _FORMATS_OF_FILES:
             return super().load(path, kind, schema)
         given = path if path is not None else self._options.get("path")
@@ -57,11 +59,11 @@ class Reader(DataFrameReader):
 
     def json(self, path: Any, schema: Any = None, *arguments: Any, **options: Any) -> DataFrame:
         if isinstance(path, RDD):
-            return self._client.of_json(path, schema, options.get("mode") or self._options.get("mode", "PERMISSIVE"))
+            return self._session.of_json(path, schema, options.get("mode") or self._options.get("mode", "PERMISSIVE"))
         return super().json(path, schema, *arguments, **options)
 
     def csv(self, path: Any, schema: Any = None, *arguments: Any, **options: Any) -> DataFrame:
-        lines: Any = self._client.of_text(path) if isinstance(path, RDD) else path
+        lines: Any = self._session.of_text(path) if isinstance(path, RDD) else path
         return super().csv(lines, schema, *arguments, **options)
 
     def jdbc(
@@ -87,7 +89,7 @@ class Reader(DataFrameReader):
             "dbtable": table,
         }
         options = {key: str(value) for key, value in given.items() if value is not None}
-        return databases.read(self._client, options, predicates)
+        return databases.read(self._session, options, predicates)
 
 
 class Writer(DataFrameWriter):

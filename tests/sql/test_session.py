@@ -113,7 +113,9 @@ def test_older_names_of_contexts_lead_to_the_same(sc: SparkContext, tmp_path: Pa
     sql.uncacheTable("people")
     people.write.parquet(str(tmp_path / "people"))
     assert sql.parquetFile(str(tmp_path / "people")).count() == sql.load(str(tmp_path / "people")).count() == 2
-    assert sql.applySchema(sc.parallelize([(1,)]), "n INT").collect() == sql.inferSchema(sc.parallelize([(1,)])).collect()
+    assert (
+        sql.applySchema(sc.parallelize([(1,)]), "n INT").collect() == sql.inferSchema(sc.parallelize([(1,)])).collect()
+    )
     sql.dropTempTable("people")
     assert sql.tableNames() == []
 
