@@ -60,6 +60,9 @@ class Session(connect.SparkSession):
         )
         connect.SparkSession._default_session = self
 
+    def __reduce__(self) -> Any:
+        return self.facade.__reduce__()  # which says what to do instead
+
     # -------------------------------------------------------------------------------------------- DataFrames
     def createDataFrame(
         self,

@@ -14,7 +14,7 @@ from datetime import date, datetime
 from fractions import Fraction
 from functools import partial
 from itertools import islice, pairwise
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from headwater.errors import IllegalArgumentException, UnsupportedOperationException
 from headwater.sql.dialects import Column, Database, Kind, converted, database_at, quoted
@@ -166,7 +166,7 @@ def _cast(session: SessionView, frame: DataFrame, custom: str) -> DataFrame:
         raise IllegalArgumentException(f"Option 'customSchema' names columns that aren't there: {', '.join(unknown)}")
     types = {names[field.name.lower()]: field.dataType for field in wanted}
     fields = [StructField(field.name, types.get(field.name, field.dataType)) for field in frame.schema]
-    return cast("DataFrame", frame.to(StructType(fields)))
+    return frame.to(StructType(fields))
 
 
 # ------------------------------------------------------------------------------------------------ sharing out

@@ -46,7 +46,7 @@ class Reader(DataFrameReader):
         if kind == "jdbc":
             from headwater.sql import databases
 
-            return databases.read(self._session, self._options)
+            return cast("DataFrame", databases.read(self._session, self._options))
         if kind not in _FORMATS_OF_FILES:
             return super().load(path, kind, schema)
         given = path if path is not None else self._options.get("path")
@@ -89,7 +89,7 @@ class Reader(DataFrameReader):
             "dbtable": table,
         }
         options = {key: str(value) for key, value in given.items() if value is not None}
-        return databases.read(self._session, options, predicates)
+        return cast("DataFrame", databases.read(self._session, options, predicates))
 
 
 class Writer(DataFrameWriter):
