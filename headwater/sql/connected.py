@@ -54,7 +54,8 @@ class Session(connect.SparkSession):
         self._connection = connection
         self._client = Client(connection, self._session_id)
         self.release_session_on_close = False
-        self._directory = facade.sparkContext.application.directory
+        running = facade.sparkContext.application
+        self._directory = running.directory if running.key is None else ""  # of relations' files, which have no seal
         self.conf._set_all(
             configs={"spark.sql.warehouse.dir": application.catalogue.warehouse, **settings}, silent=True
         )
@@ -197,6 +198,9 @@ class Session(connect.SparkSession):
         frame = DataFrame(Relation(load, schema.json), self)
         frame._cached_schema = schema
         return frame
+
+    def directory(self) -> relations.Directory:
+        return relations.Directory(self.facade.sparkContext.application.directory)
 
     def kept(self, table: pa.Table) -> relations.Content:
         """A table as what a relation holds."""

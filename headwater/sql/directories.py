@@ -16,7 +16,7 @@ from headwater.sql.statements import quoted_part
 if TYPE_CHECKING:
     from pyspark.sql.dataframe import DataFrame
 
-__all__ = ["has_files", "partition_types", "with_names_of_directories", "with_values"]
+__all__ = ["has_files", "name_as_parts", "partition_types", "with_names_of_directories", "with_values"]
 
 _NULL = "__HIVE_DEFAULT_PARTITION__"  # for null and for an empty text
 _TYPES = (  # the first that all of a column's values have
@@ -68,6 +68,20 @@ def _partitions(directory: str) -> Iterator[tuple[str, str]]:
 def _type_of(values: set[str]) -> str:
     fitting = (name for name, pattern in _TYPES if values and all(map(pattern.fullmatch, values)))
     return next(fitting, "string")
+
+
+def name_as_parts(directory: str) -> None:
+    """Give the files that the engine has written, in a directory and in those below it, names as Spark's: `part-...`."""
+    number = 0
+    for within, directories, files in os.walk(directory):
+        directories[:] = sorted(name for name in directories if not name.startswith(("_", ".")))
+        for name in sorted(files):
+            if not name.startswith(("_", ".", "part-")):
+                stem, _, extensions = name.partition(".")
+                *rest, last = extensions.split(".")
+                once = ".".join([*(each for each in rest if each != last), last])
+                os.rename(os.path.join(within, name), os.path.join(within, f"part-{number:05d}-{stem}.{once}"))
+                number += 1
 
 
 def has_files(directory: str) -> bool:

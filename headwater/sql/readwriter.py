@@ -19,7 +19,7 @@ from pyspark.sql.connect.readwriter import DataFrameReader, DataFrameWriter, Dat
 
 from headwater.errors import UnsupportedOperationException
 from headwater.rdd import RDD
-from headwater.sql.directories import has_files, partition_types, with_names_of_directories, with_values
+from headwater.sql.directories import has_files, name_as_parts, partition_types, with_names_of_directories, with_values
 from headwater.sql.statements import quoted_part
 
 if TYPE_CHECKING:
@@ -63,8 +63,13 @@ class Reader(DataFrameReader):
         return super().json(path, schema, *arguments, **options)
 
     def csv(self, path: Any, schema: Any = None, *arguments: Any, **options: Any) -> DataFrame:
-        lines: Any = self._session.of_text(path) if isinstance(path, RDD) else path
-        return super().csv(lines, schema, *arguments, **options)
+        if not isinstance(path, RDD):
+            return super().csv(path, schema, *arguments, **options)
+        directory = self._session.directory()  # the engine parses files alone
+        path.saveAsTextFile(directory.path)
+        frame = super().csv(directory.path, schema, *arguments, **options)
+        frame._plan.directory = directory  # type: ignore[attr-defined] # it stays as long as the plan
+        return frame
 
     def jdbc(
         self,
@@ -121,6 +126,7 @@ class Writer(DataFrameWriter):
         super().save(path, kind, mode, partitionBy, **options)
         local = _local(path or self._write.options.get("path") or "")
         if local is not None and os.path.isdir(local):
+            name_as_parts(local)
             open(os.path.join(local, "_SUCCESS"), "w").close()
 
     def _name_partitions(self, columns: str | list[str] | None) -> None:

@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import shutil
+import sys
 import threading
 import uuid
 import weakref
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from pyspark.sql.connect.plan import LogicalPlan
 
+from headwater.errors import UnsupportedOperationException
 from headwater.sql import arrowrows, inference
 from headwater.sql.parts import Lines, Part, Rows, inferred, part_of, schema_of
 
@@ -33,6 +35,7 @@ __all__ = ["Content", "Directory", "Inline", "NoRows", "Relation", "directories_
 logger = logging.getLogger(__name__)
 
 INLINE_MAX = 1 << 20  # bytes of a relation that travels in its plan
+SECRET_MAX = 64 << 20  # likewise, where nothing may be written to disk as it is: a message has 128 MB at most
 
 
 class Inline(NamedTuple):
@@ -115,10 +118,10 @@ class Relation(LogicalPlan):
 
 # ------------------------------------------------------------------------------------------------ data of the driver's
 def of_table(table: pa.Table, within: str) -> Content:
-    """A table of Arrow as a relation; large ones are written below the directory `within`."""
+    """A table of Arrow as a relation; large ones are written below the directory `within`, if there is one."""
     batches = table.to_batches()
-    if table.nbytes <= INLINE_MAX:
-        return Inline(arrowrows.to_stream(batches, table.schema))
+    if table.nbytes <= INLINE_MAX or not within:
+        return _inline(arrowrows.to_stream(batches, table.schema))
     directory = Directory(within)
     arrowrows.write_file(directory.file(0), batches, table.schema)
     return directory
@@ -144,7 +147,7 @@ def of_rdd(rdd: RDD[Any], shape: Rows | Lines, within: str) -> tuple[pa.Schema |
     Each task infers from its own first rows. Where tasks disagree, the first partition's schema counts for all, as in
     Spark, and the RDD is computed once more.
     """
-    directory = Directory(within)
+    directory = Directory(within) if within else None
     parts = _parts(rdd, shape, directory)
     if not parts:
         return None, None
@@ -154,9 +157,9 @@ def of_rdd(rdd: RDD[Any], shape: Rows | Lines, within: str) -> tuple[pa.Schema |
     if malformed := sum(part.malformed for part in parts):
         logger.warning("%d lines of %s aren't JSON of the schema, or of no type that fits", malformed, rdd)
     streams = [part.stream for part in parts if part.stream]
-    if len(streams) == len(parts) and sum(map(len, streams)) <= INLINE_MAX:
+    if directory is None or (len(streams) == len(parts) and sum(map(len, streams)) <= INLINE_MAX):
         batches = chain.from_iterable(map(arrowrows.from_stream, streams))
-        return schema, Inline(streams[0] if len(streams) == 1 else arrowrows.to_stream(batches, schema))
+        return schema, _inline(streams[0] if len(streams) == 1 else arrowrows.to_stream(batches, schema))
     for number, part in enumerate(parts):
         if part.stream:
             arrowrows.write_file(directory.file(number), arrowrows.from_stream(part.stream), schema)
@@ -176,9 +179,18 @@ def merged_schema(rdd: RDD[Any]) -> pa.Schema:
     return reduce(inference.merge_schemas, found)
 
 
-def _parts(rdd: RDD[Any], shape: Rows | Lines, directory: Directory) -> list[Part]:
+def _inline(stream: bytes) -> Inline:
+    if len(stream) > SECRET_MAX:
+        raise UnsupportedOperationException(
+            f"A relation of {len(stream) >> 20} MB would have to be a file for the SQL engine, which reads no encrypted "
+            f"ones, and headwater.encryption.keyFile is set: up to {SECRET_MAX >> 20} MB go without a file"
+        )
+    return Inline(stream)
+
+
+def _parts(rdd: RDD[Any], shape: Rows | Lines, directory: Directory | None) -> list[Part]:
     partitions = rdd.getNumPartitions()
-    inline_max = INLINE_MAX // max(partitions, 1)
-    function = partial(part_of, shape, directory.path, inline_max)
+    path, inline_max = ("", sys.maxsize) if directory is None else (directory.path, INLINE_MAX // max(partitions, 1))
+    function = partial(part_of, shape, path, inline_max)
     found: list[Part] = rdd.ctx.run_job(rdd, function, range(partitions))
     return [part for part in found if part.schema is not None]

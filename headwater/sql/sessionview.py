@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from headwater.context import SparkContext
     from headwater.rdd import RDD
+    from headwater.sql.relations import Directory
 
 __all__ = ["Entry", "SessionView"]
 
@@ -50,6 +51,9 @@ class SessionView(Protocol):
     @property
     def createDataFrame(self) -> Callable[..., ParentDataFrame]:
         """A DataFrame of rows."""
+
+    def directory(self) -> Directory:
+        """A directory for files that the engine is to read; it goes with the object."""
 
     def of_text(self, rdd: RDD[Any]) -> DataFrame:
         """Lines as a column `value`."""
