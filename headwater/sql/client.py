@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import grpc
-from pyspark.errors.exceptions.connect import AnalysisException, IllegalArgumentException, ParseException
+from pyspark.errors.exceptions.connect import (
+    AnalysisException,
+    ArithmeticException,
+    DateTimeException,
+    NumberFormatException,
+    ParseException,
+)
 from pyspark.sql.connect.client import ChannelBuilder, SparkConnectClient
 
 from headwater.sql.connection import USER, EngineLost, SessionConnection
@@ -58,35 +64,63 @@ class Client(SparkConnectClient):
         raise AssertionError("PySpark's client raises what it is given")
 
 
-_END = re.compile(r"invalid argument: found end of input expected (?P<expected>.*)", re.DOTALL)
-_AT = re.compile(
-    r"invalid argument: found (?P<found>.*?) at (?P<start>\d+):(?P<end>\d+) expected (?P<expected>.*)", re.DOTALL
-)
+# ------------------------------------------------------------------------------------------------ errors
+class _Rule(NamedTuple):
+    """What an error of the engine is to Spark, if its text is found: the class, and the text with groups' values."""
+
+    found: re.Pattern[str]
+    kind: type[Exception]
+    text: str
 
 
-_FUNCTION = re.compile(r"unknown function: (?P<name>.*)")
-_MISSING = re.compile(r"attribute ObjectName\(\[(?P<parts>.*)\]\) is missing from the schema")
+_RULES = [
+    _Rule(re.compile(found, re.DOTALL), kind, text)
+    for found, kind, text in (
+        (
+            r"invalid argument: found end of input expected (?P<expected>.*)",
+            ParseException,
+            "[PARSE_SYNTAX_ERROR] Syntax error at or near end of input. Expected {expected}. SQLSTATE: 42601",
+        ),
+        (
+            r"invalid argument: found (?P<found>.*?) at (?P<start>\d+):(?P<end>\d+) expected (?P<expected>.*)",
+            ParseException,
+            "[PARSE_SYNTAX_ERROR] Syntax error at or near '{found}' (characters {start} to {end} of the statement). "
+            "Expected {expected}. SQLSTATE: 42601",
+        ),
+        (
+            r"unknown function: (?P<name>.*)",
+            AnalysisException,
+            "[UNRESOLVED_ROUTINE] Cannot resolve routine `{name}`. SQLSTATE: 42883",
+        ),
+        (
+            r"attribute ObjectName\(\[(?P<names>.*?)\]\) is missing from the schema",
+            AnalysisException,
+            "[UNRESOLVED_COLUMN.WITHOUT_SUGGESTION] A column, variable, or function parameter with name {names} cannot "
+            "be resolved. SQLSTATE: 42703",
+        ),
+        (r"Division by zero", ArithmeticException, "[DIVIDE_BY_ZERO] Division by zero. SQLSTATE: 22012"),
+        (
+            r"Cast error: Cannot cast string '(?P<value>.*)' to value of (?P<type>\w+) type",
+            NumberFormatException,
+            '[CAST_INVALID_INPUT] The value \'{value}\' of the type "STRING" cannot be cast to "{type}" because it is '
+            "malformed. SQLSTATE: 22018",
+        ),
+        (
+            r"(?P<text>\[CAST_INVALID_INPUT\].*cannot be cast to \"(?:DATE|TIMESTAMP)\".*)",
+            DateTimeException,
+            "{text}",
+        ),
+    )
+]
+_IDENTIFIER = re.compile(r'Identifier\("(.*?)"\)')
 
 
 def _as_spark_says(error: Exception) -> Exception:
     """An error of the engine as the exception, and with the words, that programs know from Spark."""
-    text = str(error)
-    if found := _FUNCTION.match(text):
-        return AnalysisException(f"[UNRESOLVED_ROUTINE] Cannot resolve routine `{found['name']}`. SQLSTATE: 42883")
-    if found := _MISSING.match(text):
-        name = ".".join(f"`{part}`" for part in re.findall(r'Identifier\("(.*?)"\)', found["parts"]))
-        return AnalysisException(
-            "[UNRESOLVED_COLUMN.WITHOUT_SUGGESTION] A column, variable, or function parameter with name "
-            f"{name} cannot be resolved. SQLSTATE: 42703"
-        )
-    if isinstance(error, IllegalArgumentException) and (found := _END.match(text)):
-        return ParseException(
-            f"[PARSE_SYNTAX_ERROR] Syntax error at or near end of input. Expected {found['expected']}. SQLSTATE: 42601"
-        )
-    if isinstance(error, IllegalArgumentException) and (found := _AT.match(text)):
-        what = found["found"] if found["found"] else "end of input"
-        return ParseException(
-            f"[PARSE_SYNTAX_ERROR] Syntax error at or near {what!r} (characters {found['start']} to {found['end']} of "
-            f"the statement). Expected {found['expected']}. SQLSTATE: 42601"
-        )
+    for rule in _RULES:
+        if found := rule.found.match(str(error)):
+            values = found.groupdict()
+            if "names" in values:
+                values["names"] = ".".join(f"`{name}`" for name in _IDENTIFIER.findall(values["names"]))
+            return rule.kind(rule.text.format(**values))
     return error

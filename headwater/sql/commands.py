@@ -22,6 +22,7 @@ _DESCRIBE = re.compile(
     re.I,
 )
 _USE = re.compile(rf"use\s+(?!(?:database|schema|namespace|catalog)\b){_NAME}", re.I)
+_PIVOTED = re.compile(rf"\bfor\s+{_NAME}\s+in\b", re.I)
 
 
 def done_here(session: SessionView, statement: str) -> Any:
@@ -60,4 +61,6 @@ def in_the_engines_words(statement: str) -> str:
         return f"DESCRIBE TABLE {'EXTENDED ' if found[1] else ''}{found[2]}"
     if found := _USE.fullmatch(text):
         return f"USE DATABASE {found[1]}"
+    if re.search(r"\bpivot\s*\(", text, re.I):
+        return _PIVOTED.sub(r"FOR (\1) IN", text)
     return statement
