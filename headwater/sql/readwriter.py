@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote, urlsplit
 
@@ -58,9 +58,20 @@ class Reader(DataFrameReader):
         return frame if known else _as_spark_infers(frame, kind, paths)
 
     def json(self, path: Any, schema: Any = None, *arguments: Any, **options: Any) -> DataFrame:
+        mode = options.get("mode") or self._options.get("mode")
         if isinstance(path, RDD):
-            return self._session.of_json(path, schema, options.get("mode") or self._options.get("mode", "PERMISSIVE"))
-        return super().json(path, schema, *arguments, **options)
+            return self._session.of_json(path, schema, mode or "PERMISSIVE", self._corrupt_column(options))
+        if mode is None or not isinstance(path, (str, list)):
+            return super().json(path, schema, *arguments, **options)
+        paths = [path] if isinstance(path, str) else path  # the engine has no modes: an error is all that it knows
+        for each in paths:
+            _check_there(each, "json", needs_files=False)
+        lines = self._session.facade.sparkContext.textFile(",".join(paths))
+        return self._session.of_json(lines, schema or self._schema or None, mode, self._corrupt_column(options))
+
+    def _corrupt_column(self, options: Mapping[str, Any]) -> str:
+        key = "columnNameOfCorruptRecord"
+        return str(options.get(key) or self._options.get(key) or "_corrupt_record")
 
     def csv(self, path: Any, schema: Any = None, *arguments: Any, **options: Any) -> DataFrame:
         if not isinstance(path, RDD):
