@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
-__all__ = ["Convert", "Misfit", "converter", "has_decimal", "instant_of", "zone_of"]
+__all__ = ["Convert", "Misfit", "converter", "has_decimal", "zone_of"]
 
 Convert = Callable[[Any], Any]  # a value of JSON, but null, to what pa.array takes
 
@@ -84,7 +84,7 @@ def converter(known: pa.DataType, zone: tzinfo) -> Convert:
     if pa.types.is_decimal(known):
         context = Context(prec=known.precision, rounding=ROUND_HALF_UP, traps=[InvalidOperation])
         return partial(_decimal, context, Decimal(1).scaleb(-known.scale))
-    if pa.types.is_timestamp(known):
+    if pa.types.is_timestamp(known) and known.unit == "us":
         return partial(_timestamp, zone) if known.tz else _local_timestamp
     if pa.types.is_date32(known):
         return _date
@@ -272,18 +272,6 @@ def _local_timestamp(value: Any) -> int:
     return _microseconds(_moment(value, None))
 
 
-def instant_of(text: str, zone: tzinfo | None) -> int:
-    """Microseconds since 1970 of what a text says.
-
-    Args:
-        zone: of a text that doesn't name one; None: it must not.
-
-    Raises:
-        Misfit: the text is no time.
-    """
-    return _microseconds(_moment(text, zone))
-
-
 def _moment(value: Any, zone: tzinfo | None) -> datetime:
     match = _MOMENT.fullmatch(value) if type(value) is str else None
     if match is None:
@@ -294,13 +282,12 @@ def _moment(value: Any, zone: tzinfo | None) -> datetime:
             if zone is None:
                 raise Misfit
             zone = zone_of(named)
-        whole = [int(match[part] or least) for part, least in _PARTS]
-        return datetime(*whole, int((match["fraction"] or "")[:6].ljust(6, "0")), zone or timezone.utc)
+        year, month, day = (int(match[part] or 1) for part in ("year", "month", "day"))
+        hour, minute, second = (int(match[part] or 0) for part in ("hour", "minute", "second"))
+        microsecond = int((match["fraction"] or "")[:6].ljust(6, "0"))
+        return datetime(year, month, day, hour, minute, second, microsecond, zone or timezone.utc)
     except ValueError:
         raise Misfit from None
-
-
-_PARTS = (("year", 1), ("month", 1), ("day", 1), ("hour", 0), ("minute", 0), ("second", 0))
 
 
 def _microseconds(moment: datetime) -> int:

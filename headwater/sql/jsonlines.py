@@ -16,7 +16,7 @@ from datetime import timezone as fixed_zone
 from datetime import tzinfo
 from decimal import Decimal
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,7 +25,7 @@ import pyarrow.json as pj
 from headwater.sql.jsonfields import Misfit, converter, has_decimal, zone_of
 from headwater.sql.textlines import Line, chunks, text_of
 
-__all__ = ["JsonLines", "batches", "is_blank", "parser"]
+__all__ = ["JsonLines", "batches", "check_mode", "error_of", "is_blank", "parse", "parser", "wrap"]
 
 _MODES = ("PERMISSIVE", "DROPMALFORMED", "FAILFAST")
 _CUT_INTO = 8  # pieces of a chunk that is refused
@@ -77,11 +77,9 @@ class JsonLines(Iterator[pa.RecordBatch]):
     def __init__(
         self, records: Iterable[Line], schema: pa.Schema, mode: str, corrupt_column: str | None, timezone: str
     ) -> None:
-        if mode.upper() not in _MODES:
-            raise ValueError(f"There is no mode {mode!r} for malformed lines, but {', '.join(_MODES)}")
-        self.schema = pa.schema([field.with_nullable(True) for field in schema])
+        self.schema = pa.schema(list(_nullable(pa.struct(list(schema)))))
         self.malformed = 0  # lines so far
-        self._mode = mode.upper()
+        self._mode = check_mode(mode)
         self._corrupt = corrupt_column if corrupt_column in schema.names else None
         if self._corrupt is not None and not pa.types.is_string(schema.field(self._corrupt).type):
             raise TypeError(
@@ -101,7 +99,9 @@ class JsonLines(Iterator[pa.RecordBatch]):
         begin = 0
         for lines in chunks(records):
             found = [batch for batch in self._read(lines, begin) if batch.num_rows]
-            yield from found if len(found) < 2 else pa.concat_batches(found)
+            if len(found) > 1:
+                found = pa.Table.from_batches(found).combine_chunks().to_batches()
+            yield from found
             begin += len(lines)
 
     def _read(self, lines: Sequence[Line], begin: int) -> Iterator[pa.RecordBatch]:
@@ -131,11 +131,7 @@ class JsonLines(Iterator[pa.RecordBatch]):
                     continue
                 text = text_of(line)
                 if self._mode == "FAILFAST":
-                    raise ValueError(
-                        "[MALFORMED_RECORD_IN_PARSING.WITHOUT_SUGGESTION] Malformed records are detected in record "
-                        f"parsing: record {position} of the partition, {text[:_SHOWN_MAX]!r}. Parse Mode: FAILFAST. "
-                        "To process malformed records as null result, try setting the option 'mode' as 'PERMISSIVE'."
-                    )
+                    raise error_of(line, position)
             rows += read
             texts += [text] * len(read)
         columns = [pa.array([row.get(field.name) for row in rows], field.type) for field in self._parse.schema]
@@ -178,74 +174,91 @@ class _Arrow:
     def __init__(self, schema: pa.Schema, zone: tzinfo) -> None:
         self.schema = schema
         self._zone = zone
-        parsed = pa.schema([field.with_type(_parsed_as(field.type)) for field in schema])
-        self._options = pj.ParseOptions(explicit_schema=parsed, unexpected_field_behavior="ignore")
+        outer = pa.schema({"": _parsed_as(pa.struct(list(schema)))})
+        self._options = pj.ParseOptions(explicit_schema=outer, unexpected_field_behavior="ignore")
         try:
-            self._table(b"{}")
+            parse(b"{}", self._options)
             self._takes_schema = True
         except pa.ArrowNotImplementedError:  # for one, it has no maps
             self._takes_schema = False
 
     def __call__(self, lines: Sequence[Line]) -> pa.RecordBatch | None:
         """The rows of lines; None if one of them isn't as Arrow wants it, or may not be."""
-        if not self._takes_schema:
+        wrapped = wrap(lines) if self._takes_schema else None
+        if wrapped is None:
             return None
-        data, count = _joined(lines)
-        if not count:
+        if not wrapped.lines:
             return pa.RecordBatch.from_pylist([], self.schema)
-        if not _is_regular(data, count):
-            return None
         try:
-            table = self._table(data)
-            if table.num_rows != count:
+            rows = parse(wrapped.data, self._options).combine_chunks()
+            if len(rows) != wrapped.lines or rows.null_count:
                 return None
-            columns = [column.combine_chunks() for column in table.columns]
-            made = [_finished(column, field.type, self._zone) for column, field in zip(columns, self.schema)]
+            finished = _finished(rows, pa.struct(list(self.schema)), self._zone)
         except (pa.ArrowInvalid, Misfit):
             return None
-        if not made:
-            return pa.RecordBatch.from_pydict({"": [None] * count}).select([])
-        return pa.RecordBatch.from_arrays(made, schema=self.schema)
-
-    def _table(self, data: bytes) -> pa.Table:
-        # The block is larger than all data: no line is cut.
-        reading = pj.ReadOptions(use_threads=False, block_size=len(data) + 1)
-        return pj.read_json(pa.BufferReader(data), read_options=reading, parse_options=self._options)
+        return pa.RecordBatch.from_struct_array(finished)
 
 
-def _joined(lines: Sequence[Line]) -> tuple[bytes, int]:
-    """The lines that aren't blank, joined by newlines, and how many they are."""
-    try:
-        data = b"\n".join(lines) if isinstance(lines[0], bytes) else "\n".join(lines).encode()  # type: ignore[arg-type]
-    except (TypeError, UnicodeEncodeError):  # there are both, or None, or half of a surrogate pair
-        data = b""
-    if _are_objects(data, len(lines)):
-        return data, len(lines)
-    encoded = [line.encode("utf-8", "replace") if isinstance(line, str) else line for line in lines if line is not None]
-    stripped = [line.removeprefix(_BOM.encode()).strip(b" \t\r\n") for line in encoded]
-    # A newline between values is as good as another space, and in a string it's as bad.
-    kept = [line.replace(b"\n", b"\r") for line in stripped if line]
-    return b"\n".join(kept), len(kept)
+class Wrapped(NamedTuple):
+    """Lines, each in an object of its own, `{"":line}`, so that none ends within another one.
 
-
-def _are_objects(data: bytes, count: int) -> bool:
-    """Whether each of the lines begins and ends as an object does.
-
-    Then Arrow can't take two lines for one: behind the first there would have to be a comma, not a brace.
+    What lacks a quote or bracket, or has one too many, leaves no JSON, or more rows than lines.
     """
-    return data[:1] == b"{" and data[-1:] == b"}" and data.count(b"\n") == data.count(b"}\n{") == count - 1
+
+    data: bytes
+    lines: int
 
 
-def _is_regular(data: bytes, count: int) -> bool:
-    """Whether Arrow's answer for the lines can be trusted. It dies of a null at the beginning."""
-    if not _are_objects(data, count) or len(data) > _PARSED_MAX:
+def wrap(lines: Sequence[Line]) -> Wrapped | None:
+    """The lines that aren't empty for `parse`; None if Arrow would see in them what others don't."""
+    filled: list[Any] = list(filter(None, lines))
+    if not filled:
+        return Wrapped(b"", 0)
+    try:
+        data = _joined(filled)
+    except (TypeError, UnicodeEncodeError):  # not all are text, or all bytes; there is half of a surrogate pair
+        data = _joined([line.encode("utf-8", "replace") if isinstance(line, str) else line for line in filled])
+    return Wrapped(data, len(filled)) if _is_regular(data) else None
+
+
+def parse(data: bytes, options: pj.ParseOptions) -> pa.ChunkedArray:
+    """Wrapped lines as Arrow's parser has them.
+
+    Raises:
+        pa.ArrowInvalid: they are no JSON, or don't fit the schema.
+    """
+    # The block is larger than all data: no line is cut.
+    reading = pj.ReadOptions(use_threads=False, block_size=len(data) + 1)
+    return pj.read_json(pa.BufferReader(data), read_options=reading, parse_options=options).column(0)
+
+
+def _joined(lines: Sequence[Any]) -> bytes:
+    if isinstance(lines[0], bytes):
+        return b'{"":' + b'}\n{"":'.join(lines) + b"}"
+    return ('{"":' + '}\n{"":'.join(lines) + "}").encode()
+
+
+def _is_regular(data: bytes) -> bool:
+    """Whether Arrow sees in the data what others do: it looks at what it leaves out too little, see `_ODD_NUMBER`."""
+    if len(data) > _PARSED_MAX:
         return False
-    if (b"Inf" in data or b"-NaN" in data) and _ODD_NUMBER.search(data):
+    if (b"I" in data or b"N" in data) and _ODD_NUMBER.search(data):  # most data are done with the first two
         return False
     try:
         return data.isascii() or bool(data.decode())
     except UnicodeDecodeError:
         return False
+
+
+def _nullable(known: pa.DataType) -> pa.DataType:
+    """The type with nulls wherever there may be some."""
+    if pa.types.is_struct(known):
+        return pa.struct([pa.field(field.name, _nullable(field.type)) for field in known])
+    if pa.types.is_list(known):
+        return pa.list_(pa.field(known.value_field.name, _nullable(known.value_type)))
+    if pa.types.is_map(known):
+        return pa.map_(known.key_field, pa.field(known.item_field.name, _nullable(known.item_type)))
+    return known
 
 
 def _parsed_as(known: pa.DataType) -> pa.DataType:
@@ -265,7 +278,9 @@ def _finished(column: pa.Array, known: pa.DataType, zone: tzinfo) -> pa.Array:
     Raises:
         Misfit: a value doesn't fit.
     """
-    if column.type == known:
+    if pa.types.is_decimal(known):
+        return _within_precision(column)
+    if column.type == known and not has_decimal(known):
         return column
     if pa.types.is_struct(known):
         parts = [_finished(part, field.type, zone) for part, field in zip(column.flatten(), known)]
@@ -280,6 +295,14 @@ def _finished(column: pa.Array, known: pa.DataType, zone: tzinfo) -> pa.Array:
             pass
     convert = converter(known, zone)
     return pa.array([None if text is None else convert(text) for text in column.to_pylist()], known)
+
+
+def _within_precision(column: pa.Array) -> pa.Array:
+    """The decimals, of which Arrow's parser has too large ones as well."""
+    bounds = pc.min_max(column).as_py().values()
+    if any(value is not None and len(value.as_tuple().digits) > column.type.precision for value in bounds):
+        raise Misfit
+    return column
 
 
 def _cast(texts: pa.Array, known: pa.DataType, zone: tzinfo) -> pa.Array:
@@ -334,3 +357,30 @@ def _with_double_quotes(quoted: re.Match[str]) -> str:
 def is_blank(line: str | bytes) -> bool:
     """Whether there is only white space in a line."""
     return not (line.strip(b" \t\r\n") if isinstance(line, bytes) else line.strip(_SPACE))
+
+
+# ------------------------------------------------------------------------------------------------ modes
+def check_mode(mode: str) -> str:
+    """The mode in capitals.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    if mode.upper() not in _MODES:
+        raise ValueError(f"There is no mode {mode!r} for malformed lines, but {', '.join(_MODES)}")
+    return mode.upper()
+
+
+def error_of(line: str | bytes, position: int) -> ValueError:
+    """What a malformed line raises where that is an error.
+
+    Args:
+        position: of the record in its partition, from 0.
+    """
+    text = text_of(line)
+    shown = repr(text if len(text) <= _SHOWN_MAX else f"{text[:_SHOWN_MAX]}...")
+    return ValueError(
+        "[MALFORMED_RECORD_IN_PARSING.WITHOUT_SUGGESTION] Malformed records are detected in record parsing: "
+        f"record {position} of the partition is {shown}. Parse Mode: FAILFAST. To process malformed records as null "
+        "result, try setting the option 'mode' as 'PERMISSIVE'."
+    )

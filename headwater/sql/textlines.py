@@ -10,7 +10,7 @@ import pyarrow as pa
 __all__ = ["batches", "chunks", "text_of"]
 
 _LINES_MAX = 32 << 10  # of a chunk
-_LINES_FIRST = 1 << 10  # of the first chunk, which tells how long lines are
+_LINES_FIRST = 1 << 6  # of the first chunk, which tells how long lines are
 _BYTES = 8 << 20  # that a chunk should not exceed
 
 Line = str | bytes | None
@@ -41,7 +41,7 @@ def chunks(records: Iterable[Line]) -> Iterator[list[Line]]:
     count = _LINES_FIRST
     while lines := list(islice(source, count)):
         yield lines
-        size = sum(len(line) for line in lines if line is not None)
+        size = sum(map(len, filter(None, lines)))
         count = max(1, min(_LINES_MAX, 8 * count, _BYTES * len(lines) // max(1, size)))
 
 
