@@ -26,6 +26,7 @@ NAVIGATION = {
         "docs/tutorial",
         "docs/concepts",
         "docs/coming-from-pyspark",
+        "docs/sql",
     ],
     "How to": [
         "docs/how-to/sources",

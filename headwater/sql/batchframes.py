@@ -92,7 +92,13 @@ class BatchFrames:
             return connected.of_text(rdd)
         schema = _schema(self.schema)
         if self.format == "json":
-            return connected.of_json(rdd, schema, self.mode)
+            frame = connected.of_json(rdd, schema, self.mode)
+            if schema is None:
+                if not frame.columns:  # it has no lines
+                    latest = self._latest.get("schema")
+                    return None if latest is None else connected.of_json(rdd, latest, self.mode)
+                self._latest["schema"] = frame.schema
+            return frame
         if schema is not None and not isinstance(schema, list):
             return connected.createDataFrame(rdd, schema)
         from headwater.sql.relations import NoRows

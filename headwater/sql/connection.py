@@ -35,7 +35,7 @@ _EXECUTE = "/spark.connect.SparkConnectService/ExecutePlan"
 _CONFIG = "/spark.connect.SparkConnectService/Config"
 
 
-_REMEDY = ": call the action again, another engine takes its place" + see("sql-engine")
+_REMEDY = ": call the action again, another engine takes its place" + see("the-sql-engine")
 
 
 class EngineLost(SparkException):

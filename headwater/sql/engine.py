@@ -126,12 +126,12 @@ class SailEngine:
         if not sys.platform.startswith("linux"):
             raise SparkException(
                 "On this platform other users of the machine can't be kept from the SQL engine's port. If there are "
-                "none that matter, set headwater.sql.engine.unprotected to true." + see("sql-engine")
+                "none that matter, set headwater.sql.engine.unprotected to true." + see("the-sql-engine")
             )
         if refusal := self._ask("shut"):
             raise SparkException(
                 f"Other users of the machine can't be kept from the SQL engine's port: {refusal}. If there are none "
-                "that matter, set headwater.sql.engine.unprotected to true." + see("sql-engine")
+                "that matter, set headwater.sql.engine.unprotected to true." + see("the-sql-engine")
             )
         return only_peer(self._port)
 

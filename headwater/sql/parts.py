@@ -12,7 +12,18 @@ if TYPE_CHECKING:
 
     from headwater.sql.rows import Row
 
-__all__ = ["Lines", "Part", "Read", "Rows", "inferred", "part_of", "renamed_to", "rows_of_stream", "schema_of"]
+__all__ = [
+    "Lines",
+    "Part",
+    "Read",
+    "Rows",
+    "inferred",
+    "observed_in",
+    "part_of",
+    "renamed_to",
+    "rows_of_stream",
+    "schema_of",
+]
 
 _LOOKED_AT = 100  # rows, to infer a schema, as in Spark
 
@@ -140,6 +151,13 @@ def schema_of(records: Iterable[Any]) -> Iterator[pa.Schema]:
 
     if rows := list(records):
         yield inference.infer_from(rows, all_rows=True)
+
+
+def observed_in(mode: str, corrupt_column: str, records: Iterable[Any]) -> Iterator[Any]:
+    """What is known of the lines of JSON of a partition."""
+    from headwater.sql import jsoninference
+
+    yield jsoninference.observed(records, mode=mode, corrupt_column=corrupt_column)
 
 
 def inferred(

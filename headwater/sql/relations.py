@@ -22,15 +22,26 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from pyspark.sql.connect.plan import LogicalPlan
 
 from headwater.errors import UnsupportedOperationException
-from headwater.sql import arrowrows, inference
-from headwater.sql.parts import Lines, Part, Rows, inferred, part_of, schema_of
+from headwater.sql import arrowrows, inference, jsoninference
+from headwater.sql.parts import Lines, Part, Rows, inferred, observed_in, part_of, schema_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from headwater.rdd import RDD
 
-__all__ = ["Content", "Directory", "Inline", "NoRows", "Relation", "directories_in", "of_rdd", "of_rows", "of_table"]
+__all__ = [
+    "Content",
+    "Directory",
+    "Inline",
+    "NoRows",
+    "Relation",
+    "directories_in",
+    "json_schema",
+    "of_rdd",
+    "of_rows",
+    "of_table",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -177,6 +188,16 @@ def merged_schema(rdd: RDD[Any]) -> pa.Schema:
     if not found:
         raise NoRows
     return reduce(inference.merge_schemas, found)
+
+
+def json_schema(rdd: RDD[Any], mode: str, corrupt_column: str) -> pa.Schema:
+    """The schema that Spark infers from all lines of JSON of an RDD.
+
+    Raises:
+        ValueError: a line isn't JSON, and the mode is FAILFAST.
+    """
+    found = rdd.mapPartitions(partial(observed_in, mode, corrupt_column)).collect()
+    return jsoninference.schema_of(found)
 
 
 def _inline(stream: bytes) -> Inline:

@@ -29,14 +29,18 @@ def check() -> None:
         raise SparkException(
             "The package pyspark is installed beside pyspark-client, and the two overwrite each other's files. "
             "headwater.sql needs the client alone: pip uninstall pyspark pyspark-client, then "
-            f"{_INSTALL}{see('sql-engine')}"
+            f"{_INSTALL}{see('the-sql-engine')}"
         )
     if util.find_spec("pysail") is None or util.find_spec("pyspark") is None:
         there = "" if _has_wheel() else f", and there is no wheel of pysail for {platform.platform()}"
-        raise SparkException(f"SQL needs the packages pysail and pyspark-client{there}: {_INSTALL}{see('sql-engine')}")
+        raise SparkException(
+            f"SQL needs the packages pysail and pyspark-client{there}: {_INSTALL}{see('the-sql-engine')}"
+        )
     client = _version("pyspark-client")
     if client is None or not client.startswith("4.2."):
-        raise SparkException(f"SQL needs pyspark-client 4.2, and {client} is installed: {_INSTALL}{see('sql-engine')}")
+        raise SparkException(
+            f"SQL needs pyspark-client 4.2, and {client} is installed: {_INSTALL}{see('the-sql-engine')}"
+        )
 
 
 def import_client() -> None:
