@@ -48,8 +48,8 @@ def main() -> None:
         totals.stateSnapshots().toDF(SCHEMA).createOrReplaceTempView("totals")
 
         try:
-            ssc.start()
             dashboard.start()
+            ssc.start()
             ssc.awaitTermination(seconds)
         except KeyboardInterrupt:
             pass

@@ -4,9 +4,8 @@
 
 INBOX is a directory that is there, of files with lines ORDER,ITEM,CENTS; write them elsewhere and move them into it.
 OUTPUT is a directory for Parquet files, a partition for each item. DATABASE is a file of SQLite's, or the URL of one of
-PostgreSQL's (postgresql://USER@HOST/NAME), for which it needs `pip install 'psycopg[binary]'`. End it however you like,
-also by kill -9, and start it again: it goes on from the directory CHECKPOINTS. It ends after SECONDS, or on Ctrl-C.
-Needs `pip install 'headwater[sql]'`.
+PostgreSQL's (postgresql://USER@HOST/NAME). End it however you like, also by kill -9, and start it again: it goes on
+from the directory CHECKPOINTS. It ends after SECONDS, or on Ctrl-C. Needs `pip install 'headwater[sql,postgres]'`.
 """
 
 import sqlite3
@@ -23,7 +22,7 @@ LATEST = "CREATE TABLE IF NOT EXISTS latest (item TEXT PRIMARY KEY, id INTEGER)"
 
 
 def connecting(database: str) -> Callable[[], Any]:
-    """What connects to a database; the driver does, and workers do."""
+    """What connects to the database, in the driver and in workers."""
     if database.startswith("postgresql:"):
         import psycopg
 
@@ -43,7 +42,7 @@ def create(inbox: str, output: str, connect: Callable[[], Any]) -> StreamingCont
     conf.set("headwater.streaming.fileStream.selection", "identity")  # each complete file once, however old
     ssc = StreamingContext(SparkContext(conf=conf), 1)
     orders = ssc.fileStream(inbox, newFilesOnly=False).map(parsed).toDF("id INT, item STRING, cents INT")
-    orders.writeFiles(output, partitionBy="item")
+    orders.writeFiles(output, partitionBy="item", name="files")
     orders.writeTable(connect, "orders", name="orders")
     latest = orders.sql("SELECT item, max(id) AS id FROM stream GROUP BY item")
     latest.writeTable(connect, "latest", name="latest", upsertOn=["item"])  # a row takes its forerunner's place
