@@ -98,3 +98,15 @@ def see(anchor: str) -> str:
     ' (see docs/operating/troubleshooting.md#not-pairs)'
     """
     return f" (see docs/operating/troubleshooting.md#{anchor})"
+
+
+def __getattr__(name: str) -> Any:
+    """PySpark's own exceptions, such as `AnalysisException`: of the extra for SQL, whose names begin as theirs do."""
+    if name.startswith("__") or (not name.endswith("Exception") and not name.startswith("PySpark")):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from headwater.sql import requirements
+
+    requirements.import_client()
+    import pyspark.errors
+
+    return getattr(pyspark.errors, name)

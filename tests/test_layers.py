@@ -93,6 +93,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("streaming.dstream", "streaming.context"): "likewise",
     ("streaming.dstream.transformations", "sql.streams"): "toDF and sql: methods, so that they are found; lazy",
     ("streaming.dstream.transformations", "sql.session"): "likewise, in types only",
+    ("errors", "sql.requirements"): "SQL's exceptions by PySpark's path, pyspark.errors; lazy",
     ("rdd.core", "sql.session"): "toDF: a method, so that it's found; lazy",
     ("streaming.dstream.outputs", "streaming.kafka.stream"): "saveToKafka: a method, so that it's found; lazy",
 }

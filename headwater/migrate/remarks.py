@@ -12,7 +12,7 @@ import importlib.util
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from headwater.errors import IllegalArgumentException
+from headwater.errors import IllegalArgumentException, SparkException
 from headwater.migrate.rewriting import NEW, OLD
 from headwater.settings.setting import Standing
 from headwater.settings.table import find
@@ -25,46 +25,10 @@ class Remark(NamedTuple):
     text: str
 
 
-_NO_ENGINE = "needs the SQL engine, which isn't there yet; use RDDs"
-
-# Modules of which a name can be imported, but not used.
-_ENGINE_MODULES = ("headwater.sql.functions", "headwater.sql.window", "headwater.sql.Window")
-# Attributes that tell by their names alone that they are SQL's.
-_ENGINE_ATTRIBUTES = frozenset(
-    {
-        "createDataFrame",
-        "createGlobalTempView",
-        "createOrReplaceGlobalTempView",
-        "createOrReplaceTempView",
-        "createTempView",
-        "readStream",
-        "registerDataFrameAsTable",
-        "registerTempTable",
-        "toDF",
-        "writeStream",
-    }
-)
-# Those that are SQL's if what they are of is a session.
-_SESSION_ATTRIBUTES = frozenset(
-    {
-        "cacheTable",
-        "catalog",
-        "jsonFile",
-        "parquetFile",
-        "range",
-        "read",
-        "registerFunction",
-        "sql",
-        "streams",
-        "table",
-        "tables",
-        "udf",
-    }
-)
-_SESSION_NAMES = frozenset(
-    {"spark", "sparkSession", "spark_session", "sqlContext", "sqlCtx", "sql_context", "hiveContext"}
-)
-_SESSION_CLASSES = frozenset({"SparkSession", "SQLContext", "HiveContext"})
+# What Structured Streaming is reached by: of a session, and of a DataFrame.
+_STRUCTURED_STREAMING = frozenset({"readStream", "writeStream"})
+# What needs the extra for SQL to be installed, wherever it's imported from.
+_OF_THE_EXTRA = ("headwater.sql.functions", "headwater.sql.window", "headwater.sql.types", "headwater.sql.utils")
 
 # Attributes behind which PySpark has objects of the JVM.
 _JAVA_ATTRIBUTES = {
@@ -75,7 +39,7 @@ _JAVA_ATTRIBUTES = {
     "_jdstream": "use DStream's methods",
     "_jssc": "use StreamingContext's methods",
     "_jconf": "use SparkConf's methods",
-    "_jdf": "use RDDs",
+    "_jdf": "use DataFrame's methods",
     "_jsparkSession": "use SparkSession's methods",
 }
 _LOG4J = ("org.apache.log4j", "org.apache.logging.log4j")
@@ -108,13 +72,6 @@ class _Reader:
 
     def __init__(self, tree: ast.Module) -> None:
         self._nodes = list(ast.walk(tree))
-        self._sessions = _SESSION_NAMES | {
-            target.id
-            for node in self._nodes
-            if isinstance(node, ast.Assign) and _makes_session(node.value)
-            for target in node.targets
-            if isinstance(target, ast.Name)
-        }
 
     def read(self) -> Iterator[Remark]:
         for node in self._nodes:
@@ -138,8 +95,8 @@ class _Reader:
         elif ours := _ours(module):
             if not _is_there(ours):
                 yield Remark(line, f"{module}: not in this version of Headwater")
-            elif ours in _ENGINE_MODULES:
-                yield Remark(line, f"{module}: what is called there {_NO_ENGINE}")
+            elif ours in _OF_THE_EXTRA and (missing := _missing_for_sql()):
+                yield Remark(line, f"{module}: {missing}")
 
     def _names(self, node: ast.ImportFrom, module: str) -> Iterator[Remark]:
         found = list(self._module(node.lineno, module))
@@ -148,8 +105,8 @@ class _Reader:
         if found or not ours:
             return
         for alias in node.names:
-            if f"{ours}.{alias.name}" in _ENGINE_MODULES:
-                yield Remark(node.lineno, f"{module}.{alias.name}: what is called there {_NO_ENGINE}")
+            if f"{ours}.{alias.name}" in _OF_THE_EXTRA and (missing := _missing_for_sql()):
+                yield Remark(node.lineno, f"{module}.{alias.name}: {missing}")
             elif alias.name != "*" and not _has(ours, alias.name):
                 yield Remark(node.lineno, f"{module}.{alias.name}: not in this version of Headwater")
 
@@ -159,18 +116,15 @@ class _Reader:
         if name in _JAVA_ATTRIBUTES:
             if name != "_jvm" or not self._leads_to_log4j(node):
                 yield Remark(node.lineno, f"{name}: there is no JVM; {_JAVA_ATTRIBUTES[name]}")
-        elif name in _ENGINE_ATTRIBUTES or (name in _SESSION_ATTRIBUTES and self._is_session(node.value)):
-            yield Remark(node.lineno, f"{name}: {_NO_ENGINE}")
+        elif name in _STRUCTURED_STREAMING:
+            yield Remark(
+                node.lineno, f"{name}: Structured Streaming isn't part of Headwater; DStreams have toDF and sql"
+            )
 
     def _leads_to_log4j(self, jvm: ast.Attribute) -> bool:
         """Whether what follows `_jvm` is a name of log4j's."""
         paths = (path for node in self._nodes if isinstance(node, ast.Attribute) and (path := _path_from(node, jvm)))
         return max(paths, key=len, default="").startswith(_LOG4J)
-
-    def _is_session(self, node: ast.expr) -> bool:
-        if isinstance(node, ast.Attribute):
-            return node.attr in _SESSION_NAMES
-        return (isinstance(node, ast.Name) and node.id in self._sessions) or _makes_session(node)
 
     def _call(self, node: ast.Call) -> Iterator[Remark]:
         function = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
@@ -200,15 +154,6 @@ class _Reader:
             yield Remark(line, f"{text}: has no effect yet")
 
 
-def _makes_session(node: ast.expr) -> bool:
-    """Whether an expression is a chain that begins with a session's class: `SparkSession.builder.getOrCreate()`."""
-    while isinstance(node, (ast.Call, ast.Attribute)):
-        node = node.func if isinstance(node, ast.Call) else node.value
-        if isinstance(node, ast.Attribute) and node.attr in _SESSION_CLASSES:
-            return True
-    return isinstance(node, ast.Name) and node.id in _SESSION_CLASSES
-
-
 def _path_from(node: ast.expr, start: ast.Attribute) -> str:
     """The names that lead from one attribute to another that stands on it, with dots; none if it doesn't."""
     names: list[str] = []
@@ -236,6 +181,17 @@ def _is_there(module: str) -> bool:
 def _has(module: str, name: str) -> bool:
     try:
         found = hasattr(importlib.import_module(module), name)
-    except ImportError:
+    except (ImportError, SparkException):
         return True  # of an extra that isn't installed: its own message says so
     return found or _is_there(f"{module}.{name}")
+
+
+def _missing_for_sql() -> str:
+    """What SQL's packages want; empty if they are there."""
+    from headwater.sql import requirements
+
+    try:
+        requirements.check()
+    except SparkException as error:
+        return str(error)
+    return ""

@@ -458,7 +458,8 @@ class BaseRDD(Dataset, Generic[T]):
         """
         from headwater.sql.session import SparkSession
 
-        return SparkSession.builder.getOrCreate().createDataFrame(self, schema, sampleRatio)
+        session: SparkSession = SparkSession.builder.getOrCreate()
+        return session.createDataFrame(self, schema, sampleRatio)
 
     def withResources(self, profile: Any) -> NoReturn:
         """Not supported: tasks ask for one core each."""

@@ -26,7 +26,7 @@ class Application:
 
     def __init__(self, sc: SparkContext) -> None:
         conf = sc.conf
-        start = partial(SailEngine, unprotected=conf.read("headwater.sql.engine.unprotected"))
+        start = partial(SailEngine, sc.application.directory, unprotected=conf.read("headwater.sql.engine.unprotected"))
         self.engines = Engines(start, memory_max=conf.read("headwater.sql.engine.memoryLimit"))
         self.catalogue = Catalogue(os.path.abspath(conf.read("spark.sql.warehouse.dir") or "spark-warehouse"))
         sc.at_stop(self.engines.stop)

@@ -536,7 +536,7 @@ def from_stream(data: bytes) -> Iterator[pa.RecordBatch]:
 def write_file(path: str | Path, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> int:
     """Write the batches as an Arrow IPC file, which is there once it is whole. Returns the number of rows.
 
-    Its directory is made if it isn't there. Nothing else is ever in it: who reads the directory reads all that is there.
+    Its directory is made if it isn't there, and nothing else is ever in it: who reads it reads all that is there.
     """
     rows = 0
     directory, name = os.path.split(path)

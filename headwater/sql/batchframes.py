@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from headwater.sql.session import SparkSession
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from headwater.context import SparkContext
     from headwater.rdd import RDD
 
-__all__ = ["FORMATS", "MODES", "BatchFrames", "Query", "schema_text", "session_of", "streams_of"]
+__all__ = ["FORMATS", "MODES", "BatchFrames", "Query", "schema_text", "session_of"]
 
 Format = Literal["rows", "json", "text"]
 FORMATS = ("rows", "json", "text")
@@ -129,16 +128,6 @@ def _schema(text: str) -> Any:
 
         return StructType.fromJson(json.loads(text))
     return text or None
-
-
-def streams_of(frame: DataFrame, partitions: int) -> list[bytes]:
-    """A DataFrame's rows as streams of Arrow, in order, in `partitions` parts as equal as can be. Runs its query."""
-    from headwater.sql import arrowrows
-
-    table, _ = cast("Any", frame)._to_table()
-    bounds = [table.num_rows * i // partitions for i in range(partitions + 1)]
-    parts = (table.slice(start, end - start) for start, end in pairwise(bounds))
-    return [arrowrows.to_stream(part.to_batches(), table.schema) for part in parts]
 
 
 def session_of(sc: SparkContext) -> SparkSession:

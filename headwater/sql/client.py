@@ -6,7 +6,7 @@ import re
 from typing import Any, NoReturn
 
 import grpc
-from pyspark.errors.exceptions.connect import IllegalArgumentException, ParseException
+from pyspark.errors.exceptions.connect import AnalysisException, IllegalArgumentException, ParseException
 from pyspark.sql.connect.client import ChannelBuilder, SparkConnectClient
 
 from headwater.sql.connection import USER, EngineLost, SessionConnection
@@ -58,14 +58,31 @@ class Client(SparkConnectClient):
         raise AssertionError("PySpark's client raises what it is given")
 
 
+_END = re.compile(r"invalid argument: found end of input expected (?P<expected>.*)", re.DOTALL)
 _AT = re.compile(
     r"invalid argument: found (?P<found>.*?) at (?P<start>\d+):(?P<end>\d+) expected (?P<expected>.*)", re.DOTALL
 )
 
 
+_FUNCTION = re.compile(r"unknown function: (?P<name>.*)")
+_MISSING = re.compile(r"attribute ObjectName\(\[(?P<parts>.*)\]\) is missing from the schema")
+
+
 def _as_spark_says(error: Exception) -> Exception:
     """An error of the engine as the exception, and with the words, that programs know from Spark."""
     text = str(error)
+    if found := _FUNCTION.match(text):
+        return AnalysisException(f"[UNRESOLVED_ROUTINE] Cannot resolve routine `{found['name']}`. SQLSTATE: 42883")
+    if found := _MISSING.match(text):
+        name = ".".join(f"`{part}`" for part in re.findall(r'Identifier\("(.*?)"\)', found["parts"]))
+        return AnalysisException(
+            "[UNRESOLVED_COLUMN.WITHOUT_SUGGESTION] A column, variable, or function parameter with name "
+            f"{name} cannot be resolved. SQLSTATE: 42703"
+        )
+    if isinstance(error, IllegalArgumentException) and (found := _END.match(text)):
+        return ParseException(
+            f"[PARSE_SYNTAX_ERROR] Syntax error at or near end of input. Expected {found['expected']}. SQLSTATE: 42601"
+        )
     if isinstance(error, IllegalArgumentException) and (found := _AT.match(text)):
         what = found["found"] if found["found"] else "end of input"
         return ParseException(

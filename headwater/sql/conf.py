@@ -12,7 +12,6 @@ from headwater.settings.table import find
 
 if TYPE_CHECKING:
     from headwater.context import SparkContext
-    from headwater.sql.connected import Session
 
 __all__ = ["RuntimeConfig", "local_zone"]
 
@@ -22,7 +21,7 @@ NO_DEFAULT: Any = object()
 class RuntimeConfig:
     """What `SparkSession.conf` gives: settings that can be changed while the session runs."""
 
-    def __init__(self, sc: SparkContext, own: dict[str, str], connected: Callable[[], Session | None]) -> None:
+    def __init__(self, sc: SparkContext, own: dict[str, str], connected: Callable[[], Any]) -> None:
         self._context = sc.getConf()
         self._own = own
         self._connected = connected  # the session as its engine has it, once there is one
@@ -39,7 +38,9 @@ class RuntimeConfig:
         if value is not None:
             return value
         if default is NO_DEFAULT:
-            raise NoSuchElementException(f"The SQL config {key!r} cannot be found: it isn't set, and has no default.")
+            raise NoSuchElementException(
+                f'[SQL_CONF_NOT_FOUND] The SQL config "{key}" cannot be found: it isn\'t set, and has no default.'
+            )
         return default
 
     def set(self, key: str, value: str | int | bool) -> None:

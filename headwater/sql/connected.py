@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -19,17 +20,18 @@ from pyspark.sql.pandas.types import from_arrow_schema, to_arrow_schema
 from pyspark.sql.types import DataType, StructField, StructType
 
 from headwater.rdd import RDD
+from headwater.sql import commands, inference, relations
 from headwater.sql import frames as _frames  # noqa: F401 - adds methods to DataFrame
-from headwater.sql import inference, relations
 from headwater.sql.application import Application
+from headwater.sql.catalog import Catalog
 from headwater.sql.client import Client
 from headwater.sql.connection import SessionConnection
-from headwater.sql.parts import Shape, renamed_to
+from headwater.sql.parts import Lines, Rows, renamed_to
 from headwater.sql.readwriter import Reader
 from headwater.sql.relations import Relation
 
 if TYPE_CHECKING:
-    from headwater.sql.session import SparkSession
+    from headwater.sql.sessionview import Entry
 
 __all__ = ["Session"]
 
@@ -42,13 +44,14 @@ class Session(connect.SparkSession):
         settings: of SQL, by key.
     """
 
-    def __init__(self, facade: SparkSession, settings: dict[str, str]) -> None:
+    def __init__(self, facade: Entry, settings: dict[str, str]) -> None:
         self.facade = facade
         self._session_id = str(uuid.uuid4())
         application = Application.of(facade.sparkContext)
         connection = SessionConnection(
             application.engines, self._session_id, application.catalogue, relations.directories_in
         )
+        self._connection = connection
         self._client = Client(connection, self._session_id)
         self.release_session_on_close = False
         self._directory = facade.sparkContext.application.directory
@@ -56,6 +59,9 @@ class Session(connect.SparkSession):
             configs={"spark.sql.warehouse.dir": application.catalogue.warehouse, **settings}, silent=True
         )
         connect.SparkSession._default_session = self
+
+    def __reduce__(self) -> Any:
+        return self.facade.__reduce__()  # which says what to do instead
 
     # -------------------------------------------------------------------------------------------- DataFrames
     def createDataFrame(
@@ -76,6 +82,21 @@ class Session(connect.SparkSession):
             return self._of_rdd(data, shape, given, samplingRatio)
         return self._of_rows(list(data), shape, given)
 
+    def sql(self, sqlQuery: str, args: Any = None, **kwargs: Any) -> ParentDataFrame:
+        if args or kwargs or not isinstance(sqlQuery, str):
+            return super().sql(sqlQuery, args, **kwargs)
+        done = commands.done_here(self, sqlQuery)
+        if done is not None:
+            return cast("ParentDataFrame", done)
+        frame = super().sql(commands.in_the_engines_words(sqlQuery))
+        if re.match(r"\s*show\s+tables\b", sqlQuery, re.IGNORECASE):
+            return frame.withColumnRenamed("database", "namespace")
+        return frame
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        return Catalog(self, self._connection)
+
     @property
     def read(self) -> Reader:
         return Reader(self)
@@ -85,14 +106,14 @@ class Session(connect.SparkSession):
         views = [SubqueryAlias(cast("DataFrame", frame)._plan, name) for name, frame in frames.items()]
         return DataFrame(SQL(statement, views=views), self)
 
-    def _shape(self, schema: Any, verify: bool) -> tuple[Shape, StructType | None]:
+    def _shape(self, schema: Any, verify: bool) -> tuple[Rows, StructType | None]:
         """How rows become columns, and the types of these if they are given."""
         if schema is None:
-            return Shape(), None
+            return Rows(), None
         if isinstance(schema, str):
             schema = self.client._analyze(method="ddl_parse", ddl_string=schema).parsed
         if isinstance(schema, (list, tuple)) and all(isinstance(name, str) for name in schema):
-            return Shape(names=tuple(schema)), None
+            return Rows(names=tuple(schema)), None
         if not isinstance(schema, DataType):
             raise PySparkTypeError(
                 errorClass="NOT_EXPECTED_TYPE",
@@ -104,27 +125,68 @@ class Session(connect.SparkSession):
             )
         atomic = not isinstance(schema, StructType)
         struct = StructType([StructField("value", schema)]) if atomic else cast("StructType", schema)
-        return Shape(to_arrow_schema(struct, timezone="UTC"), verify=verify, atomic=atomic), struct
+        return Rows(to_arrow_schema(struct, timezone="UTC"), verify=verify, atomic=atomic), struct
 
-    def _of_rows(self, rows: list[Any], shape: Shape, given: StructType | None) -> DataFrame:
+    def _of_rows(self, rows: list[Any], shape: Rows, given: StructType | None) -> DataFrame:
         if not rows and given is None:
             raise PySparkValueError(errorClass="CANNOT_INFER_EMPTY_SCHEMA", messageParameters={})
-        schema, content = relations.of_rows(rows, shape, self._directory)
+        try:
+            schema, content = relations.of_rows(rows, shape, self._directory)
+        except TypeError as error:
+            raise PySparkTypeError(str(error)) from error
+        except ValueError as error:
+            raise PySparkValueError(str(error)) from error
         return self._frame(lambda: content, given or _types(schema))
 
-    def _of_rdd(self, rdd: RDD[Any], shape: Shape, given: StructType | None, sampling_ratio: float | None) -> DataFrame:
+    def _of_rdd(self, rdd: RDD[Any], shape: Rows, given: StructType | None, sampling_ratio: float | None) -> DataFrame:
         if given is None and sampling_ratio is not None:
             sample = rdd.sample(False, float(sampling_ratio)) if sampling_ratio < 0.99 else rdd
             schema, keys = renamed_to(relations.merged_schema(sample), shape.names)
             shape = shape._replace(schema=schema, keys=keys, verify=False)
         if given is not None:
             return self._frame(partial(self._computed, rdd, shape), given)
-        schema, content = relations.of_rdd(rdd, shape, self._directory)
+        try:
+            schema, content = relations.of_rdd(rdd, shape, self._directory)
+        except TypeError as error:
+            raise PySparkTypeError(str(error)) from error
         if schema is None or content is None:
             raise relations.NoRows
         return self._frame(lambda: content, _types(schema))
 
-    def _computed(self, rdd: RDD[Any], shape: Shape) -> relations.Content:
+    def of_text(self, rdd: RDD[Any]) -> DataFrame:
+        """Lines, str or bytes, as a column `value`."""
+        schema = pa.schema([("value", pa.string())])
+        return self._frame(partial(self._computed, rdd, Lines(schema)), from_arrow_schema(schema))
+
+    def of_json(
+        self, rdd: RDD[Any], schema: Any = None, mode: str = "PERMISSIVE", corrupt_column: str = "_corrupt_record"
+    ) -> DataFrame:
+        """Lines of JSON, str or bytes, as columns.
+
+        Args:
+            schema: a `StructType` or a DDL text; None infers it from all lines, now.
+            mode, corrupt_column: see `jsonlines.batches`.
+        """
+        types = self._types_of(schema) if schema is not None else from_arrow_schema(relations.json_schema(rdd))
+        zone = self.conf.get("spark.sql.session.timeZone") or "UTC"
+        shape = Lines(to_arrow_schema(types, timezone="UTC"), True, mode, corrupt_column, zone)
+        return self._frame(partial(self._computed, rdd, shape), types)
+
+    def _types_of(self, schema: Any) -> StructType:
+        if isinstance(schema, str):
+            schema = self.client._analyze(method="ddl_parse", ddl_string=schema).parsed
+        if not isinstance(schema, StructType):
+            raise PySparkTypeError(
+                errorClass="NOT_EXPECTED_TYPE",
+                messageParameters={
+                    "arg_name": "schema",
+                    "expected_type": "StructType or a DDL text",
+                    "arg_type": type(schema).__name__,
+                },
+            )
+        return schema
+
+    def _computed(self, rdd: RDD[Any], shape: Rows | Lines) -> relations.Content:
         _, content = relations.of_rdd(rdd, shape, self._directory)
         if content is None:
             assert shape.schema is not None

@@ -86,6 +86,19 @@ class SessionConnection:
     def close(self) -> None:
         """Nothing: the engine is the application's, and others use it."""
 
+    # -------------------------------------------------------------------------------------------- views
+    def view(self, name: str) -> Any:
+        """The request that made a view; None if there is no such view."""
+        with self._changing:
+            entry = self._record.get(("view", name.lower()))
+        return None if entry is None else entry.request
+
+    def define(self, request: Any) -> None:
+        """Make a view again by the request that has made it before."""
+        serialize, deserialize = pb2.ExecutePlanRequest.SerializeToString, pb2.ExecutePlanResponse.FromString
+        for _ in self._stream(_EXECUTE, serialize, deserialize, request):
+            continue
+
     # -------------------------------------------------------------------------------------------- calls
     def _call(self, shape: str, method: str, serialize: Any, deserialize: Any, request: Any, **options: Any) -> Any:
         def call(lease: Lease) -> Any:

@@ -14,18 +14,18 @@ from datetime import date, datetime
 from fractions import Fraction
 from functools import partial
 from itertools import islice, pairwise
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from headwater.errors import IllegalArgumentException, UnsupportedOperationException
 from headwater.sql.dialects import Column, Database, Kind, converted, database_at, quoted
 
 if TYPE_CHECKING:
-    from pyspark.sql.connect.dataframe import DataFrame
+    from pyspark.sql.dataframe import DataFrame
 
     from headwater.rdd import RDD
-    from headwater.sql.connected import Session
+    from headwater.sql.sessionview import SessionView
 
-__all__ = ["check_table", "read", "write"]
+__all__ = ["check_table", "conditions", "read", "write"]
 
 _BATCH_SIZE = 1000
 _RANGE = ("partitioncolumn", "lowerbound", "upperbound", "numpartitions")
@@ -89,7 +89,7 @@ class Options:
 
 
 # ------------------------------------------------------------------------------------------------ reading
-def read(session: Session, options: Mapping[str, str], predicates: Sequence[str] | None = None) -> DataFrame:
+def read(session: SessionView, options: Mapping[str, str], predicates: Sequence[str] | None = None) -> DataFrame:
     """A table, or the result of a query, as a DataFrame.
 
     Its rows are read by one task; by `numPartitions` ones if `partitionColumn`, `lowerBound` and `upperBound` tell how
@@ -113,9 +113,9 @@ def read(session: Session, options: Mapping[str, str], predicates: Sequence[str]
     database = wanted.database(must_exist=True)
     with closing(database.connect()) as connection:
         columns = database.columns(connection, source)
-    conditions = list(predicates) if predicates is not None else _ranges(wanted, columns)
+    shares = list(predicates) if predicates is not None else _ranges(wanted, columns)
     select = f"SELECT {', '.join(f'{each.selected} AS {quoted(each.name)}' for each in columns)} FROM {source}"
-    queries = [select if not condition else f"{select} WHERE {condition}" for condition in conditions]
+    queries = [select if not condition else f"{select} WHERE {condition}" for condition in shares]
     fields = [{"name": each.name, "type": each.kind, "nullable": True, "metadata": {}} for each in columns]
     rows = session.facade.sparkContext.parallelize(queries, len(queries)).flatMap(
         partial(_read, database, [(each.name, each.kind) for each in columns], fetch_size)
@@ -151,7 +151,7 @@ def _read(
             yield from converted(rows, names, converts)
 
 
-def _cast(session: Session, frame: DataFrame, custom: str) -> DataFrame:
+def _cast(session: SessionView, frame: DataFrame, custom: str) -> DataFrame:
     """A DataFrame with other types for the columns that a text of DDL names."""
     from pyspark.sql.types import StructField, StructType
 
@@ -166,7 +166,7 @@ def _cast(session: Session, frame: DataFrame, custom: str) -> DataFrame:
         raise IllegalArgumentException(f"Option 'customSchema' names columns that aren't there: {', '.join(unknown)}")
     types = {names[field.name.lower()]: field.dataType for field in wanted}
     fields = [StructField(field.name, types.get(field.name, field.dataType)) for field in frame.schema]
-    return cast("DataFrame", frame.to(StructType(fields)))
+    return frame.to(StructType(fields))
 
 
 # ------------------------------------------------------------------------------------------------ sharing out
@@ -192,19 +192,44 @@ def _ranges(options: Options, columns: Sequence[Column]) -> list[str]:
         raise IllegalArgumentException(
             f"User-defined partition column {name} not found in the JDBC relation: {[each.name for each in columns]}"
         )
-    lower, upper = (_bound(options, bound, column) for bound in ("lowerbound", "upperbound"))
-    if lower > upper:
+    lower, upper = options.text("lowerbound") or "", options.text("upperbound") or ""
+    return conditions(column, lower, upper, options.number("numpartitions", 1, minimum=1))
+
+
+def conditions(column: Column, lower: str, upper: str, partitions: int) -> list[str]:
+    """The conditions of the partitions that share the rows of a range of a column, as in Spark.
+
+    The bounds say where a range is cut. They leave no row out: what lies beyond them is of the first partition, and so
+    are nulls, or of the last.
+
+    Args:
+        column: of numbers, dates or timestamps.
+        lower, upper: bounds, as texts.
+        partitions: how many there are at most.
+
+    Raises:
+        IllegalArgumentException: the column is of another type, or a bound is none, or they are in the wrong order.
+
+    >>> conditions(Column("n", "long", "n"), "0", "10", 3)
+    ['"n" < 4 OR "n" IS NULL', '"n" >= 4 AND "n" < 7', '"n" >= 7']
+    """
+    first, last = _bound(column, lower), _bound(column, upper)
+    if first > last:
         raise IllegalArgumentException(
             "Operation not allowed: the lower bound of partitioning column is larger than the upper bound. "
-            f"Lower bound: {options.text('lowerbound')}; Upper bound: {options.text('upperbound')}"
+            f"Lower bound: {lower}; Upper bound: {upper}"
         )
-    number = min(options.number("numpartitions", 1, minimum=1), upper - lower)
-    return _conditions(quoted(column.name), [_literal(column.kind, at) for at in _steps(lower, upper, number)])
+    name = quoted(column.name)
+    steps = [_literal(column.kind, at) for at in _steps(first, last, min(partitions, last - first))]
+    if not steps:
+        return [""]
+    between = [f"{name} >= {low} AND {name} < {high}" for low, high in pairwise(steps)]
+    return [f"{name} < {steps[0]} OR {name} IS NULL", *between, f"{name} >= {steps[-1]}"]
 
 
-def _bound(options: Options, name: str, column: Column) -> int:
+def _bound(column: Column, text: str) -> int:
     """A bound as a number: for a date that of its day, for a timestamp that of its microsecond."""
-    text = (options.text(name) or "").strip()
+    text = text.strip()
     try:
         if column.kind == "date":
             return date.fromisoformat(text).toordinal()
@@ -213,7 +238,7 @@ def _bound(options: Options, name: str, column: Column) -> int:
         if isinstance(column.kind, str) and column.kind.startswith(_INTEGERS):
             return int(text)
     except (TypeError, ValueError):
-        raise IllegalArgumentException(f"Option {name!r}: {text!r} is no bound of {column.name}") from None
+        raise IllegalArgumentException(f"lowerBound and upperBound: {text!r} is no bound of {column.name}") from None
     raise IllegalArgumentException(
         f"Partition column type should be numeric, date, or timestamp, but {column.kind} found: {column.name}"
     )
@@ -241,20 +266,6 @@ def _literal(kind: Kind, value: int) -> str:
     return str(value)
 
 
-def _conditions(column: str, steps: Sequence[str]) -> list[str]:
-    """The conditions of the parts between some steps; the first one takes nulls, too.
-
-    >>> _conditions("n", ["5", "9"])
-    ['n < 5 OR n IS NULL', 'n >= 5 AND n < 9', 'n >= 9']
-    >>> _conditions("n", [])
-    ['']
-    """
-    if not steps:
-        return [""]
-    between = [f"{column} >= {low} AND {column} < {high}" for low, high in pairwise(steps)]
-    return [f"{column} < {steps[0]} OR {column} IS NULL", *between, f"{column} >= {steps[-1]}"]
-
-
 # ------------------------------------------------------------------------------------------------ writing
 def write(frame: DataFrame, mode: str, options: Mapping[str, str]) -> None:
     """Write a DataFrame into a table.
@@ -272,6 +283,14 @@ def write(frame: DataFrame, mode: str, options: Mapping[str, str]) -> None:
         AnalysisException: the table is there, and the mode is "error"; or a column isn't in it.
         IllegalArgumentException: an option is missing or wrong, or a column's type is none of the database.
         UnsupportedOperationException: the database is of a kind that can't be reached, or an option isn't supported.
+
+    >>> from headwater.sql import SparkSession
+    >>> spark = SparkSession(sc)
+    >>> words = spark.createDataFrame([("to", 2), ("be", 2), ("or", 1)], "word STRING, n INT")
+    >>> options = {"url": f"jdbc:sqlite:{directory}/words.db", "dbtable": "words"}
+    >>> write(words, "overwrite", options)
+    >>> read(spark.connected, options).where("n > 1").orderBy("word").collect()
+    [Row(word='be', n=2), Row(word='to', n=2)]
     """
     wanted = Options(options)
     mode = mode.lower()

@@ -63,13 +63,15 @@ class SailEngine:
     """A Sail server in a process of its own, which ends with the driver. Any thread may use it.
 
     Args:
+        broadcasts: the directory where broadcast values are, for functions of programs.
         unprotected: whether to go on where others can't be kept from it.
 
     Raises:
         SparkException: it doesn't start; or others can't be kept from it.
     """
 
-    def __init__(self, *, unprotected: bool = False) -> None:
+    def __init__(self, broadcasts: str = "", *, unprotected: bool = False) -> None:
+        self._broadcasts = broadcasts
         self._asking = threading.Lock()  # held from a request over the control socket to its answer
         for _ in range(_STARTS):
             self._start()
@@ -92,7 +94,7 @@ class SailEngine:
         self._followed = (list(sys.path), os.getcwd())
         with theirs:
             self._process = subprocess.Popen(
-                interpreter.command("headwater.sql.server", str(theirs.fileno())),
+                interpreter.command("headwater.sql.server", str(theirs.fileno()), self._broadcasts),
                 stdin=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
                 env={

@@ -7,11 +7,13 @@ first transformation.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from functools import partial, wraps
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql.connect.dataframe import DataFrame
 from pyspark.sql.connect.plan import LogicalPlan
+from pyspark.sql.dataframe import DataFrame as ParentDataFrame
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from headwater.engine.lineage import Deferred
@@ -19,7 +21,6 @@ from headwater.rdd import RDD
 from headwater.rdd.functions import first
 from headwater.rdd.sources import Reading
 from headwater.sql import arrowrows
-from headwater.sql.batchframes import streams_of
 from headwater.sql.parts import rows_of_stream
 from headwater.sql.readwriter import Writer
 from headwater.sql.relations import Content, Relation
@@ -27,14 +28,14 @@ from headwater.storagelevel import StorageLevel
 
 if TYPE_CHECKING:
     from headwater.sql.rows import Row
-    from headwater.sql.session import SparkSession
+    from headwater.sql.sessionview import Entry
 
-__all__: list[str] = []
+__all__ = ["streams_of"]
 
 
-def _spark_session(self: DataFrame) -> SparkSession:
+def _spark_session(self: DataFrame) -> Entry:
     """The session that made this DataFrame."""
-    facade: SparkSession = self._session.facade
+    facade: Entry = self._session.facade
     return facade
 
 
@@ -71,6 +72,14 @@ def _rdd(self: DataFrame) -> RDD[Row]:
         partitions,
         payloads=Deferred(partial(streams_of, self, partitions), partitions),
     )
+
+
+def streams_of(frame: DataFrame, partitions: int) -> list[bytes]:
+    """A DataFrame's rows as streams of Arrow, in order, in `partitions` parts as equal as can be. Runs its query."""
+    table, _ = frame._to_table()
+    bounds = [table.num_rows * i // partitions for i in range(partitions + 1)]
+    parts = (table.slice(start, end - start) for start, end in pairwise(bounds))
+    return [arrowrows.to_stream(part.to_batches(), table.schema) for part in parts]
 
 
 def _to_json(self: DataFrame, use_unicode: bool = True) -> RDD[str]:
@@ -110,7 +119,8 @@ class Cached(Relation):
         query = self.child.to_proto(self._session.client)
         table, schema, _ = self._session.client.to_table(query, self.child.observations)
         self._schema = schema if schema is not None else from_arrow_schema(table.schema)
-        return self._session.kept(table)
+        content: Content = self._session.kept(table)
+        return content
 
 
 def _persist(self: DataFrame, storageLevel: StorageLevel = StorageLevel.MEMORY_AND_DISK) -> DataFrame:
@@ -142,10 +152,38 @@ def _checkpoint(self: DataFrame, eager: bool = True) -> DataFrame:
     return frame
 
 
+# ------------------------------------------------------------------------------------------------ looking at rows
+_show_string = DataFrame._show_string
+
+
+def _shown(self: DataFrame, n: int = 20, truncate: bool | int = True, vertical: bool = False) -> str:
+    """The rows as `show` prints them; the engine ends those that are cut with a line too many."""
+    text: str = _show_string(self, n, truncate, vertical)
+    return text.removesuffix("\n") if "\nonly showing top " in text else text
+
+
+def _in_order(statistics: Callable[..., ParentDataFrame]) -> Callable[..., ParentDataFrame]:
+    """A method that gives statistics, in the order in which Spark has them."""
+
+    @wraps(statistics)
+    def ordered(self: DataFrame, *arguments: Any) -> ParentDataFrame:
+        from pyspark.sql.connect import functions as F
+
+        names = [*(arguments if statistics.__name__ == "summary" else ()), *_STATISTICS]
+        place = F.array_position(F.array(*map(F.lit, names)), F.col("summary"))
+        return statistics(self, *arguments).orderBy(place)
+
+    return ordered
+
+
+_STATISTICS = ("count", "mean", "stddev", "min", "25%", "50%", "75%", "max")
+
 _METHODS: dict[str, Any] = {
+    "_show_string": _shown,
     "cache": _persist,
     "checkpoint": _checkpoint,
     "collect": _collect,
+    "describe": _in_order(DataFrame.describe),
     "foreach": _foreach,
     "foreachPartition": _foreach_partition,
     "is_cached": property(lambda self: isinstance(self._plan, Cached)),
@@ -154,6 +192,7 @@ _METHODS: dict[str, Any] = {
     "rdd": property(_rdd),
     "sparkSession": property(_spark_session),
     "storageLevel": property(_storage_level),
+    "summary": _in_order(DataFrame.summary),
     "toJSON": _to_json,
     "toLocalIterator": _to_local_iterator,
     "unpersist": _unpersist,

@@ -16,13 +16,14 @@ from contextlib import suppress
 from functools import partial
 from hashlib import blake2b
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from headwater import filesystem
 from headwater.errors import IllegalArgumentException, UnsupportedOperationException
 from headwater.rdd.checks import check_function
 from headwater.sql.databases import check_table
 from headwater.sql.dialects import DIALECTS, Kind, converted, quoted
+from headwater.sql.directories import with_names_of_directories
 from headwater.streaming.outputs import transactions
 from headwater.streaming.outputs.batchoutput import BatchOutput, OutputBatch
 
@@ -41,7 +42,6 @@ _STAGING = "_staging"
 _NOTES = "_batches"
 _OWN = re.compile(r"(?P<tag>[0-9a-f]{8})-(?P<time_ms>\d+)(-[0-9a-f]{32})?")  # a note, or a directory of an attempt
 _FORMATS = ("csv", "json", "parquet", "text")
-_NULL = "__HIVE_DEFAULT_PARTITION__"  # in the name of a directory, for null and for an empty text
 _INSERTED = 1000  # rows at once
 
 
@@ -93,6 +93,16 @@ class FilesOutput(FrameOutput):
         TypeError: an argument is of another type.
         IllegalArgumentException: the format isn't known, or a column stands twice in `partition_by`.
         UnsupportedOperationException: the path is that of a file system over a network.
+
+    >>> from headwater.sql import SparkSession
+    >>> spark = SparkSession(sc)
+    >>> def sales(rdd):
+    ...     return spark.createDataFrame(rdd, "item STRING, n INT")
+    >>> stream = harness.stream([[("apple", 3), ("pear", 1)], [("apple", 2)]])
+    >>> stream.output(FilesOutput(sales, f"{directory}/sales", partition_by=["item"]))
+    >>> _ = harness.run(2)
+    >>> spark.read.parquet(f"{directory}/sales").groupBy("item").sum("n").orderBy("item").collect()
+    [Row(item='apple', sum(n)=5), Row(item='pear', sum(n)=1)]
     """
 
     def __init__(
@@ -146,9 +156,9 @@ class FilesOutput(FrameOutput):
             return
         columns = _columns(frame, self._partition_by)
         if columns:
-            frame = _with_names_of_directories(frame, columns)
+            frame = with_names_of_directories(frame, columns)
         frame.write.format(self._format).options(**self._options).partitionBy(*columns).save(directory)
-        files = sorted(_files_below(directory))
+        files = [file for file in sorted(_files_below(directory)) if self._has_rows(f"{directory}/{file}")]
         for file in files:
             with filesystem.open_raw(f"{directory}/{file}") as written:
                 filesystem.sync(written)
@@ -157,6 +167,17 @@ class FilesOutput(FrameOutput):
             note = {"output": self.unique_name, "staging": staging, "moves": moves}
             _make_directory(f"{self._path}/{_NOTES}")
             filesystem.write_whole(self._note(time_ms), json.dumps(note).encode())
+
+    def _has_rows(self, path: str) -> bool:
+        """Whether a file that the engine has written is more than a beginning: it leaves one for each empty part."""
+        if self._format == "parquet":
+            from pyarrow import parquet
+
+            return bool(parquet.read_metadata(path).num_rows)
+        with filesystem.open_read(path) as file:
+            if self._format == "csv" and str(self._options.get("header", "")).lower() == "true":
+                file.readline()
+            return bool(file.read(1))
 
     def _target(self, time_ms: int, number: int, file: str) -> str:
         """Where a file goes; which it is of its batch tells it from the others, whatever the engine has called it."""
@@ -219,15 +240,6 @@ def _columns(frame: DataFrame, wanted: Sequence[str]) -> list[str]:
     return [names[name.lower()] for name in wanted]
 
 
-def _with_names_of_directories(frame: DataFrame, columns: Iterable[str]) -> DataFrame:
-    """The values of columns as texts for names of directories. For a null the engine itself writes 0, or nothing."""
-    from pyspark.sql.connect import functions as F
-
-    texts = {name: F.col("`{}`".format(name.replace("`", "``"))).cast("string") for name in columns}
-    named = {name: F.when(text.isNull() | (text == ""), F.lit(_NULL)).otherwise(text) for name, text in texts.items()}
-    return cast("DataFrame", frame.withColumns(named))
-
-
 def _files_below(directory: str, within: str = "") -> Iterator[str]:
     """The files of a directory and of those in it, by relative path; none if there is no directory."""
     files, resolved = filesystem.resolve(f"{directory}/{within}")
@@ -267,6 +279,20 @@ class TableOutput(FrameOutput):
     Raises:
         TypeError: an argument is of another type.
         IllegalArgumentException: a name is empty or too long, or is none of a table.
+
+    >>> import sqlite3
+    >>> from functools import partial
+    >>> from headwater.sql import SparkSession
+    >>> spark = SparkSession(sc)
+    >>> connect = partial(sqlite3.connect, f"{directory}/shop.db", check_same_thread=False)
+    >>> _ = connect().execute("CREATE TABLE stock (item TEXT PRIMARY KEY, n INTEGER)")
+    >>> def stock(rdd):
+    ...     return spark.createDataFrame(rdd, "item STRING, n INT")
+    >>> stream = harness.stream([[("apple", 3), ("pear", 1)], [("apple", 2)]])
+    >>> stream.output(TableOutput(stock, connect, "stock", name="stock", upsert_on=["item"], retention_ms=86_400_000))
+    >>> _ = harness.run(2)
+    >>> connect().execute("SELECT * FROM stock ORDER BY item").fetchall()
+    [('apple', 2), ('pear', 1)]
     """
 
     def __init__(

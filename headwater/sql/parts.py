@@ -12,38 +12,99 @@ if TYPE_CHECKING:
 
     from headwater.sql.rows import Row
 
-__all__ = ["Part", "Shape", "inferred", "part_of", "renamed_to", "rows_of_stream", "schema_of"]
+__all__ = ["Lines", "Part", "Read", "Rows", "inferred", "part_of", "renamed_to", "rows_of_stream", "schema_of"]
 
 _LOOKED_AT = 100  # rows, to infer a schema, as in Spark
 
 
-class Shape(NamedTuple):
-    """How rows become columns.
+class Read(NamedTuple):
+    """Records that are being turned into Arrow."""
+
+    schema: pa.Schema
+    batches: Iterator[pa.RecordBatch]
+    keys: tuple[str, ...] | None = None  # by which dicts and objects are read, if those aren't the columns' names
+
+
+class Rows(NamedTuple):
+    """Records that are rows, and how they become columns.
 
     Args:
         schema: the columns; None has it inferred.
         names: of columns that are inferred; None takes them from the rows.
         verify: whether a row that doesn't fit is an error; else what doesn't fit is null.
         atomic: whether records are the values of one column.
+        keys: see `Read`.
     """
 
     schema: pa.Schema | None = None
     names: Sequence[str] | None = None
     verify: bool = True
     atomic: bool = False
-    keys: tuple[str, ...] | None = None  # by which dicts and objects are read, if those aren't the columns' names
+    keys: tuple[str, ...] | None = None
+
+    def read(self, records: Iterable[Any]) -> Read | None:
+        """The records as Arrow; None if there are none from which to infer a schema.
+
+        Raises:
+            TypeError, ValueError: a record doesn't fit; the message names it, with column and value.
+        """
+        from headwater.sql import arrowrows
+
+        rows = iter(records)
+        schema, keys = self.schema, self.keys
+        if schema is None:
+            first = list(islice(rows, _LOOKED_AT))
+            if not first:
+                return None
+            schema, keys = inferred(first, self.names, all_rows=False)
+            rows = chain(first, rows)
+        verify = self.verify and self.schema is not None
+        return Read(schema, arrowrows.batches(rows, schema, verify=verify, atomic=self.atomic, keys=keys), keys)
+
+
+class Lines(NamedTuple):
+    """Records that are lines, str or bytes, of JSON or of text.
+
+    Args:
+        schema: the columns; of text there is one, `value`.
+        is_json: whether they are JSON.
+        mode: what becomes of a line that isn't: see `jsonlines.batches`.
+        corrupt_column: likewise.
+        timezone: of instants that name none.
+    """
+
+    schema: pa.Schema
+    is_json: bool = False
+    mode: str = "PERMISSIVE"
+    corrupt_column: str | None = None
+    timezone: str = "UTC"
+
+    def read(self, records: Iterable[Any]) -> Read | None:
+        """The records as Arrow.
+
+        Raises:
+            ValueError: a line isn't JSON, and the mode is FAILFAST.
+        """
+        from headwater.sql import jsonlines, textlines
+
+        if not self.is_json:
+            return Read(self.schema, textlines.batches(records))
+        lines = jsonlines.batches(
+            records, self.schema, mode=self.mode, corrupt_column=self.corrupt_column, timezone=self.timezone
+        )
+        return Read(lines.schema, lines)
 
 
 class Part(NamedTuple):
     """What has become of a partition: a stream of Arrow, or a file that was written (then `stream` is empty)."""
 
     schema: pa.Schema | None  # None: there are no rows to infer it from
-    keys: tuple[str, ...] | None
-    stream: bytes
-    rows: int
+    keys: tuple[str, ...] | None = None
+    stream: bytes = b""
+    malformed: int = 0  # lines
 
 
-def part_of(shape: Shape, directory: str, inline_max: int, partition: int, records: Iterable[Any]) -> Part:
+def part_of(shape: Rows | Lines, directory: str, inline_max: int, partition: int, records: Iterable[Any]) -> Part:
     """Turn a partition's records into Arrow.
 
     Args:
@@ -51,29 +112,26 @@ def part_of(shape: Shape, directory: str, inline_max: int, partition: int, recor
         inline_max: bytes of a stream that is answered.
 
     Raises:
-        TypeError, ValueError: a record doesn't fit; the message names it, with column and value.
+        TypeError, ValueError: see `read` of the shape.
     """
     from headwater.sql import arrowrows
 
-    rows = iter(records)
-    schema, keys = shape.schema, shape.keys
-    if schema is None:
-        first = list(islice(rows, _LOOKED_AT))
-        if not first:
-            return Part(None, None, b"", 0)
-        schema, keys = inferred(first, shape.names, all_rows=False)
-        rows = chain(first, rows)
-    verify = shape.verify and shape.schema is not None
-    batches = arrowrows.batches(rows, schema, verify=verify, atomic=shape.atomic, keys=keys)
+    read = shape.read(records)
+    if read is None:
+        return Part(None)
     head: list[pa.RecordBatch] = []
     size = 0
-    for batch in batches:
+    stream = b""
+    for batch in read.batches:
         head.append(batch)
         size += batch.nbytes
         if size > inline_max:
             path = os.path.join(directory, f"part-{partition:05d}.arrow")
-            return Part(schema, keys, b"", arrowrows.write_file(path, chain(head, batches), schema))
-    return Part(schema, keys, arrowrows.to_stream(head, schema), sum(batch.num_rows for batch in head))
+            arrowrows.write_file(path, chain(head, read.batches), read.schema)
+            break
+    else:
+        stream = arrowrows.to_stream(head, read.schema)
+    return Part(read.schema, read.keys, stream, getattr(read.batches, "malformed", 0))
 
 
 def schema_of(records: Iterable[Any]) -> Iterator[pa.Schema]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import glob
 import os
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote, urlsplit
 
 from pyspark.errors import AnalysisException
@@ -18,9 +19,11 @@ from pyspark.sql.connect.readwriter import DataFrameReader, DataFrameWriter, Dat
 
 from headwater.errors import UnsupportedOperationException
 from headwater.rdd import RDD
+from headwater.sql.directories import has_files, partition_types, with_names_of_directories, with_values
+from headwater.sql.statements import quoted_part
 
 if TYPE_CHECKING:
-    from headwater.sql.connected import Session
+    from headwater.sql.sessionview import SessionView
 
 __all__ = ["DataFrameReader", "DataFrameWriter", "DataFrameWriterV2", "Reader", "Writer"]
 
@@ -31,7 +34,9 @@ _NOT_READ = {"orc": "convert them to Parquet", "xml": "read them with sc.wholeTe
 class Reader(DataFrameReader):
     """What `SparkSession.read` gives."""
 
-    _client: Session
+    @property
+    def _session(self) -> SessionView:
+        return cast("SessionView", self._client)
 
     def load(self, path: Any = None, format: str | None = None, schema: Any = None, **options: Any) -> DataFrame:
         kind = (format or self._format or "parquet").lower()
@@ -41,20 +46,24 @@ class Reader(DataFrameReader):
         if kind == "jdbc":
             from headwater.sql import databases
 
-            return databases.read(self._client, self._options)
-        if kind in _FORMATS_OF_FILES:
-            given = path if path is not None else self._options.get("path")
-            for each in [given] if isinstance(given, str) else given or ():
-                _check_there(each)
-        return super().load(path, kind, schema)
+            return cast("DataFrame", databases.read(self._session, self._options))
+        if kind not in _FORMATS_OF_FILES:
+            return super().load(path, kind, schema)
+        given = path if path is not None else self._options.get("path")
+        paths = [given] if isinstance(given, str) else list(given or ())
+        known = schema is not None or bool(self._schema)
+        for each in paths:
+            _check_there(each, kind, needs_files=not known and kind != "text")
+        frame = super().load(path, kind, schema)
+        return frame if known else _as_spark_infers(frame, kind, paths)
 
     def json(self, path: Any, schema: Any = None, *arguments: Any, **options: Any) -> DataFrame:
         if isinstance(path, RDD):
-            return self._client.of_json(path, schema, options.get("mode") or self._options.get("mode", "PERMISSIVE"))
+            return self._session.of_json(path, schema, options.get("mode") or self._options.get("mode", "PERMISSIVE"))
         return super().json(path, schema, *arguments, **options)
 
     def csv(self, path: Any, schema: Any = None, *arguments: Any, **options: Any) -> DataFrame:
-        lines: Any = self._client.createDataFrame(path, "value STRING") if isinstance(path, RDD) else path
+        lines: Any = self._session.of_text(path) if isinstance(path, RDD) else path
         return super().csv(lines, schema, *arguments, **options)
 
     def jdbc(
@@ -80,7 +89,7 @@ class Reader(DataFrameReader):
             "dbtable": table,
         }
         options = {key: str(value) for key, value in given.items() if value is not None}
-        return databases.read(self._client, options, predicates)
+        return cast("DataFrame", databases.read(self._session, options, predicates))
 
 
 class Writer(DataFrameWriter):
@@ -103,14 +112,22 @@ class Writer(DataFrameWriter):
             from headwater.sql import databases
 
             self.mode(mode).options(**options)
-            databases.write(self._frame, self._write.mode or "errorifexists", self._write.options)
+            given = {key: value for key, value in self._write.options.items() if value is not None}
+            databases.write(self._frame, self._write.mode or "errorifexists", given)
             return
         if kind in _NOT_READ:
             raise UnsupportedOperationException(f"The engine writes no {kind} files: write Parquet")
+        self._name_partitions(partitionBy)
         super().save(path, kind, mode, partitionBy, **options)
         local = _local(path or self._write.options.get("path") or "")
         if local is not None and os.path.isdir(local):
             open(os.path.join(local, "_SUCCESS"), "w").close()
+
+    def _name_partitions(self, columns: str | list[str] | None) -> None:
+        """Have the values of columns, which will be names of directories, be these."""
+        given = [columns] if isinstance(columns, str) else columns
+        if names := given or self._write.partitioning_cols:
+            self._write._child = cast("DataFrame", with_names_of_directories(self._frame, names))._plan
 
 
 def _local(path: str) -> str | None:
@@ -119,8 +136,29 @@ def _local(path: str) -> str | None:
     return {"": path, "file": unquote(url.path)}.get(url.scheme) or None
 
 
-def _check_there(path: str) -> None:
-    """Raise AnalysisException if there is no such file; what isn't on this machine is left to the engine."""
+def _check_there(path: str, kind: str, *, needs_files: bool) -> None:
+    """Raise AnalysisException if there is nothing at a path; what isn't on this machine is left to the engine."""
     local = _local(path)
-    if local is not None and not glob.glob(local):
+    if local is None:
+        return
+    found = glob.glob(local)
+    if not found:
         raise AnalysisException(f"[PATH_NOT_FOUND] Path does not exist: {os.path.abspath(local)}. SQLSTATE: 42K03")
+    if needs_files and not any(os.path.isfile(each) or has_files(each) for each in found):
+        raise AnalysisException(
+            f"[UNABLE_TO_INFER_SCHEMA] Unable to infer schema for {kind.capitalize()}: there are no files in "
+            f"{os.path.abspath(local)}. It must be specified manually. SQLSTATE: 42KD9"
+        )
+
+
+def _as_spark_infers(frame: DataFrame, kind: str, paths: Iterable[str]) -> DataFrame:
+    """A DataFrame of files: JSON's columns by name, and those in names of directories last, with types of their own."""
+    types: dict[str, str] = {}
+    for path in paths:
+        local = _local(path)
+        if local is not None and os.path.isdir(local):
+            types.update(partition_types(local))
+    if kind == "json":
+        names = sorted(set(frame.columns) - types.keys()) + list(types)
+        frame = cast("DataFrame", frame.select(*map(quoted_part, names)))
+    return cast("DataFrame", with_values(frame, types)) if types else frame

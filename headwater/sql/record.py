@@ -41,6 +41,10 @@ class SessionRecord:
         self._entries.pop(key, None)
         self._entries[key] = entry
 
+    def get(self, key: Key) -> Entry | None:
+        """What a key stands for."""
+        return self._entries.get(key)
+
     def drop(self, key: Key) -> None:
         """Forget what a key stands for, if anything."""
         self._entries.pop(key, None)

@@ -6,6 +6,7 @@ the engine reads. The files go when no DataFrame, and nothing that a session has
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from pyspark.sql.connect.plan import LogicalPlan
 
 from headwater.sql import arrowrows, inference
-from headwater.sql.parts import Part, Shape, inferred, part_of, schema_of
+from headwater.sql.parts import Lines, Part, Rows, inferred, part_of, schema_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from headwater.rdd import RDD
 
 __all__ = ["Content", "Directory", "Inline", "NoRows", "Relation", "directories_in", "of_rdd", "of_rows", "of_table"]
+
+logger = logging.getLogger(__name__)
 
 INLINE_MAX = 1 << 20  # bytes of a relation that travels in its plan
 
@@ -121,7 +124,7 @@ def of_table(table: pa.Table, within: str) -> Content:
     return directory
 
 
-def of_rows(rows: Sequence[Any], shape: Shape, within: str) -> tuple[pa.Schema, Content]:
+def of_rows(rows: Sequence[Any], shape: Rows, within: str) -> tuple[pa.Schema, Content]:
     """Rows of the driver's as a relation, and its schema, which is inferred from all of them if it isn't given."""
     import pyarrow as pa
 
@@ -135,7 +138,7 @@ def of_rows(rows: Sequence[Any], shape: Shape, within: str) -> tuple[pa.Schema, 
 # ------------------------------------------------------------------------------------------------ RDDs
 
 
-def of_rdd(rdd: RDD[Any], shape: Shape, within: str) -> tuple[pa.Schema | None, Content | None]:
+def of_rdd(rdd: RDD[Any], shape: Rows | Lines, within: str) -> tuple[pa.Schema | None, Content | None]:
     """Compute an RDD: its schema and a relation of its records; None and None if there are no rows, and no schema.
 
     Each task infers from its own first rows. Where tasks disagree, the first partition's schema counts for all, as in
@@ -146,8 +149,10 @@ def of_rdd(rdd: RDD[Any], shape: Shape, within: str) -> tuple[pa.Schema | None, 
     if not parts:
         return None, None
     schema, keys = parts[0].schema, parts[0].keys
-    if any((part.schema, part.keys) != (schema, keys) for part in parts):
+    if isinstance(shape, Rows) and any((part.schema, part.keys) != (schema, keys) for part in parts):
         parts = _parts(rdd, shape._replace(schema=schema, keys=keys, verify=False), directory)
+    if malformed := sum(part.malformed for part in parts):
+        logger.warning("%d lines of %s aren't JSON of the schema, or of no type that fits", malformed, rdd)
     streams = [part.stream for part in parts if part.stream]
     if len(streams) == len(parts) and sum(map(len, streams)) <= INLINE_MAX:
         batches = chain.from_iterable(map(arrowrows.from_stream, streams))
@@ -171,7 +176,7 @@ def merged_schema(rdd: RDD[Any]) -> pa.Schema:
     return reduce(inference.merge_schemas, found)
 
 
-def _parts(rdd: RDD[Any], shape: Shape, directory: Directory) -> list[Part]:
+def _parts(rdd: RDD[Any], shape: Rows | Lines, directory: Directory) -> list[Part]:
     partitions = rdd.getNumPartitions()
     inline_max = INLINE_MAX // max(partitions, 1)
     function = partial(part_of, shape, directory.path, inline_max)

@@ -10,6 +10,10 @@ import json
 import os
 import socket
 import sys
+from functools import partial
+
+from headwater import broadcast
+from headwater.engine import blockids
 
 _SO_ATTACH_FILTER = 26
 _DROP_ALL = bytes([0x06, 0, 0, 0, 0, 0, 0, 0])  # of classic BPF: return 0
@@ -74,7 +78,13 @@ def serve(control: socket.socket) -> None:
                 answer("")
 
 
+def _read_broadcast(directory: str, broadcast_id: int) -> bytes:
+    with open(os.path.join(directory, blockids.broadcast(broadcast_id)), "rb") as file:
+        return file.read()
+
+
 if __name__ == "__main__":
+    broadcast.set_reader(partial(_read_broadcast, sys.argv[2]))
     try:
         serve(socket.socket(fileno=int(sys.argv[1])))
     finally:

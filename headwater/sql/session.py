@@ -161,10 +161,10 @@ class SparkSession:
 
     def __reduce__(self) -> NoReturn:
         raise SerializationError(
-            "It appears that you are attempting to reference a SparkSession, or a DataFrame, from a function that runs in "
-            "tasks, or that is kept in a checkpoint. They are the driver's: get the session within the function, by "
-            "SparkSession.builder.getOrCreate(), if that is called in the driver (as foreachRDD's is), and else take what "
-            "the function needs into a local variable first." + see("cant-be-pickled")
+            "It appears that you are attempting to reference a SparkSession, or a DataFrame, from a function that runs "
+            "in tasks, or that is kept in a checkpoint. They are the driver's: get the session within the function, by "
+            "SparkSession.builder.getOrCreate(), if it is called in the driver (as foreachRDD's is), and else take "
+            "what the function needs into a local variable first." + see("cant-be-pickled")
         )
 
     def __enter__(self) -> SparkSession:

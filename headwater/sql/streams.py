@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from headwater.base.callables import takes_time
 from headwater.engine.lineage import Deferred
@@ -12,7 +12,7 @@ from headwater.errors import IllegalArgumentException
 from headwater.rdd import RDD
 from headwater.rdd.checks import check_function
 from headwater.rdd.sources import Reading
-from headwater.sql.batchframes import FORMATS, MODES, BatchFrames, Query, schema_text, streams_of
+from headwater.sql.batchframes import FORMATS, MODES, BatchFrames, Query, schema_text
 from headwater.sql.parts import rows_of_stream
 from headwater.streaming.dstream import DStream
 from headwater.streaming.graph.mapped import Transformed
@@ -237,9 +237,11 @@ def _rows(frames: BatchFrames, rdd: RDD[Any]) -> RDD[Row]:
 
 
 def _streams(frames: BatchFrames, rdd: RDD[Any]) -> list[bytes]:
+    from headwater.sql.frames import streams_of
+
     frame = frames.of(rdd)
     partitions = rdd.context.defaultParallelism
-    return [b""] * partitions if frame is None else streams_of(frame, partitions)
+    return [b""] * partitions if frame is None else streams_of(cast("Any", frame), partitions)
 
 
 def _call(frames: BatchFrames, function: Callable[[DataFrame], Any], rdd: RDD[Any]) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from headwater.errors import SparkException
 from headwater.migrate.remarks import remarks
 from headwater.migrate.rewriting import rewritten
+from headwater.sql import requirements
 
 
 def said(program: str) -> list[tuple[int, str]]:
@@ -20,18 +22,12 @@ def said(program: str) -> list[tuple[int, str]]:
         ("import pyspark.ml as ml", "pyspark.ml"),
         ("from pyspark import pandas", "pyspark.pandas"),
         ("from pyspark.streaming import Nothing", "pyspark.streaming.Nothing"),
-        ("from pyspark.sql import functions as F", "pyspark.sql.functions"),
-        ("import pyspark.sql.functions as F", "pyspark.sql.functions"),
-        ("from pyspark.sql.functions import *", "pyspark.sql.functions"),
-        ("from pyspark.sql import Window", "pyspark.sql.Window"),
+        ("from pyspark.sql.functions import nothing", "pyspark.sql.functions.nothing"),
+        ("from pyspark.sql.streaming import StreamingQuery", "pyspark.sql.streaming"),
         ("import findspark", "findspark"),
         ("from graphframes import GraphFrame", "graphframes"),
-        ("rdd.toDF(['a'])", "toDF"),
-        ("df.createOrReplaceTempView('a')", "createOrReplaceTempView"),
-        ("spark.sql('select 1')", "sql"),
-        ("self.spark.read.json('a')", "read"),
-        ("session = SparkSession.builder.getOrCreate(); session.table('a')", "table"),
-        ("SQLContext(sc).sql('select 1')", "sql"),
+        ("spark.readStream.format('rate')", "readStream"),
+        ("df.writeStream.start()", "writeStream"),
         ("sc._jvm.java.lang.System.exit(1)", "_jvm"),
         ("sc._jsc.hadoopConfiguration().set('a', 'b')", "_jsc"),
         ("conf.set('spark.jars.packages', 'a:b:1')", "spark.jars.packages"),
@@ -51,6 +47,8 @@ def test_what_will_not_work_is_said_with_its_line(program: str, what: str) -> No
     [
         "from pyspark import SparkContext, SparkConf, RDD, StorageLevel, keyword_only",
         "from pyspark.sql import SparkSession, Row, SQLContext, types\nfrom pyspark.sql.types import StructType",
+        "from pyspark.sql import functions as F, Window, DataFrame\nfrom pyspark.sql.functions import *",
+        "rdd.toDF(['a']).createOrReplaceTempView('a'); spark.sql('select 1'); SQLContext(sc).read.json('a')",
         "from pyspark.streaming.kafka import KafkaUtils, TopicAndPartition, OffsetRange",
         "from pyspark.streaming.mqtt import MQTTUtils\nfrom pyspark.streaming.util import rddToFileName",
         "from pyspark.serializers import PickleSerializer, BatchedSerializer",
@@ -67,10 +65,19 @@ def test_what_works_is_not_spoken_of(program: str) -> None:
 
 
 def test_each_line_is_spoken_of_once_and_in_order() -> None:
-    program = "rdd.toDF(); rdd.toDF()\nimport findspark\n\nspark.sql('a'); spark.read"
-    assert said(program) == [(1, "toDF"), (2, "findspark"), (4, "read"), (4, "sql")]
+    program = "df._jdf; df._jdf\nimport findspark\n\nspark.readStream; df._jrdd"
+    assert said(program) == [(1, "_jdf"), (2, "findspark"), (4, "_jrdd"), (4, "readStream")]
 
 
 def test_a_program_that_is_rewritten_is_still_spoken_of() -> None:
-    program = "from pyspark.ml import Pipeline\nfrom pyspark.sql.functions import col\nrdd.toDF()"
+    program = "from pyspark.ml import Pipeline\nfrom pyspark.mllib import stat\ndf.writeStream"
     assert [line for line, _ in said(rewritten(program))] == [line for line, _ in said(program)] == [1, 2, 3]
+
+
+def test_sql_without_its_packages_is_spoken_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> None:
+        raise SparkException("SQL needs the packages pysail and pyspark-client: pip install 'headwater[sql]'")
+
+    monkeypatch.setattr(requirements, "check", missing)
+    program = "from pyspark.sql import SparkSession, functions as F\nfrom pyspark.sql.types import StructType"
+    assert [(line, "headwater[sql]" in text) for line, text in remarks(program)] == [(1, True), (2, True)]

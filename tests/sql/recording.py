@@ -99,7 +99,7 @@ def outcome(case: Case, spark: Any, tmp: str) -> Outcome:
         with redirect_stdout(out):
             value = case(spark, tmp)
         if value is not None:
-            returned = value.simpleString() if hasattr(value, "simpleString") else repr(value)
+            returned = value.simpleString() if type(value).__name__.endswith("Type") else repr(value)
     except Exception as error:
         raised = type(error).__name__
         message = _first_line(str(error))

@@ -1,11 +1,10 @@
-"""SparkSession and its elders: what works without an engine for SQL, and what says that there is none."""
+"""SparkSession and its elders: entries to one application, which costs nothing until SQL is used."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
-from typing import Any
+from pathlib import Path
 
 import pytest
 
@@ -14,11 +13,11 @@ from headwater.errors import (
     IllegalArgumentException,
     IllegalStateException,
     NoSuchElementException,
+    SerializationError,
     UnsupportedOperationException,
 )
-from headwater.sql import Column, DataFrame, SparkSession, Window
-from headwater.sql import functions as F
-from headwater.sql.types import StringType
+from headwater.sql import SparkSession
+from headwater.sql.types import IntegerType
 
 
 def test_a_session_starts_a_context_with_what_its_builder_was_told(no_context: None) -> None:
@@ -76,7 +75,7 @@ def test_settings_of_a_context_that_runs_can_not_be_changed(sc: SparkContext) ->
     conf.set("spark.sql.shuffle.partitions", 3)
     assert conf.get("spark.sql.shuffle.partitions") == "3"
     conf.unset("spark.sql.shuffle.partitions")
-    with pytest.raises(NoSuchElementException, match="'spark.sql.shuffle.partitions' cannot be found"):
+    with pytest.raises(NoSuchElementException, match='"spark.sql.shuffle.partitions" cannot be found'):
         conf.get("spark.sql.shuffle.partitions")
 
 
@@ -87,37 +86,63 @@ def test_an_sql_context_is_an_entry_over_a_session(sc: SparkContext, kind: type[
     sql.setConf("spark.sql.x", True)
     assert (sql.getConf("spark.sql.x"), sql.getConf("spark.sql.y", "no")) == ("true", "no")
     assert kind.getOrCreate(sc).newSession().getConf("spark.sql.x", None) is None
-    with pytest.raises(UnsupportedOperationException, match=f"{kind.__name__}.sql needs the SQL engine"):
-        sql.sql("select 1")
+    assert sql.sql("SELECT 1 AS one").collect() == [(1,)]
     with pytest.raises(TypeError, match="sparkContext should be a SparkContext, got 'sc'"):
         kind("sc")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
-    ("what", "use"),
-    [
-        ("SparkSession.sql", lambda sc: SparkSession(sc).sql("select 1")),
-        ("SparkSession.createDataFrame", lambda sc: SparkSession(sc).createDataFrame([Row(a=1)])),
-        ("SparkSession.read", lambda sc: SparkSession(sc).read.json("x")),
-        ("SparkSession.readStream", lambda sc: SparkSession(sc).readStream),
-        ("SparkSession.table", lambda sc: SparkSession(sc).table("x")),
-        ("SparkSession.range", lambda sc: SparkSession(sc).range(3)),
-        ("RDD.toDF", lambda sc: sc.parallelize([Row(a=1)]).toDF()),
-        ("functions.explode", lambda sc: F.explode("words")),
-        ("functions.udf", lambda sc: F.udf(str, StringType())),
-        ("Window.partitionBy", lambda sc: Window.partitionBy("a")),
-        ("DataFrame", lambda sc: DataFrame()),
-        ("Column", lambda sc: Column()),
-    ],
-)
-def test_what_needs_the_engine_says_so_and_what_to_use(
-    sc: SparkContext, what: str, use: Callable[[SparkContext], Any]
-) -> None:
-    with pytest.raises(UnsupportedOperationException) as caught:
-        use(sc)
-    assert str(caught.value).startswith(f"{what} needs the SQL engine, which this version of Headwater doesn't have")
-    assert "use RDDs" in str(caught.value)
-    assert isinstance(caught.value, NotImplementedError)
+def test_session_context_and_rdds_share_one_application(sc: SparkContext) -> None:
+    spark = SparkSession(sc)
+    sc.parallelize([Row(word="to", n=2), Row(word="be", n=3)]).toDF().createOrReplaceTempView("words")
+    assert SparkSession.builder.getOrCreate().table("words").count() == 2  # the session that toDF has taken
+    frame = spark.createDataFrame(sc.range(5).map(lambda n: (n,)), ["n"])
+    assert frame.rdd.context is sc
+    assert frame.rdd.map(lambda row: row.n).sum() == 10
+    assert frame.sparkSession is spark is frame.filter("n > 2").sparkSession
+
+
+def test_older_names_of_contexts_lead_to_the_same(sc: SparkContext, tmp_path: Path) -> None:
+    sql = SQLContext(sc, SparkSession(sc))
+    people = sql.createDataFrame([("ann", 7), ("bob", 8)], ["name", "age"])
+    sql.registerDataFrameAsTable(people, "people")
+    assert ("people" in sql.tableNames(), sql.table("people").count()) == (True, 2)
+    assert [row.tableName for row in sql.tables().collect() if row.isTemporary] == ["people"]
+    sql.registerFunction("older", lambda age: age + 1, IntegerType())
+    assert sql.sql("SELECT older(age) AS age FROM people ORDER BY 1").collect() == [(8,), (9,)]
+    sql.cacheTable("people")
+    sql.uncacheTable("people")
+    people.write.parquet(str(tmp_path / "people"))
+    assert sql.parquetFile(str(tmp_path / "people")).count() == sql.load(str(tmp_path / "people")).count() == 2
+    assert (
+        sql.applySchema(sc.parallelize([(1,)]), "n INT").collect() == sql.inferSchema(sc.parallelize([(1,)])).collect()
+    )
+    sql.dropTempTable("people")
+    assert sql.tableNames() == []
+
+
+def test_structured_streaming_says_what_to_use(sc: SparkContext) -> None:
+    for what in (lambda: SparkSession(sc).readStream, lambda: SparkSession(sc).streams, lambda: SQLContext(sc).streams):
+        with pytest.raises(UnsupportedOperationException, match=r"Its streams are DStreams, whose batches are DataFr"):
+            what()
+
+
+def test_a_session_can_not_be_taken_into_tasks(sc: SparkContext) -> None:
+    spark = SparkSession(sc)
+    frame = spark.range(3)
+    for function in (lambda n: spark.range(n), lambda n: frame.count()):
+        with pytest.raises(SerializationError, match="attempting to reference a SparkSession, or a DataFrame"):
+            sc.parallelize([1]).map(function).collect()
+
+
+def test_a_session_that_has_stopped_says_so(no_context: None) -> None:
+    spark = SparkSession.builder.master("local").getOrCreate()
+    frame = spark.range(3)
+    assert frame.count() == 3
+    spark.stop()
+    with pytest.raises(IllegalStateException, match="has stopped with its application"):
+        frame.count()
+    with pytest.raises(IllegalStateException, match="Cannot use a stopped SparkContext"):
+        spark.newSession().range(3)
 
 
 def test_a_name_that_pyspark_has_not_is_no_attribute(sc: SparkContext) -> None:
@@ -138,3 +163,25 @@ def test_programs_that_only_import_sql_run() -> None:
     )
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert run.stdout == "struct<a:int>\n"
+
+
+def test_a_session_whose_sql_is_not_used_imports_nothing_of_it() -> None:
+    program = (
+        "import sys\n"
+        "from headwater.sql import Row, SparkSession\n"
+        "with SparkSession.builder.master('local').getOrCreate() as spark:\n"
+        "    assert spark.sparkContext.parallelize([Row(a=1)]).collect() == [(1,)]\n"
+        "print(sorted({'pyspark', 'pyarrow', 'pandas', 'grpc', 'pysail'} & set(sys.modules)))"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert run.stdout == "[]\n"
+
+
+def test_workers_do_without_pysparks_client(no_context: None) -> None:
+    def imported(rows: object) -> list[bool]:
+        return ["pyspark" in sys.modules]
+
+    with SparkSession.builder.master("local[1]").getOrCreate() as spark:
+        rows = spark.createDataFrame(spark.sparkContext.parallelize([(1, "a")]), "n INT, word STRING").rdd
+        assert rows.collect() == [(1, "a")]
+        assert rows.mapPartitions(imported).collect() == [False]
