@@ -11,7 +11,6 @@ Each event is printed with its user's country, and added to the Parquet files in
 SECONDS, or on Ctrl-C. Needs `pip install 'headwater[sql]'`.
 """
 
-import json
 import os
 import sys
 from functools import partial
@@ -40,7 +39,7 @@ def main() -> None:
         SparkSession(sc).createDataFrame(SOME_USERS, "id STRING, country STRING").write.parquet(users)
 
     ssc = StreamingContext(sc, 1)
-    frames = ssc.textFileStream(events).map(json.loads).toDF("user STRING, item STRING, price INT")
+    frames = ssc.textFileStream(events).toDF("user STRING, item STRING, price INT", format="json")
     enriched = frames.sql(WITH_COUNTRY, name="events", tables={"users": partial(read, users)})
     enriched.pprint()
     enriched.writeFiles(output)
