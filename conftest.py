@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from headwater import SparkContext
-from headwater.sql import Row, SparkSession
+from headwater.sql import Row
+from headwater.sql.batchframes import session_of
 from headwater.testing import StreamHarness
 
 _MASTER = "local[2]"
@@ -59,7 +60,7 @@ def _names_of_examples(request: pytest.FixtureRequest) -> None:
     if "sc" in used:
         names["sc"] = request.getfixturevalue("_shared_context")
     if "spark" in used:
-        names["spark"] = SparkSession(request.getfixturevalue("_shared_context"))
+        names["spark"] = session_of(request.getfixturevalue("_shared_context"))
     if "Row(" in source:
         names["Row"] = Row
     if used & {"harness", "ssc"}:

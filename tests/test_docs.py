@@ -24,6 +24,7 @@ import headwater
 import headwater.sql
 import headwater.streaming
 import headwater.testing
+from headwater import SparkConf, SparkContext
 from headwater.deploy import cli
 from headwater.deploy.textserver import TextServer
 from headwater.engine.backends.masters import parse_master

@@ -92,7 +92,7 @@ class BatchFrames:
             return connected.of_text(rdd)
         schema = _schema(self.schema)
         if self.format == "json":
-            frame = connected.of_json(rdd, schema, self.mode)
+            frame: DataFrame = connected.of_json(rdd, schema, self.mode)
             if schema is None:
                 if not frame.columns:  # it has no lines
                     latest = self._latest.get("schema")

@@ -168,11 +168,9 @@ class Session(connect.SparkSession):
             schema: a `StructType` or a DDL text; None infers it from all lines, now.
             mode, corrupt_column: see `jsonlines.batches`.
         """
-        types = (
-            self._types_of(schema)
-            if schema is not None
-            else from_arrow_schema(relations.json_schema(rdd, mode, corrupt_column))
-        )
+        if schema is None:
+            schema = from_arrow_schema(relations.json_schema(rdd, mode, corrupt_column))
+        types = self._types_of(schema)
         zone = self.conf.get("spark.sql.session.timeZone") or "UTC"
         shape = Lines(to_arrow_schema(types, timezone="UTC"), True, mode, corrupt_column, zone)
         return self._frame(partial(self._computed, rdd, shape), types)

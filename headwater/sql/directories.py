@@ -71,7 +71,7 @@ def _type_of(values: set[str]) -> str:
 
 
 def name_as_parts(directory: str) -> None:
-    """Give the files that the engine has written, in a directory and in those below it, names as Spark's: `part-...`."""
+    """Give the files that the engine has written, in a directory and those below it, names as Spark's: `part-...`."""
     number = 0
     for within, directories, files in os.walk(directory):
         directories[:] = sorted(name for name in directories if not name.startswith(("_", ".")))

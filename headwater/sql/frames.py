@@ -162,6 +162,11 @@ def _shown(self: DataFrame, n: int = 20, truncate: bool | int = True, vertical: 
     return text.removesuffix("\n") if "\nonly showing top " in text else text
 
 
+def _show(self: DataFrame, n: int = 20, truncate: bool | int = True, vertical: bool = False) -> None:
+    """Print the rows, at once also where output goes to a pipe."""
+    print(self._show_string(n, truncate, vertical), flush=True)
+
+
 def _in_order(statistics: Callable[..., ParentDataFrame]) -> Callable[..., ParentDataFrame]:
     """A method that gives statistics, in the order in which Spark has them."""
 
@@ -191,6 +196,7 @@ _METHODS: dict[str, Any] = {
     "persist": _persist,
     "rdd": property(_rdd),
     "sparkSession": property(_spark_session),
+    "show": _show,
     "storageLevel": property(_storage_level),
     "summary": _in_order(DataFrame.summary),
     "toJSON": _to_json,

@@ -86,7 +86,7 @@ class FilesOutput(FrameOutput):
         path: of the directory, on this machine or mounted on it. It is made when it's missing.
         format: "parquet", "json", "csv" or "text".
         partition_by: columns whose values are in the names of directories instead of in files: `day=2024-05-01`.
-        name: the output's. Under another name all batches count as not written; None takes the path.
+        name: the output's. Under another name all batches count as not written; None makes one of the path.
         options: of the format, as for `DataFrameWriter.options`.
 
     Raises:
@@ -117,7 +117,7 @@ class FilesOutput(FrameOutput):
     ) -> None:
         if not isinstance(path, str):
             raise TypeError(f"path should be a str, got {path!r} of type {type(path).__name__}")
-        super().__init__(frame_of, path if name is None else name)
+        super().__init__(frame_of, f"files in {filesystem.resolve(path)[1]}" if name is None else name)
         if not filesystem.is_local(path):
             raise UnsupportedOperationException(
                 f"{path}: files of streams' DataFrames can't be written over a network yet, where no file is moved in "

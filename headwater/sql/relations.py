@@ -203,8 +203,8 @@ def json_schema(rdd: RDD[Any], mode: str, corrupt_column: str) -> pa.Schema:
 def _inline(stream: bytes) -> Inline:
     if len(stream) > SECRET_MAX:
         raise UnsupportedOperationException(
-            f"A relation of {len(stream) >> 20} MB would have to be a file for the SQL engine, which reads no encrypted "
-            f"ones, and headwater.encryption.keyFile is set: up to {SECRET_MAX >> 20} MB go without a file"
+            f"A relation of {len(stream) >> 20} MB would have to be a file for the SQL engine, which reads none that "
+            f"are encrypted, and headwater.encryption.keyFile is set: up to {SECRET_MAX >> 20} MB go without a file"
         )
     return Inline(stream)
 

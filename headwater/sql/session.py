@@ -127,7 +127,7 @@ class SparkSession:
         def __get__(self, instance: object, owner: type[SparkSession]) -> SparkSession.Builder:
             return owner.Builder()
 
-    builder: ClassVar[Any] = _NewBuilder()
+    builder: ClassVar[_NewBuilder] = _NewBuilder()
 
     # -------------------------------------------------------------------------------------------- life
     @classmethod

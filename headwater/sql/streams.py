@@ -137,8 +137,9 @@ class FrameStream(DStream["Row"]):
             path: of the directory, on this machine or mounted on it.
             format: `"parquet"`, `"json"`, `"csv"` or `"text"`.
             partitionBy: columns whose values become names of directories, as in `day=2024-05-01`.
-            name: of the output, which stays over restarts: under another one all batches count as not written. None is
-                the path. Other outputs, also of other programs, may share the directory if their names differ.
+            name: of the output, which stays over restarts: under another one all batches count as not written. None
+                makes one of the path. Other outputs, also of other programs, may share the directory if their names
+                differ.
             options: of the format, as for `DataFrameWriter.options`.
 
         Raises:

@@ -80,7 +80,8 @@ def session(package: str, directory: str) -> Any:
     builder = builder.config("spark.ui.enabled", "false").config("spark.sql.shuffle.partitions", "2")
     builder = builder.config("spark.sql.warehouse.dir", str(Path(directory, "warehouse")))
     spark = builder.getOrCreate()
-    spark.sparkContext.setLogLevel("ERROR")
+    if package == "pyspark":
+        spark.sparkContext.setLogLevel("ERROR")
     return spark
 
 
