@@ -331,6 +331,23 @@ def test_a_failed_job_is_failed_in_the_status_too(sc: SparkContext) -> None:
     assert job.status == "FAILED"
 
 
+def test_calls_at_the_stop_are_made_once_after_the_application_has_ended(no_context: None) -> None:
+    sc = SparkContext("local", "x")
+    running: list[bool] = []
+
+    def ask() -> None:
+        with pytest.raises(IllegalStateException):
+            sc.check_running()
+        running.append(False)
+
+    sc.at_stop(ask)
+    sc.stop()
+    sc.stop()
+    assert running == [False]
+    with pytest.raises(IllegalStateException):
+        sc.at_stop(ask)
+
+
 # ------------------------------------------------------------------------------------------------ profiles
 def test_profiles_are_collected_if_asked_for(
     no_context: None, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]

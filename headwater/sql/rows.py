@@ -18,6 +18,8 @@ __all__ = ["Row", "row_maker"]
 
 _KINDS_MAX = 1024  # subclasses that are kept, of 2 kB each; one that is no longer kept lives on with its rows
 
+_new = tuple.__new__
+
 # What a class needs to read the value at a position as an attribute, in C. Fields behind these take the longer way.
 _AT_POSITION: list[Any] = [
     getter for name, getter in vars(namedtuple("_", [f"at{i}" for i in range(64)])).items() if name.startswith("at")
@@ -45,18 +47,27 @@ class Row(tuple[Any, ...]):
     __names__: ClassVar[tuple[str, ...] | None] = None
     __size__: ClassVar[int]  # how many values there are for the names: at most one for each
     __root__: ClassVar[type[Row]]  # Row, or what a program derived from it
+    __kinds__: ClassVar[dict[tuple[str, ...], type[Row]]]  # of the root, by their names: quicker to ask than `_maker`
 
     def __init_subclass__(cls) -> None:
         if "__names__" not in vars(cls):
             cls.__root__ = cls
+            cls.__kinds__ = {}
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Row:
         if not kwargs:
-            return tuple.__new__(cls.__root__, args)
+            return _new(cls.__root__, args)
         if args:
             raise ValueError("Can not use both args and kwargs to create Row")
-        names = tuple(kwargs)
-        return _maker(cls.__root__, names, len(names))(kwargs.values())
+        try:
+            return _new(cls.__kinds__[tuple(kwargs)], kwargs.values())
+        except KeyError:
+            names = tuple(kwargs)
+            kind = _maker(cls.__root__, names, len(names)).kind
+            if len(cls.__kinds__) == _KINDS_MAX:
+                cls.__kinds__.clear()
+            cls.__kinds__[names] = kind
+            return _new(kind, kwargs.values())
 
     def asDict(self, recursive: bool = False) -> dict[str, Any]:
         """The fields by name.
@@ -118,6 +129,7 @@ class Row(tuple[Any, ...]):
 
 
 Row.__root__ = Row
+Row.__kinds__ = {}
 
 
 def row_maker(names: Sequence[str]) -> Callable[[Iterable[Any]], Row]:

@@ -13,6 +13,7 @@ from headwater.engine.lineage import (
     BlockRef,
     Caching,
     Dataset,
+    Deferred,
     PerPartition,
     PerRecord,
     Shuffle,
@@ -219,3 +220,44 @@ def test_function_before_a_shuffle_that_cannot_be_pickled_is_the_submitters_erro
     lock = threading.Lock()
     with pytest.raises(SerializationError, match="Could not serialize object: TypeError: .*lock"):
         plan(shuffled(mapped(source(), lambda r: lock)))
+
+
+# ------------------------------------------------------------------------------------------------ deferred payloads
+def deferred(make: Any, partitions: int = 2) -> Dataset:
+    return Dataset(next(ids), Slice(), (), partitions, payloads=Deferred(make, partitions))
+
+
+def test_deferred_payloads_are_made_once_by_the_thread_that_plans_the_first_job() -> None:
+    made: list[int] = []
+
+    def make() -> list[bytes]:
+        made.append(threading.get_ident())
+        return [b"a", b"b"]
+
+    dataset = mapped(deferred(make))
+    assert made == []
+    for job in (plan(dataset), plan(dataset)):
+        assert job.result.recipes[0].payloads == [b"a", b"b"]
+    assert made == [threading.get_ident()]
+
+
+def test_deferred_payloads_of_a_shuffles_stage_are_made_too() -> None:
+    job = plan(shuffled(deferred(lambda: [b"a", b"b"])))
+    (stage,) = job.stages.values()
+    assert stage.recipes[0].payloads == [b"a", b"b"]
+
+
+def test_what_making_payloads_raises_is_the_callers_and_they_are_tried_again() -> None:
+    answers = iter([ValueError("no"), [b"a", b"b"]])
+
+    def make() -> list[bytes]:
+        answer = next(answers)
+        if isinstance(answer, ValueError):
+            raise answer
+        return answer
+
+    dataset = deferred(make)
+    with pytest.raises(ValueError, match="no"):
+        plan(dataset)
+    assert plan(dataset).result.recipes[0].payloads == [b"a", b"b"]
+    assert len(Deferred(make, 5)) == 5
