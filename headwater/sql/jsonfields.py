@@ -221,6 +221,8 @@ def _json(value: Any) -> str:
         return f"{{{','.join(f'{_json(key)}:{_json(item)}' for key, item in value.items())}}}"
     if type(value) is list:
         return f"[{','.join(map(_json, value))}]"
+    if type(value) is int:
+        return str(value)
     if type(value) in (float, Decimal):
         return _java_float(float(value))
     return _encodable(json.dumps(value, ensure_ascii=False))

@@ -31,6 +31,7 @@ _CUT_INTO = 4
 _LARGE = re.compile(
     rb"[\s:,\[]-?(?:\d{20}|9[2-9]\d{17})"
 )  # may be an integer above 64 bits, which is a double for Arrow
+_DIGITS_TO_0 = bytes.maketrans(b"123456789", b"0" * 9)  # to look for 19 of them is quick
 _DIGITS_MAX = 38  # of a decimal
 _DIGITS_OF_LONG = 20
 _OF_VALUES: dict[type, Kind] = {type(None): None, bool: "boolean", float: "double", str: "string"}
@@ -140,7 +141,8 @@ def _kind_by_arrow(lines: Sequence[Line]) -> Kind:
     # a null.
     if len(rows) != wrapped.lines or not pa.types.is_struct(rows.type):
         return None
-    return None if _LARGE.search(wrapped.data) else _kind_of_type(rows.type)
+    may_be_large = b"0" * 19 in wrapped.data.translate(_DIGITS_TO_0) and _LARGE.search(wrapped.data)
+    return None if may_be_large else _kind_of_type(rows.type)
 
 
 def _kind_of_type(known: pa.DataType) -> Kind:
