@@ -227,7 +227,7 @@ def test_a_string_column_takes_any_value_as_text(text: str, wanted: str | None) 
         (
             pa.float64(),
             {"1": 1.0, "1e400": float("inf"), '"-INF"': -float("inf"), '"Infinity"': float("inf"), "0.1": 0.1},
-            ['"1.5"', "true", '""', "[]"],
+            ['"1.5"', "true", '""', "[]", '"INF"'],
         ),
         (pa.float32(), {"0.5": 0.5, "16777217": 16777216.0}, ['"x"']),
         (pa.bool_(), {"true": True, "false": False}, ['"true"', "1"]),
