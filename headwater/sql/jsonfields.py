@@ -27,8 +27,8 @@ Convert = Callable[[Any], Any]  # a value of JSON, but null, to what pa.array ta
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 _MICROSECONDS_MAX = (1 << 63) - 1
-_NAMED = {"NaN": math.nan} | {
-    sign + name: float(sign + "inf") for sign in ("", "+", "-") for name in ("INF", "Infinity")
+_NAMED = {"NaN": math.nan, "Infinity": math.inf} | {
+    f"{sign}{name}": float(f"{sign}inf") for sign in "+-" for name in ("INF", "Infinity")
 }  # numbers that JSON has none for
 _BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
 _DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)

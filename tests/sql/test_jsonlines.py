@@ -106,6 +106,9 @@ def test_names_are_told_apart_by_case() -> None:
 def test_a_schema_without_columns_counts_lines() -> None:
     batches = list(jsonlines.batches(['{"n":1}', "{}"], pa.schema([])))
     assert [(batch.num_rows, batch.num_columns) for batch in batches] == [(2, 0)]
+    lines = ["{}"] * 5000 + ["{}}"] + ["{"] * 3
+    assert sum(batch.num_rows for batch in jsonlines.batches(lines, pa.schema([]))) == 5004
+    assert rows_of(["{}", "{"], pa.schema({"bad": pa.string()}), corrupt_column="bad") == [{"bad": None}, {"bad": "{"}]
 
 
 def test_a_line_of_megabytes_is_a_row() -> None:
@@ -227,7 +230,7 @@ def test_a_string_column_takes_any_value_as_text(text: str, wanted: str | None) 
         (
             pa.float64(),
             {"1": 1.0, "1e400": float("inf"), '"-INF"': -float("inf"), '"Infinity"': float("inf"), "0.1": 0.1},
-            ['"1.5"', "true", '""', "[]"],
+            ['"1.5"', "true", '""', "[]", '"INF"'],
         ),
         (pa.float32(), {"0.5": 0.5, "16777217": 16777216.0}, ['"x"']),
         (pa.bool_(), {"true": True, "false": False}, ['"true"', "1"]),
