@@ -99,8 +99,33 @@ def byte_splits_of(file: FileStatus, size: int) -> Iterator[TextSplit]:
 
 def read_text_split(split: TextSplit, use_unicode: bool = True) -> Iterator[Any]:
     """The split's lines without their ends: str, or bytes unless `use_unicode`."""
-    lines = text_lines if use_unicode else _bytes_lines
-    return chain.from_iterable(map(lines, text_pieces(split)))
+    pieces = text_pieces(split)
+    return lines_of(pieces) if use_unicode else chain.from_iterable(map(_bytes_lines, pieces))
+
+
+class TextLines(chain[str]):
+    """Lines, which can be had as the pieces that they are in, instead: by who takes no line before.
+
+    Attributes:
+        pieces: of whole lines, as bytes.
+    """
+
+    pieces: Iterator[bytes]
+
+
+def lines_of(pieces: Iterator[bytes]) -> TextLines:
+    """The lines of pieces of whole lines."""
+    lines = TextLines.from_iterable(map(text_lines, pieces))
+    assert isinstance(lines, TextLines)
+    lines.pieces = pieces
+    return lines
+
+
+def count_lines(piece: bytes) -> int:
+    """How many lines there are in a piece of whole lines."""
+    if b"\r" in piece:
+        return len(text_lines(piece))
+    return piece.count(b"\n") + (not piece.endswith(b"\n") and bool(piece))
 
 
 def text_lines(piece: bytes) -> list[str]:

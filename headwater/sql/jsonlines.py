@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pj
 
+from headwater.formats.textfiles import count_lines, text_lines
 from headwater.sql.jsonfields import Misfit, converter, has_decimal, zone_of
 from headwater.sql.textlines import Line, chunks, text_of
 
@@ -32,6 +33,8 @@ _CUT_INTO = 8  # pieces of a chunk that is refused
 _LINES_MIN = 256  # of a piece that is cut: Arrow's call costs as much as some 50 lines read one by one
 _PARSED_MAX = 1 << 30  # bytes in a call: Arrow counts them in 32 bits
 _SHOWN_MAX = 200  # characters of a line in an error
+_BYTES = 8 << 20  # of a file's lines that are parsed at once
+_TWO_IN_A_LINE = re.compile(rb"\}[ \t\r]*\{")
 _SPACE = " \t\r\n"
 _BOM = "\ufeff"
 # Numbers that Arrow takes and nobody else; a string that looks like it costs time only.
@@ -97,12 +100,26 @@ class JsonLines(Iterator[pa.RecordBatch]):
 
     def _all(self, records: Iterable[Line]) -> Iterator[pa.RecordBatch]:
         begin = 0
-        for lines in chunks(records):
-            found = [batch for batch in self._read(lines, begin) if batch.num_rows]
-            if len(found) > 1:
-                found = pa.Table.from_batches(found).combine_chunks().to_batches()
-            yield from found
-            begin += len(lines)
+        pieces: Iterator[bytes] | None = getattr(records, "pieces", None)
+        if pieces is None:
+            for lines in chunks(records):
+                yield from self._rows(lines, begin)
+                begin += len(lines)
+            return
+        while piece := b"".join(_up_to(_BYTES, pieces)):  # of a text file: its lines need not be cut, if all are well
+            batch = self._parse.whole(piece)
+            if batch is not None:
+                yield self._batch(batch.columns, batch.num_rows)
+            else:
+                yield from self._rows(text_lines(piece), begin)
+            begin += count_lines(piece)
+
+    def _rows(self, lines: Sequence[Line], begin: int) -> Iterator[pa.RecordBatch]:
+        """The rows of lines, the first of which is at a position, in one batch."""
+        found = [batch for batch in self._read(lines, begin) if batch.num_rows]
+        if len(found) > 1:
+            found = pa.Table.from_batches(found).combine_chunks().to_batches()
+        yield from found
 
     def _read(self, lines: Sequence[Line], begin: int) -> Iterator[pa.RecordBatch]:
         """The rows of lines, the first of which is at a position: by Arrow if it takes them, else piece by piece."""
@@ -174,8 +191,9 @@ class _Arrow:
     def __init__(self, schema: pa.Schema, zone: tzinfo) -> None:
         self.schema = schema
         self._zone = zone
-        outer = pa.schema({"": _parsed_as(pa.struct(list(schema)))})
-        self._options = pj.ParseOptions(explicit_schema=outer, unexpected_field_behavior="ignore")
+        inner = _parsed_as(pa.struct(list(schema)))
+        self._options = pj.ParseOptions(explicit_schema=pa.schema({"": inner}), unexpected_field_behavior="ignore")
+        self._plainly = pj.ParseOptions(explicit_schema=pa.schema(list(inner)), unexpected_field_behavior="ignore")
         try:
             parse(b"{}", self._options)
             self._takes_schema = True
@@ -194,6 +212,27 @@ class _Arrow:
             if len(rows) != wrapped.lines or rows.null_count:
                 return None
             finished = _finished(rows, pa.struct(list(self.schema)), self._zone)
+        except (pa.ArrowInvalid, Misfit):
+            return None
+        return pa.RecordBatch.from_struct_array(finished)
+
+    def whole(self, piece: bytes) -> pa.RecordBatch | None:
+        """The rows of lines, an object each, as they stand in a file; None if one isn't, or may not be.
+
+        Each newline stands between two objects, and no line has two: so as many rows as lines are a row a line.
+        """
+        data = piece.rstrip(b"\n")
+        newlines = data.count(b"\n")
+        between = data.startswith(b"{") and data.endswith(b"}") and data.count(b"}\n{") == newlines
+        if not between or not self._takes_schema or not len(self.schema) or _TWO_IN_A_LINE.search(data):
+            return None
+        if not _is_regular(data):
+            return None
+        try:
+            rows = _read_json(data, self._plainly).combine_chunks()
+            if rows.num_rows != newlines + 1:
+                return None
+            finished = _finished(rows.to_struct_array().combine_chunks(), pa.struct(list(self.schema)), self._zone)
         except (pa.ArrowInvalid, Misfit):
             return None
         return pa.RecordBatch.from_struct_array(finished)
@@ -227,9 +266,22 @@ def parse(data: bytes, options: pj.ParseOptions) -> pa.ChunkedArray:
     Raises:
         pa.ArrowInvalid: they are no JSON, or don't fit the schema.
     """
+    return _read_json(data, options).column(0)
+
+
+def _read_json(data: bytes, options: pj.ParseOptions) -> pa.Table:
     # The block is larger than all data: no line is cut.
     reading = pj.ReadOptions(use_threads=False, block_size=len(data) + 1)
-    return pj.read_json(pa.BufferReader(data), read_options=reading, parse_options=options).column(0)
+    return pj.read_json(pa.BufferReader(data), read_options=reading, parse_options=options)
+
+
+def _up_to(size: int, pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The next pieces, until they have a size."""
+    for piece in pieces:
+        yield piece
+        size -= len(piece)
+        if size <= 0:
+            return
 
 
 def _joined(lines: Sequence[Any]) -> bytes:

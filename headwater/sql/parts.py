@@ -26,7 +26,7 @@ __all__ = [
     "schema_of",
 ]
 
-# New objects until the garbage collector looks for cycles, in a process that makes rows: with its 700 it takes longer to
+# New objects until the collector looks for cycles, in a process that makes rows. With Python's 700 it takes longer to
 # look at 64 Ki rows, of which none is in a cycle, again and again than it takes to make them.
 _COLLECTED_AFTER = 50_000
 _LOOKED_AT = 100  # rows, to infer a schema, as in Spark

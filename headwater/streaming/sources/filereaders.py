@@ -245,7 +245,7 @@ def records_reader(sc: SparkContext, reports: Reports, record_length: int) -> Fi
 # ------------------------------------------------------------------------------------------------ in tasks
 def _read_text(reports: Reports, splits: list[BatchSplit]) -> Iterator[str]:
     opened = _readable(reports, splits)
-    return chain.from_iterable(chain.from_iterable(_counted_lines(reports, each, file) for each, file in opened))
+    return textfiles.lines_of(chain.from_iterable(_counted_pieces(reports, each, file) for each, file in opened))
 
 
 def _read_records(reports: Reports, splits: list[BatchSplit]) -> Iterator[bytes]:
@@ -276,15 +276,14 @@ def _open(each: BatchSplit) -> BinaryIO:
     return textfiles.open_sound(each.split, each.identity)
 
 
-def _counted_lines(reports: Reports, each: BatchSplit, file: BinaryIO) -> Iterator[list[str]]:
+def _counted_pieces(reports: Reports, each: BatchSplit, file: BinaryIO) -> Iterator[bytes]:
     records = undecodable = 0
     reports.counts.add({each.time_ms: {each.key: FileRead(0)}})  # it could be read, even if it is empty
     for piece in textfiles.text_pieces(each.split, file):
-        lines = textfiles.text_lines(piece)
-        records += len(lines)
+        records += textfiles.count_lines(piece)
         undecodable += count_undecodable(piece)
         reports.counts.add({each.time_ms: {each.key: FileRead(records, undecodable)}})
-        yield lines
+        yield piece
 
 
 def _counted_records(
