@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pj
 
-from headwater.formats.textfiles import count_lines, text_lines
+from headwater.formats.textfiles import text_lines
 from headwater.sql.jsonfields import Misfit, converter, has_decimal, zone_of
 from headwater.sql.textlines import Line, chunks, text_of
 
@@ -110,9 +110,11 @@ class JsonLines(Iterator[pa.RecordBatch]):
             batch = self._parse.whole(piece)
             if batch is not None:
                 yield self._batch(batch.columns, batch.num_rows)
+                begin += batch.num_rows  # and blank ones at its end, if at all
             else:
-                yield from self._rows(text_lines(piece), begin)
-            begin += count_lines(piece)
+                lines = text_lines(piece)
+                yield from self._rows(lines, begin)
+                begin += len(lines)
 
     def _rows(self, lines: Sequence[Line], begin: int) -> Iterator[pa.RecordBatch]:
         """The rows of lines, the first of which is at a position, in one batch."""
@@ -276,9 +278,9 @@ def _read_json(data: bytes, options: pj.ParseOptions) -> pa.Table:
 
 
 def _up_to(size: int, pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """The next pieces, until they have a size."""
+    """The next pieces, until they have a size, each with an end of its last line: another file's may follow."""
     for piece in pieces:
-        yield piece
+        yield piece if piece.endswith(b"\n") else piece + b"\n"
         size -= len(piece)
         if size <= 0:
             return

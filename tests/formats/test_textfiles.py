@@ -18,11 +18,14 @@ from headwater.formats.textfiles import (
     binary_file,
     binary_record_splits,
     codec_extension,
+    count_lines,
     create_file,
     file_groups,
+    lines_of,
     read_binary_records,
     read_placed_lines,
     read_text_split,
+    text_lines,
     text_splits,
     whole_text,
     write_text,
@@ -225,3 +228,15 @@ def test_binary_records_refuse_a_file_that_was_cut_since_it_was_listed(tmp_path:
 def test_binary_records_need_a_positive_length(tmp_path: Path) -> None:
     with pytest.raises(IllegalArgumentException, match="recordLength is 0"):
         binary_record_splits(str(tmp_path), 0)
+
+
+# ------------------------------------------------------------------------------------------------ pieces
+CUT = st.lists(st.sampled_from(["", "a", "bc", "\u00e9", "d\r", "\re"]))
+
+
+@given(CUT, st.sampled_from(["\n", "\r\n"]), st.booleans())
+def test_lines_of_pieces_are_counted_as_they_are_cut(lines: list[str], end: str, is_ended: bool) -> None:
+    piece = (end.join(lines) + (end if is_ended else "")).encode()
+    assert count_lines(piece) == len(text_lines(piece))
+    assert list(lines_of(iter([piece, piece]))) == 2 * text_lines(piece)
+    assert list(lines_of(iter([piece])).pieces) == [piece]

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headwater.formats.textfiles import lines_of, text_lines
 from headwater.sql import jsoninference, jsonlines, textlines
 from headwater.sql.jsonfields import zone_of
 
@@ -510,3 +511,50 @@ def test_long_lines_come_in_smaller_batches() -> None:
     batches = list(textlines.batches("x" * 1_000_000 for _ in range(100)))
     assert sum(batch.num_rows for batch in batches) == 100
     assert all(batch.num_rows <= 8 for batch in batches[1:])
+
+
+# ------------------------------------------------------------------------------------------------ pieces of a file
+def in_pieces(text: bytes, schema: pa.Schema, **options: Any) -> tuple[list[dict[str, Any]], int]:
+    """The rows of a file's lines, as its bytes are handed over whole, and how many lines were malformed."""
+    lines = jsonlines.batches(lines_of(iter([text])), schema, **options)
+    return [row for batch in lines for row in batch.to_pylist()], lines.malformed
+
+
+def in_lines(text: bytes, schema: pa.Schema, **options: Any) -> tuple[list[dict[str, Any]], int]:
+    """The same, line by line."""
+    lines = jsonlines.batches(iter(text_lines(text)), schema, **options)
+    return [row for batch in lines for row in batch.to_pylist()], lines.malformed
+
+
+PIECES = [
+    b'{"a": 1, "b": "x"}\n{"a": 2, "b": "y"}\n',
+    b'{"a": 1}\n{"a": 2}',
+    b'{"a": 1}\n\n\n{"a": 2}\n\n',
+    b'{"a": 1}\r\n{"a": 2}\r\n',
+    b'{"a": 1,\n"b": "x"}\n{"a": 2}{"a": 3}\n',  # as many objects as lines, and none of them a line
+    b'{"a": 1} {"a": 2}\n{"a":\n3}\n',
+    b'{"b": "x}\n{y"}\n{"a": 2}\n',
+    b'{"a": 1}\nno JSON\n{"a": "x"}\n',
+    b'[{"a": 1}, {"a": 2}]\n',
+    b'{"b": "\xff"}\n{"a": 2}\n',
+    b'{"b": "\xc3\xa9"}\n{"c": {"a": 1}}\n',
+    b"null\n{}\n",
+    b"\n\n",
+    b"",
+]
+
+
+@pytest.mark.parametrize("mode", ["PERMISSIVE", "DROPMALFORMED"])
+@pytest.mark.parametrize("text", PIECES)
+def test_a_file_gives_the_rows_of_its_lines(text: bytes, mode: str) -> None:
+    schema = pa.schema({"a": pa.int64(), "b": pa.string()})
+    assert in_pieces(text, schema, mode=mode) == in_lines(text, schema, mode=mode)
+
+
+def test_pieces_of_files_whose_last_lines_have_no_end_do_not_flow_together() -> None:
+    pieces = [b'{"a": 1}\n{"a": 2}', b"x", b'{"a": 3}\r', b'{"a": 4}']
+    lines = jsonlines.batches(lines_of(iter(pieces)), pa.schema({"a": pa.int64()}))
+    assert [row["a"] for batch in lines for row in batch.to_pylist()] == [1, 2, None, 3, 4]
+    failing = jsonlines.batches(lines_of(iter(pieces)), pa.schema({"a": pa.int64()}), mode="FAILFAST")
+    with pytest.raises(ValueError, match="record 2 of the partition is 'x'"):
+        list(failing)
