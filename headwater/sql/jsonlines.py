@@ -112,9 +112,9 @@ class JsonLines(Iterator[pa.RecordBatch]):
                 yield self._batch(batch.columns, batch.num_rows)
                 begin += batch.num_rows  # and blank ones at its end, if at all
             else:
-                lines = text_lines(piece)
-                yield from self._rows(lines, begin)
-                begin += len(lines)
+                cut = text_lines(piece)
+                yield from self._rows(cut, begin)
+                begin += len(cut)
 
     def _rows(self, lines: Sequence[Line], begin: int) -> Iterator[pa.RecordBatch]:
         """The rows of lines, the first of which is at a position, in one batch."""
