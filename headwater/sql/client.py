@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import re
 from typing import Any, NamedTuple, NoReturn
 
@@ -45,6 +46,7 @@ class Client(SparkConnectClient):
 
     def __init__(self, connection: SessionConnection, session_id: str) -> None:
         super().__init__(connection=_Builder(connection, session_id), use_reattachable_execute=False)
+        atexit.unregister(self._on_exit)  # which would keep it, and its session, until the program ends
         self.set_retry_policies([])  # the connection tries again where that may be done, and knows when it's no use
         self._zstd_module = None  # a plan is looked at on its way, and goes to the same machine
 

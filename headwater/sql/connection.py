@@ -23,7 +23,7 @@ from headwater.errors import SparkException, see
 from headwater.sql.catalogue import Catalogue, Table, described_table
 from headwater.sql.engines import Engines, Lease
 from headwater.sql.record import Entry, SessionRecord, change_in, options_in, sql_text
-from headwater.sql.statements import Change, quoted
+from headwater.sql.statements import Change, quoted, writes
 
 __all__ = ["EngineLost", "SessionConnection"]
 
@@ -252,6 +252,6 @@ def _can_repeat(request: Any) -> bool:
     kind = request.plan.command.WhichOneof("command_type")
     if kind == "sql_command":
         change = change_in(request)
-        text = sql_text(request.plan.command.sql_command.input).lstrip().lower()
-        return not (change is not None and change.has_query) and not text.startswith(("insert", "delete", "merge"))
+        makes_table = change is not None and change.has_query
+        return not makes_table and not writes(sql_text(request.plan.command.sql_command.input))
     return kind in ("create_dataframe_view", "register_function", "register_table_function", "register_data_source")

@@ -146,11 +146,18 @@ class SailEngine:
             return 0
 
     def follow(self) -> None:
-        now = (list(sys.path), os.getcwd())
+        try:
+            now = (list(sys.path), os.getcwd())
+        except FileNotFoundError:  # the directory has been removed
+            return
         with self._asking:
-            if now != self._followed:
+            if now == self._followed:
+                return
+            try:
                 self._ask({"path": now[0], "directory": now[1]})
-                self._followed = now
+            except (OSError, SparkException):  # it has died, which the next call is about to notice
+                return
+            self._followed = now
 
     def stop(self) -> None:
         if hasattr(self, "channel"):

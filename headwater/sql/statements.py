@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Literal, NamedTuple
 
-__all__ = ["Change", "change_of", "literal", "options_of", "plain", "quoted", "quoted_part"]
+__all__ = ["Change", "change_of", "literal", "options_of", "plain", "quoted", "quoted_part", "writes"]
 
 Kind = Literal["table", "view", "database", "function", "use", "set", "reset"]
 
@@ -42,6 +42,7 @@ _SET = re.compile(r"(set|reset)\b\s*(?:time\s+zone\b|([\w.\-]+))?", re.IGNORECAS
 _QUERY = re.compile(r"\bas\s*\(?\s*(?:select|with|from|values|table)\b", re.IGNORECASE)
 _OPTIONS = re.compile(r"\boptions\s*\(((?:[^')]|'[^']*')*)\)", re.IGNORECASE)
 _OPTION = re.compile(r"['`]?([\w.]+)['`]?\s*=?\s*'([^']*)'")
+_WRITE = re.compile(r"(?:insert|delete|update|merge|load|copy)\b", re.IGNORECASE)
 _KINDS: dict[str, Kind] = {
     "table": "table",
     "view": "view",
@@ -52,6 +53,15 @@ _KINDS: dict[str, Kind] = {
 }
 
 
+def writes(statement: str) -> bool:
+    """Whether it writes data, so that it is another thing to run it twice.
+
+    >>> writes("/* more */ INSERT INTO words VALUES ('to')"), writes("SELECT 'insert'")
+    (True, False)
+    """
+    return _WRITE.match(statement, _beginning(statement)) is not None
+
+
 def change_of(statement: str) -> Change | None:
     """What a statement changes; None for a query, and for what changes nothing but data.
 
@@ -60,9 +70,7 @@ def change_of(statement: str) -> Change | None:
     >>> change_of("drop view words"), change_of("-- how many?\\nSELECT count(*) FROM words")
     (Change(kind='view', name='words', drops=True, has_query=False), None)
     """
-    start = 0
-    while (skipped := _COMMENT.match(statement, start)) is not None:
-        start = skipped.end()
+    start = _beginning(statement)
     if found := _CREATE.match(statement, start):
         kind = _KINDS[found[1].lower()]
         has_query = kind == "table" and _QUERY.search(statement, found.end()) is not None
@@ -74,6 +82,14 @@ def change_of(statement: str) -> Change | None:
     if found := _SET.match(statement, start):
         return Change("set" if found[1].lower() == "set" else "reset", found[2] or "")
     return None
+
+
+def _beginning(statement: str) -> int:
+    """Where a statement begins behind blanks and comments."""
+    start = 0
+    while (skipped := _COMMENT.match(statement, start)) is not None:
+        start = skipped.end()
+    return start
 
 
 def options_of(statement: str) -> dict[str, str]:

@@ -185,3 +185,17 @@ def test_workers_do_without_pysparks_client(no_context: None) -> None:
         rows = spark.createDataFrame(spark.sparkContext.parallelize([(1, "a")]), "n INT, word STRING").rdd
         assert rows.collect() == [(1, "a")]
         assert rows.mapPartitions(imported).collect() == [False]
+
+
+def test_all_functions_of_pyspark_are_there_and_nothing_else_comes_with_a_star() -> None:
+    from pyspark.sql import functions as pysparks
+
+    from headwater.sql import functions
+
+    only_typed = {"OrderingColumn", "PartitioningColumn", "SelectedColumn"}  # arguments of UDTFs
+    assert set(pysparks.__all__) - set(functions.__all__) <= only_typed
+    namespace: dict[str, object] = {}
+    exec("from headwater.sql.functions import *", namespace)
+    assert {"sys", "np", "warnings", "Any", "random", "decimal"} & namespace.keys() == set()
+    assert {"col", "udf", "pandas_udf", "window", "explode", "sum"} <= namespace.keys()
+    assert functions.countDistinct is not None
