@@ -1,4 +1,4 @@
-"""17. SQL: createDataFrame + view + group by + collect; JSON lines of a file stream to a group by; thousands of batches.
+"""17. SQL: createDataFrame + view + group by + collect; JSON lines of a file stream; thousands of batches.
 
 --what rows   medians for --rows rows, as Row and with a schema; the first one is the session's start
 --what json   a file stream of --lines lines of JSON, to a group by: by the package's own way, and by json.loads
@@ -19,8 +19,10 @@ COUNTRIES = ("de", "fr", "it", "es", "pl")
 
 def ask(sql, spark, rdd, how):
     """One batch's work; returns how many groups there were."""
-    rows = rdd.map(lambda i: sql.Row(word=f"w{i % 100}", n=i)) if how == "Row" else rdd.map(lambda i: (f"w{i % 100}", i))
-    frame = spark.createDataFrame(rows) if how == "Row" else spark.createDataFrame(rows, "word STRING, n BIGINT")
+    if how == "Row":
+        frame = spark.createDataFrame(rdd.map(lambda i: sql.Row(word=f"w{i % 100}", n=i)))
+    else:
+        frame = spark.createDataFrame(rdd.map(lambda i: (f"w{i % 100}", i)), "word STRING, n BIGINT")
     frame.createOrReplaceTempView("words")
     return len(spark.sql(QUERY).collect())
 

@@ -116,14 +116,7 @@ class Session(connect.SparkSession):
         if isinstance(schema, (list, tuple)) and all(isinstance(name, str) for name in schema):
             return Rows(names=tuple(schema)), None
         if not isinstance(schema, DataType):
-            raise PySparkTypeError(
-                errorClass="NOT_EXPECTED_TYPE",
-                messageParameters={
-                    "arg_name": "schema",
-                    "expected_type": "StructType, a DDL text, or a list of names",
-                    "arg_type": type(schema).__name__,
-                },
-            )
+            raise _no_schema(schema, "StructType, a DDL text, or a list of names")
         atomic = not isinstance(schema, StructType)
         struct = StructType([StructField("value", schema)]) if atomic else cast("StructType", schema)
         return Rows(to_arrow_schema(struct, timezone="UTC"), verify=verify, atomic=atomic), struct
@@ -179,14 +172,7 @@ class Session(connect.SparkSession):
         if isinstance(schema, str):
             schema = self.client._analyze(method="ddl_parse", ddl_string=schema).parsed
         if not isinstance(schema, StructType):
-            raise PySparkTypeError(
-                errorClass="NOT_EXPECTED_TYPE",
-                messageParameters={
-                    "arg_name": "schema",
-                    "expected_type": "StructType or a DDL text",
-                    "arg_type": type(schema).__name__,
-                },
-            )
+            raise _no_schema(schema, "StructType or a DDL text")
         return schema
 
     def _computed(self, rdd: RDD[Any], shape: Rows | Lines) -> relations.Content:
@@ -207,6 +193,11 @@ class Session(connect.SparkSession):
     def kept(self, table: pa.Table) -> relations.Content:
         """A table as what a relation holds."""
         return relations.of_table(table, self._directory)
+
+
+def _no_schema(schema: object, expected: str) -> PySparkTypeError:
+    given = {"arg_name": "schema", "expected_type": expected, "arg_type": type(schema).__name__}
+    return PySparkTypeError(errorClass="NOT_EXPECTED_TYPE", messageParameters=given)
 
 
 def _types(schema: pa.Schema) -> StructType:
