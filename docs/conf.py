@@ -77,7 +77,6 @@ NAVIGATION = {
         "docs/reference/api/headwater.streaming.mqtt",
         "docs/reference/api/headwater.testing",
         "docs/reference/api/headwater.sql",
-        "docs/reference/api/headwater.sql.types",
     ],
     "Formats": [
         "docs/formats/log",
