@@ -20,6 +20,7 @@ OTHERS: dict[str, Any] = {
     "slideDuration": 1,
     "numPartitions": 2,
     "name": "output",
+    "query": "SELECT 1",
     "topic": "topic",
     "kafkaParams": {"bootstrap.servers": "localhost:1"},
 }

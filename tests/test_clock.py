@@ -169,6 +169,8 @@ READS_THE_TIME = {
     "engine/warden.py": "how long processes have to end",
     "engine/wire.py": "how long a peer's proof is waited for",
     "filesystem/retries.py": "how long a store is waited for",
+    "sql/arrowrows.py": "what the local time of an instant is",
+    "sql/conf.py": "how far the local time zone is off",
     "streaming/kafka/brokers.py": "in tasks and receivers: how long a broker's answer counts",
     "streaming/kafka/reading.py": "in tasks: how long a broker is waited for",
     "streaming/kinesis/reading.py": "how long a call took, of the pause between two",

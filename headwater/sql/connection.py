@@ -121,6 +121,7 @@ class SessionConnection:
                 except grpc.RpcError as error:
                     if not lease.has_lost(error):
                         raise
+                    self._engines.give_up(lease)
                     if not tries:
                         raise EngineLost(f"The SQL engine has died{_REMEDY}") from error
 
@@ -155,6 +156,7 @@ class SessionConnection:
                 except grpc.RpcError as error:
                     if not lease.has_lost(error):
                         raise
+                    self._engines.give_up(lease)
                     if came or not tries:
                         wrote = "" if _can_repeat(request) else ", and may have written a part of its output"
                         raise EngineLost(f"The SQL engine has died while it ran a query{wrote}{_REMEDY}") from error

@@ -26,6 +26,9 @@ _LEASES_BETWEEN_LOOKS = 16  # at an engine's memory
 _LEASES_LEAST = 64  # of an engine that is replaced for its size: what needs as much at once needs it again
 
 
+_DIED = "The SQL engine has died: another is started, and told what this one knew"
+
+
 class Lease:
     """An engine, while somebody uses it. `epoch` numbers an application's engines."""
 
@@ -78,6 +81,13 @@ class Engines:
             if ended:
                 lease.engine.stop()
 
+    def give_up(self, lease: Lease) -> None:
+        """Have no more leases of an engine: it's dead, or dying, or can't be reached."""
+        with self._lock:
+            if self._current is lease:
+                logger.warning(_DIED)
+                self._current = None
+
     def warm(self) -> None:
         """Begin to start an engine, if there is none, and don't wait for it."""
         with self._lock:
@@ -118,7 +128,7 @@ class Engines:
         if lease is None:
             return None
         if not lease.engine.is_alive():
-            logger.warning("The SQL engine has died: another is started, and told what this one knew")
+            logger.warning(_DIED)
             self._current = None
         elif self._successor is None:
             due = lease.leases >= _LEASES_LEAST and lease.leases % _LEASES_BETWEEN_LOOKS == 0

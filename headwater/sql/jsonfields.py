@@ -26,7 +26,7 @@ Convert = Callable[[Any], Any]  # a value of JSON, but null, to what pa.array ta
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
-_MICROSECONDS_MAX = (1 << 63) - 1
+_FIRST_SECOND, _LAST_SECOND = -62135596800, 253402300799  # since 1970, of the years that Python has
 _NAMED = {"NaN": math.nan, "Infinity": math.inf} | {
     f"{sign}{name}": float(f"{sign}inf") for sign in "+-" for name in ("INF", "Infinity")
 }  # numbers that JSON has none for
@@ -265,7 +265,7 @@ def zone_of(name: str) -> tzinfo:
 
 def _timestamp(zone: tzinfo, value: Any) -> int:
     """Microseconds since 1970. An int is seconds."""
-    if type(value) is int and abs(value) <= _MICROSECONDS_MAX // 1_000_000:
+    if type(value) is int and _FIRST_SECOND <= value <= _LAST_SECOND:
         return value * 1_000_000
     return _microseconds(_moment(value, zone))
 

@@ -117,12 +117,12 @@ class FilesOutput(FrameOutput):
     ) -> None:
         if not isinstance(path, str):
             raise TypeError(f"path should be a str, got {path!r} of type {type(path).__name__}")
-        super().__init__(frame_of, f"files in {filesystem.resolve(path)[1]}" if name is None else name)
         if not filesystem.is_local(path):
             raise UnsupportedOperationException(
                 f"{path}: files of streams' DataFrames can't be written over a network yet, where no file is moved in "
                 "one step. Write to a directory that is mounted, or with foreachRDD to a directory for each batch."
             )
+        super().__init__(frame_of, f"files in {filesystem.resolve(path)[1]}" if name is None else name)
         if not isinstance(format, str) or format.lower() not in _FORMATS:
             raise IllegalArgumentException(f"format is one of {', '.join(_FORMATS)}; got {format!r}")
         if isinstance(partition_by, str) or not all(isinstance(column, str) for column in partition_by):

@@ -218,6 +218,8 @@ def _query(query: str, name: str, tables: Any) -> Query:
         raise IllegalArgumentException(f"sql: expected a query, got {query!r}")
     if not isinstance(name, str) or not name.isidentifier():
         raise IllegalArgumentException(f"sql: {name!r} is no name for a table")
+    if not isinstance(tables or {}, Mapping):
+        raise TypeError(f"sql: tables should be functions by names of tables, got {tables!r}")
     for table, make in (tables or {}).items():
         if table == name:
             raise IllegalArgumentException(

@@ -33,10 +33,12 @@ def pid_of(engines: Engines) -> int:
 
 
 def kill(engines: Engines) -> None:
-    """kill -9 of the engine that there is, and wait until it's gone."""
-    pid = pid_of(engines)
-    os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: not alive({pid}), "the engine's end")
+    """kill -9 of the engine that there is, and wait until it's gone with all of its threads."""
+    with engines.lease() as lease:
+        engine = lease.engine
+        assert isinstance(engine, SailEngine)
+        os.kill(engine.pid, signal.SIGKILL)
+        wait_for(lambda: not engine.is_alive(), "the engine's end")
 
 
 # ------------------------------------------------------------------------------------------------ what is told again
@@ -245,6 +247,18 @@ def test_an_engine_that_has_died_is_replaced_at_once_and_stopped_once() -> None:
     engines = Engines(fakes, memory_max=100)
     with engines.lease():
         fakes.made[0].dead = True
+        assert leased(engines) == 1
+    assert [engine.stopped for engine in fakes.made] == [1, 0]
+    engines.stop()
+
+
+def test_an_engine_that_was_given_up_is_replaced_at_once_and_ends_with_its_last_lease() -> None:
+    """A process that was killed may look alive for a while."""
+    fakes = Fakes()
+    engines = Engines(fakes, memory_max=100)
+    with engines.lease() as lost, engines.lease():
+        engines.give_up(lost)
+        engines.give_up(lost)
         assert leased(engines) == 1
     assert [engine.stopped for engine in fakes.made] == [1, 0]
     engines.stop()

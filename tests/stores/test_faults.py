@@ -67,6 +67,7 @@ def watch(harness: Watching, place: str) -> None:
     harness.run(1)
 
 
+@pytest.mark.timeout(300)  # with the start of a name node, on a busy machine
 def test_stream_is_exact_over_a_store_that_refuses_and_cuts(store: Store, place: str) -> None:
     stop_active_context()
     with FaultyProxy(store.port, seed=1) as proxy:

@@ -115,7 +115,7 @@ def test_driver_goes_on_encrypted_from_a_directory_that_was_not(tmp_path: Path) 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SPARK_CONF_DIR", str(tmp_path))
         assert run(tmp_path, {}, 8) == {f"{MARKER}-received": 6, f"{MARKER}-file": 2}
-    newest = max((tmp_path / "checkpoints").glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[2]))
+    newest = max((tmp_path / "checkpoints").glob("checkpoint-*[0-9]"), key=lambda path: int(path.name.split("-")[2]))
     assert MARKER.encode() not in newest.read_bytes()
 
 
@@ -166,7 +166,7 @@ def test_changed_file_is_no_checkpoint(no_context: None, root: Path, kind: str) 
 
 
 def test_damaged_header_of_the_newest_checkpoint_is_not_taken_for_another_key(no_context: None, root: Path) -> None:
-    newest = max((root / "checkpoints").glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[2]))
+    newest = max((root / "checkpoints").glob("checkpoint-*[0-9]"), key=lambda path: int(path.name.split("-")[2]))
     data = bytearray(newest.read_bytes())
     data[5] ^= 1  # of the key's id
     newest.write_bytes(data)
