@@ -3,7 +3,7 @@
 - Each call takes a lease of the engine. One that the session hasn't used yet is first told what the session told those
   before it (`record.py`).
 - Calls that change the session go one after the other, and are remembered once they have succeeded; queries run beside
-  them.
+  them, but none is planned while a view is being replaced (`planning.py`).
 - A query whose engine dies before it has answered runs again on another, and nobody notices. What may have written
   something, or was answered in part, is an error that says so.
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -22,6 +23,7 @@ import pyspark.sql.connect.proto as pb2
 from headwater.errors import SparkException, see
 from headwater.sql.catalogue import Catalogue, Table, described_table
 from headwater.sql.engines import Engines, Lease
+from headwater.sql.planning import Planning
 from headwater.sql.record import Entry, SessionRecord, change_in, options_in, sql_text
 from headwater.sql.statements import Change, quoted, writes
 
@@ -60,6 +62,7 @@ class SessionConnection:
         self._catalogue = catalogue
         self._held_by = held_by
         self._changing = threading.RLock()  # held while the session changes, and while an engine is told
+        self._planning = Planning()
         self._record = SessionRecord()
         self._epoch = -1  # of the latest engine that was told all of the record; written under the lock
         self._catalogue_seen = 0  # changes of the catalogue that this engine was told; likewise
@@ -134,12 +137,23 @@ class SessionConnection:
 
         change = change_in(request) if method == _EXECUTE else None
         if change is None:
-            yield from self._answers(call, request)
+            yield from self._planned(self._answers(call, request))
             return
-        with self._changing:
+        with self._planning.interrupted() if change.kind == "view" else nullcontext(), self._changing:
             answers = list(self._answers(call, request))
             self._remember(change, request)
         yield from answers
+
+    def _planned(self, answers: Iterator[Any]) -> Iterator[Any]:
+        """The answers to a query, which is planned once the first one comes: the schema, before all rows."""
+        self._planning.begin()
+        try:
+            first = next(answers, None)
+        finally:
+            self._planning.end()
+        if first is not None:
+            yield first
+            yield from answers
 
     def _answers(self, call: Callable[[Lease], Iterator[Any]], request: Any) -> Iterator[Any]:
         tries = _TRIES if _can_repeat(request) else 1
