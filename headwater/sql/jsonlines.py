@@ -33,8 +33,7 @@ _CUT_INTO = 8  # pieces of a chunk that is refused
 _LINES_MIN = 256  # of a piece that is cut: Arrow's call costs as much as some 50 lines read one by one
 _PARSED_MAX = 1 << 30  # bytes in a call: Arrow counts them in 32 bits
 _SHOWN_MAX = 200  # characters of a line in an error
-_BYTES = 8 << 20  # of a file's lines that are parsed at once
-_TWO_IN_A_LINE = re.compile(rb"\}[ \t\r]*\{")
+_BYTES = 1 << 20  # of a file's lines that are parsed at once; more outgrow the cache
 _SPACE = " \t\r\n"
 _BOM = "\ufeff"
 # Numbers that Arrow takes and nobody else; a string that looks like it costs time only.
@@ -221,14 +220,13 @@ class _Arrow:
     def whole(self, piece: bytes) -> pa.RecordBatch | None:
         """The rows of lines, an object each, as they stand in a file; None if one isn't, or may not be.
 
-        Each newline stands between two objects, and no line has two: so as many rows as lines are a row a line.
+        Each newline stands between two objects, as it can't stand in one there: so as many rows as lines are a row a
+        line.
         """
         data = piece.rstrip(b"\n")
-        newlines = data.count(b"\n")
+        newlines = len(data) - len(data.replace(b"\n", b""))  # twice as quick as `count`
         between = data.startswith(b"{") and data.endswith(b"}") and data.count(b"}\n{") == newlines
-        if not between or not self._takes_schema or not len(self.schema) or _TWO_IN_A_LINE.search(data):
-            return None
-        if not _is_regular(data):
+        if not between or not self._takes_schema or not len(self.schema) or not _is_regular(data):
             return None
         try:
             rows = _read_json(data, self._plainly).combine_chunks()

@@ -534,6 +534,7 @@ PIECES = [
     b'{"a": 1,\n"b": "x"}\n{"a": 2}{"a": 3}\n',  # as many objects as lines, and none of them a line
     b'{"a": 1} {"a": 2}\n{"a":\n3}\n',
     b'{"b": "x}\n{y"}\n{"a": 2}\n',
+    b'{"b": "x}\n{y"}\n{"a": 2}{"a": 3}\n',
     b'{"a": 1}\nno JSON\n{"a": "x"}\n',
     b'[{"a": 1}, {"a": 2}]\n',
     b'{"b": "\xff"}\n{"a": 2}\n',
