@@ -161,9 +161,9 @@ def test_rows_without_fields_are_counted() -> None:
 
 
 def test_large_rows_come_in_small_batches() -> None:
-    rows = [(bytes(1 << 20),)] * 1100
+    rows = [(bytes(128 << 10),)] * 1800
     sizes = [batch.num_rows for batch in batches(rows, pa.schema({"a": pa.binary()}))]
-    assert sizes == [1024, 63, 13]  # of 64 MB, when it's known how large a row is
+    assert sizes == [1024, 511, 265]  # of 64 MB, when it's known how large a row is
 
 
 # ------------------------------------------------------------------------------------------------ what is accepted

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from headwater.formats.textfiles import lines_of, text_lines
 from headwater.sql import jsoninference, jsonlines, textlines
 from headwater.sql.jsonfields import zone_of
+from tests.effort import tries
 
 WORD_AND_N = pa.schema({"word": pa.string(), "n": pa.int32()})
 UTC = timezone.utc
@@ -390,7 +391,7 @@ def rows_and_malformed(records: list[str], schema: pa.Schema) -> tuple[list[Any]
 
 
 @given(st.lists(objects | damaged, max_size=6), st.sampled_from([SIMPLE, TIMES]))
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=tries(150), deadline=None)
 def test_arrow_and_python_read_the_same(records: list[str], schema: pa.Schema) -> None:
     with pytest.MonkeyPatch.context() as monkeypatch:
         assert repr(rows_and_malformed(records, schema)).replace("-0.0", "0.0") == repr(
@@ -406,7 +407,7 @@ def reference(value: Any, known: pa.DataType) -> Any:
 
 
 @given(st.lists(fitting.map(json.dumps), max_size=6))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=tries(100), deadline=None)
 def test_lines_that_fit_are_read_as_json_loads_reads_them(records: list[str]) -> None:
     wanted = [reference(json.loads(record), pa.struct(list(SIMPLE))) for record in records]
     rows, malformed = rows_and_malformed(records, SIMPLE)
@@ -487,7 +488,7 @@ def test_a_sample_leaves_lines_out() -> None:
 
 
 @given(st.lists(objects | damaged, max_size=6))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=tries(100), deadline=None)
 def test_the_schema_is_the_same_where_arrow_refuses_the_lines(records: list[str]) -> None:
     found = jsoninference.infer(records)
     with pytest.MonkeyPatch.context() as monkeypatch:
