@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -45,13 +46,13 @@ def running(example: str, *arguments: object) -> Iterator[subprocess.Popen[str]]
 
 
 def read(process: subprocess.Popen[str], enough: Callable[[str], bool]) -> str:
-    """What a program prints until there is enough."""
+    """What a program prints until there is enough. Nothing is left in a buffer, where `communicate` doesn't look."""
     assert process.stdout is not None
     text = ""
     while not enough(text):
-        line = process.stdout.readline()
-        assert line, f"it ended early:\n{text}"
-        text += line
+        printed = os.read(process.stdout.fileno(), 1 << 16).decode()
+        assert printed, f"it ended early:\n{text}"
+        text += printed
     return text
 
 
