@@ -48,6 +48,7 @@ class Session(connect.SparkSession):
         self.facade = facade
         self._session_id = str(uuid.uuid4())
         application = Application.of(facade.sparkContext)
+        self._engines = application.engines
         connection = SessionConnection(
             application.engines, self._session_id, application.catalogue, relations.directories_in
         )
@@ -60,6 +61,11 @@ class Session(connect.SparkSession):
             configs={"spark.sql.warehouse.dir": application.catalogue.warehouse, **settings}, silent=True
         )
         connect.SparkSession._default_session = self
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether its application has ended: then PySpark's client looks for another session, or does without."""
+        return self._engines.has_stopped
 
     def __reduce__(self) -> Any:
         return self.facade.__reduce__()  # which says what to do instead

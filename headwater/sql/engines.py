@@ -81,6 +81,12 @@ class Engines:
             if ended:
                 lease.engine.stop()
 
+    @property
+    def has_stopped(self) -> bool:
+        """Whether the application has ended, and there are no engines any more."""
+        with self._lock:
+            return self._stopped
+
     def give_up(self, lease: Lease) -> None:
         """Have no more leases of an engine: it's dead, or dying, or can't be reached."""
         with self._lock:

@@ -16,7 +16,7 @@ from headwater.errors import (
     SerializationError,
     UnsupportedOperationException,
 )
-from headwater.sql import SparkSession
+from headwater.sql import SparkSession, functions
 from headwater.sql.types import IntegerType
 
 
@@ -190,8 +190,6 @@ def test_workers_do_without_pysparks_client(no_context: None) -> None:
 def test_all_functions_of_pyspark_are_there_and_nothing_else_comes_with_a_star() -> None:
     from pyspark.sql import functions as pysparks
 
-    from headwater.sql import functions
-
     only_typed = {"OrderingColumn", "PartitioningColumn", "SelectedColumn"}  # arguments of UDTFs
     assert set(pysparks.__all__) - set(functions.__all__) <= only_typed
     namespace: dict[str, object] = {}
@@ -199,3 +197,12 @@ def test_all_functions_of_pyspark_are_there_and_nothing_else_comes_with_a_star()
     assert {"sys", "np", "warnings", "Any", "random", "decimal"} & namespace.keys() == set()
     assert {"col", "udf", "pandas_udf", "window", "explode", "sum"} <= namespace.keys()
     assert functions.countDistinct is not None
+
+
+def test_functions_can_be_made_when_a_session_has_stopped_and_another_is_not_used_yet(no_context: None) -> None:
+    """PySpark's client asks the latest session how functions are run."""
+    with SparkSession.builder.master("local").getOrCreate() as spark:
+        assert spark.range(1).count() == 1
+    with SparkSession.builder.master("local").getOrCreate() as spark:
+        twice = functions.udf(lambda n: 2 * n, "bigint")
+        assert spark.range(3).select(twice("id").alias("n")).collect() == [(0,), (2,), (4,)]
