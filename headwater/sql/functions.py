@@ -12,4 +12,6 @@ from pyspark.sql.pandas.functions import ArrowUDFType, PandasUDFType  # noqa: E4
 from pyspark.sql.udf import UserDefinedFunction  # noqa: E402, F401
 from pyspark.sql.udtf import SkipRestOfInputTableException, UserDefinedTableFunction  # noqa: E402, F401
 
+from headwater.sql import defaults as _defaults  # noqa: E402, F401 - says which session functions are made for
+
 __all__ = [name for name in _pysparks.__all__ if name in globals()]

@@ -8,4 +8,6 @@ requirements.import_client()
 
 from pyspark.sql.udf import UDFRegistration, UserDefinedFunction  # noqa: E402
 
+from headwater.sql import defaults as _defaults  # noqa: E402, F401 - says which session functions are made for
+
 __all__ = ["UDFRegistration", "UserDefinedFunction"]
