@@ -5,24 +5,23 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from headwater.sql.statements import plain
+from headwater.sql.statements import NAME, plain
 
 if TYPE_CHECKING:
     from headwater.sql.sessionview import SessionView
 
 __all__ = ["done_here", "in_the_engines_words"]
 
-_NAME = r"((?:`(?:[^`]|``)+`|\w+)(?:\.(?:`(?:[^`]|``)+`|\w+))*)"
-_CACHE = re.compile(rf"cache\s+(?:lazy\s+)?table\s+{_NAME}(?:\s+(?:as\s+)?((?:select|with)\b.*))?", re.I | re.S)
-_UNCACHE = re.compile(rf"uncache\s+table\s+(?:if\s+exists\s+)?{_NAME}", re.I)
+_CACHE = re.compile(rf"cache\s+(?:lazy\s+)?table\s+{NAME}(?:\s+(?:as\s+)?((?:select|with)\b.*))?", re.I | re.S)
+_UNCACHE = re.compile(rf"uncache\s+table\s+(?:if\s+exists\s+)?{NAME}", re.I)
 _SET = re.compile(r"set\s+([\w.]+)\s*(?:=\s*(.*))?", re.I | re.S)
 _DESCRIBE = re.compile(
     r"desc(?:ribe)?\s+(?!(?:function|catalog|database|schema|namespace|table|query|select|with)\b)"
-    rf"(extended\s+|formatted\s+)?{_NAME}",
+    rf"(extended\s+|formatted\s+)?{NAME}",
     re.I,
 )
-_USE = re.compile(rf"use\s+(?!(?:database|schema|namespace|catalog)\b){_NAME}", re.I)
-_PIVOTED = re.compile(rf"\bfor\s+{_NAME}\s+in\b", re.I)
+_USE = re.compile(rf"use\s+(?!(?:database|schema|namespace|catalog)\b){NAME}", re.I)
+_PIVOTED = re.compile(rf"\bfor\s+{NAME}\s+in\b", re.I)
 
 
 def done_here(session: SessionView, statement: str) -> Any:
@@ -37,7 +36,7 @@ def done_here(session: SessionView, statement: str) -> Any:
         session.catalog.uncacheTable(plain(found[1]))
     elif re.fullmatch(r"clear\s+cache", text, re.I):
         session.catalog.clearCache()
-    elif re.fullmatch(rf"refresh\s+(?:table\s+)?{_NAME}", text, re.I):
+    elif re.fullmatch(rf"refresh\s+(?:table\s+)?{NAME}", text, re.I):
         session.catalog.refreshTable(text.split()[-1])
     elif (found := _SET.fullmatch(text)) and not text.lower().startswith("set time zone"):
         key, value = found[1], found[2]

@@ -76,7 +76,7 @@ class SailEngine:
         for _ in range(_STARTS):
             self._start()
             try:
-                grpc.channel_ready_future(self.channel).result(timeout=_START_SECONDS)
+                self._connect()
                 if unprotected or self._close_the_door():
                     return
             except BaseException:
@@ -91,7 +91,7 @@ class SailEngine:
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair()
-        self._followed = (list(sys.path), os.getcwd())
+        self._followed: tuple[list[str], str] | None = None
         with theirs:
             self._process = subprocess.Popen(
                 interpreter.command("headwater.sql.server", str(theirs.fileno()), self._broadcasts),
@@ -107,8 +107,11 @@ class SailEngine:
         self.pid = self._process.pid
         self._control = ours
         self._lines = ours.makefile("rw", encoding="utf-8")
+
+    def _connect(self) -> None:
         self._port = int(self._answer())
         self.channel: grpc.Channel = grpc.insecure_channel(f"127.0.0.1:{self._port}", options=_CHANNEL_OPTIONS)
+        grpc.channel_ready_future(self.channel).result(timeout=_START_SECONDS)
 
     def _answer(self) -> Any:
         line = self._lines.readline()
@@ -160,7 +163,7 @@ class SailEngine:
             self._followed = now
 
     def stop(self) -> None:
-        if hasattr(self, "channel"):
+        if hasattr(self, "channel"):  # not if it ended before it listened
             self.channel.close()
         try:
             self._lines.close()

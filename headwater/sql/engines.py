@@ -24,8 +24,6 @@ logger = logging.getLogger(__name__)
 
 _LEASES_BETWEEN_LOOKS = 16  # at an engine's memory
 _LEASES_LEAST = 64  # of an engine that is replaced for its size: what needs as much at once needs it again
-
-
 _DIED = "The SQL engine has died: another is started, and told what this one knew"
 
 
@@ -147,8 +145,7 @@ class Engines:
             if (error := successor.exception()) is not None:
                 logger.warning("The SQL engine has grown too large, but no other can be started", exc_info=error)
                 return None
-            self._epoch += 1
-            self._current = Lease(successor.result(), self._epoch)
+            self._seat(successor.result())
         else:
             return None
         return lease if lease.users == 0 else None
@@ -166,6 +163,9 @@ class Engines:
     def _install(self, engine: Engine) -> bool:
         with self._lock:
             if not self._stopped:
-                self._epoch += 1
-                self._current = Lease(engine, self._epoch)
+                self._seat(engine)
             return not self._stopped
+
+    def _seat(self, engine: Engine) -> None:
+        self._epoch += 1
+        self._current = Lease(engine, self._epoch)

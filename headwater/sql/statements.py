@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Literal, NamedTuple
 
-__all__ = ["Change", "change_of", "literal", "options_of", "plain", "quoted", "quoted_part", "writes"]
+__all__ = ["NAME", "Change", "change_of", "literal", "options_of", "plain", "quoted", "quoted_part", "writes"]
 
 Kind = Literal["table", "view", "database", "function", "use", "set", "reset"]
 
@@ -27,17 +27,18 @@ class Change(NamedTuple):
 
 _COMMENT = re.compile(r"\s+|--[^\n]*(?:\n|$)|/\*.*?\*/", re.DOTALL)
 _PART = r"(?:`(?:[^`]|``)+`|\w+)"
-_NAME = rf"({_PART}(?:\s*\.\s*{_PART})*)"
+NAME = rf"({_PART}(?:\s*\.\s*{_PART})*)"
+"""A name in a statement, as a group of a regular expression: its parts may be quoted."""
 _CREATE = re.compile(
     r"create\s+(?:or\s+replace\s+)?(?:external\s+)?(?:(?:global\s+)?temp(?:orary)?\s+)?"
-    rf"(table|view|function|database|schema|namespace)\s+(?:if\s+not\s+exists\s+)?{_NAME}",
+    rf"(table|view|function|database|schema|namespace)\s+(?:if\s+not\s+exists\s+)?{NAME}",
     re.IGNORECASE,
 )
 _DROP = re.compile(
-    r"drop\s+(?:temp(?:orary)?\s+)?(table|view|function|database|schema|namespace)\s+(?:if\s+exists\s+)?" + _NAME,
+    r"drop\s+(?:temp(?:orary)?\s+)?(table|view|function|database|schema|namespace)\s+(?:if\s+exists\s+)?" + NAME,
     re.IGNORECASE,
 )
-_USE = re.compile(rf"use\s+(?:(?:database|schema|namespace|catalog)\s+)?{_NAME}", re.IGNORECASE)
+_USE = re.compile(rf"use\s+(?:(?:database|schema|namespace|catalog)\s+)?{NAME}", re.IGNORECASE)
 _SET = re.compile(r"(set|reset)\b\s*(?:time\s+zone\b|([\w.\-]+))?", re.IGNORECASE)
 _QUERY = re.compile(r"\bas\s*\(?\s*(?:select|with|from|values|table)\b", re.IGNORECASE)
 _OPTIONS = re.compile(r"\boptions\s*\(((?:[^')]|'[^']*')*)\)", re.IGNORECASE)

@@ -39,6 +39,12 @@ def port_of(engine: SailEngine) -> int:
     return port
 
 
+def open_sockets() -> set[str]:
+    """This process's sockets."""
+    links = (f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd"))
+    return {os.readlink(link) for link in links if os.path.lexists(link) and _is_socket(link)}
+
+
 def _is_socket(path: str) -> bool:
     return os.readlink(path).startswith("socket:")
 
@@ -142,12 +148,16 @@ def test_an_engine_takes_the_place_of_one_that_was_spoiled(monkeypatch: pytest.M
     engine.stop()
 
 
-def test_an_engine_that_cannot_start_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_engine_that_cannot_start_says_why_and_leaves_nothing_open(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     (tmp_path / "pysail").mkdir()
     (tmp_path / "pysail" / "__init__.py").write_text("raise SystemExit(3)")
     monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(SparkException, match="has ended with exit code"):
+    before = open_sockets()
+    with pytest.raises(SparkException, match="has ended with exit code") as failure:
         SailEngine()
+    assert open_sockets() == before, failure
 
 
 def test_an_engine_that_others_can_reach_needs_leave(monkeypatch: pytest.MonkeyPatch) -> None:
