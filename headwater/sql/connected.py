@@ -19,6 +19,7 @@ from pyspark.sql.dataframe import DataFrame as ParentDataFrame
 from pyspark.sql.pandas.types import from_arrow_schema, to_arrow_schema
 from pyspark.sql.types import DataType, StructField, StructType
 
+from headwater.errors import UnsupportedOperationException
 from headwater.rdd import RDD
 from headwater.sql import commands, inference, relations
 from headwater.sql import frames as _frames  # noqa: F401 - adds methods to DataFrame
@@ -194,7 +195,12 @@ class Session(connect.SparkSession):
         return frame
 
     def directory(self) -> relations.Directory:
-        return relations.Directory(self.facade.sparkContext.application.directory)
+        if not self._directory:
+            raise UnsupportedOperationException(
+                "csv(rdd) writes a file for the SQL engine, which reads none that are encrypted, and encryption is on "
+                "(headwater.encryption.keyFile). Split the lines in a map, and give the rows to createDataFrame."
+            )
+        return relations.Directory(self._directory)
 
     def kept(self, table: pa.Table) -> relations.Content:
         """A table as what a relation holds."""
