@@ -93,6 +93,7 @@ class Journal:
         self._log_bytes = 0  # since the last image
         self._imaged_ms = 0  # when the last image was written, or could not be
         self._behind = False  # whether the log lacks something that the ledger has, or may
+        self._removed = False  # whether something was removed since the last image; said once
         self._untold: deque[tuple[Entry | None, Then]] = deque()  # being made durable; the thread's
         self._told_failure = failed
         self._failure: BaseException | None = None  # of the thread
@@ -192,8 +193,9 @@ class Journal:
         """Whether a restart would not find all that it needs; where a look takes a network, that's left to images."""
         if self._log is None or not filesystem.is_local(self._directory):
             return False
-        if self._log.is_whole() and all(map(filesystem.exists, self._files)):
-            return False
+        if self._removed or (self._log.is_whole() and all(map(filesystem.exists, self._files))):
+            return self._removed
+        self._removed = True
         logger.error(
             "The directory for checkpoints %s, or a part of it, was removed while the application runs. Program, "
             "states and all that is known are written anew; a driver that dies before that is done can't be gone on "
@@ -223,16 +225,17 @@ class Journal:
                 self._ledger.apply(entry)
             described = self._describe(self._ledger, number)
             name = checkpoint.write(self._directory, described, self._cipher)
-            self._files = [f"{self._directory}/{name}", f"{self._directory}/{described.program}"]
         except BaseException:
             log.close()
             raise
+        self._was_removed()  # since the last commit: this image has written it anew, and it's to be known
         if self._log is not None:
             self._log.close()
         self._log, self._number = log, number
+        self._files = [f"{self._directory}/{name}", f"{self._directory}/{described.program}"]
         if self._behind:
             logger.warning("The journal in %s can be written again: nothing is missing in it", self._directory)
-        self._log_bytes, self._imaged_ms, self._behind = 0, self._clock.now_ms(), False
+        self._log_bytes, self._imaged_ms, self._behind, self._removed = 0, self._clock.now_ms(), False, False
         self._clean()
 
     def _clean(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import queue
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from headwater.clock import Clock, ManualClock, SystemClock
 from headwater.streaming.recovery import checkpoint
 from headwater.streaming.recovery.checkpoint import Checkpoint
-from headwater.streaming.recovery.journal import Journal, log_directories, recovered
+from headwater.streaming.recovery.journal import LOGS, Journal, log_directories, recovered
 from headwater.streaming.recovery.ledger import BatchBegun, BatchDone, Block, BlockAdded, Entry, Ledger
 from headwater.streaming.recovery.log import LogPosition, LogWriter, read_log
 
@@ -263,6 +264,19 @@ def test_logs_go_with_the_checkpoints_that_they_follow(disk: Disk, start: Callab
     oldest = checkpoint.names(disk.directory)[0][0]
     assert len(log_directories(disk.directory)) <= checkpoint.KEPT
     assert min(number for number, _ in log_directories(disk.directory)) >= oldest > 1
+
+
+def test_what_was_removed_between_an_entry_and_an_image_is_said_once(
+    disk: Disk, start: Callable[[Journal], Answers], caplog: pytest.LogCaptureFixture
+) -> None:
+    journal = disk.journal(interval_ms=0)
+    answers = start(journal)
+    with caplog.at_level(logging.ERROR):
+        journal.post(begun(1000), lambda _: shutil.rmtree(Path(disk.directory, LOGS)))
+        assert answers.of(begun(2000)) is None
+        assert answers.of(None) is None
+    assert caplog.text.count("was removed while the application runs") == 1
+    assert [*disk.ledger().pending] == [1000, 2000]
 
 
 def test_others_are_told_when_what_follows_an_entry_fails(
