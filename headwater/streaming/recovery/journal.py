@@ -93,7 +93,7 @@ class Journal:
         self._log_bytes = 0  # since the last image
         self._imaged_ms = 0  # when the last image was written, or could not be
         self._behind = False  # whether the log lacks something that the ledger has, or may
-        self._removed = False  # whether something was removed since the last image; said once
+        self._removed = False  # whether something that a restart needs was found to be gone since the last image
         self._untold: deque[tuple[Entry | None, Then]] = deque()  # being made durable; the thread's
         self._told_failure = failed
         self._failure: BaseException | None = None  # of the thread
@@ -167,7 +167,8 @@ class Journal:
         self._untold.extend(posted)
         if posted:
             try:
-                if self._behind or self._was_removed():
+                self._look_for_removed()
+                if self._behind or self._removed:
                     self._image()
                 assert self._log is not None
                 records = [encode_entry(entry) for entry, _ in posted if entry is not None]
@@ -189,20 +190,18 @@ class Journal:
             except Exception:  # it broke its contract; others wait behind it
                 logger.exception("The journal in %s: what was to follow %r failed", self._directory, entry)
 
-    def _was_removed(self) -> bool:
+    def _look_for_removed(self) -> None:
         """Whether a restart would not find all that it needs; where a look takes a network, that's left to images."""
-        if self._log is None or not filesystem.is_local(self._directory):
-            return False
-        if self._removed or (self._log.is_whole() and all(map(filesystem.exists, self._files))):
-            return self._removed
-        self._removed = True
-        logger.error(
-            "The directory for checkpoints %s, or a part of it, was removed while the application runs. Program, "
-            "states and all that is known are written anew; a driver that dies before that is done can't be gone on "
-            "from. Keep the directory where nothing cleans up.",
-            self._directory,
-        )
-        return True
+        if self._removed or self._log is None or not filesystem.is_local(self._directory):
+            return
+        self._removed = not (self._log.is_whole() and all(map(filesystem.exists, self._files)))
+        if self._removed:
+            logger.error(
+                "The directory for checkpoints %s, or a part of it, was removed while the application runs. Program, "
+                "states and all that is known are written anew; a driver that dies before that is done can't be gone "
+                "on from. Keep the directory where nothing cleans up.",
+                self._directory,
+            )
 
     def _image_is_due(self) -> bool:
         if not self._log_bytes:
@@ -225,10 +224,10 @@ class Journal:
                 self._ledger.apply(entry)
             described = self._describe(self._ledger, number)
             name = checkpoint.write(self._directory, described, self._cipher)
+            self._look_for_removed()  # since the last commit: it has just been written anew, which is to be known
         except BaseException:
             log.close()
             raise
-        self._was_removed()  # since the last commit: this image has written it anew, and it's to be known
         if self._log is not None:
             self._log.close()
         self._log, self._number = log, number
