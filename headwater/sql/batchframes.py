@@ -19,11 +19,10 @@ if TYPE_CHECKING:
     from headwater.context import SparkContext
     from headwater.rdd import RDD
 
-__all__ = ["FORMATS", "MODES", "BatchFrames", "Query", "schema_text", "session_of"]
+__all__ = ["FORMATS", "BatchFrames", "Query", "schema_text", "session_of"]
 
 Format = Literal["rows", "json", "text"]
 FORMATS = ("rows", "json", "text")
-MODES = ("PERMISSIVE", "DROPMALFORMED", "FAILFAST")
 
 
 @dataclass(frozen=True)
@@ -90,24 +89,24 @@ class BatchFrames:
         connected = session.connected
         if self.format == "text":
             return connected.of_text(rdd)
-        schema = _schema(self.schema)
-        if self.format == "json":
-            frame: DataFrame = connected.of_json(rdd, schema, self.mode)
-            if schema is None:
-                if not frame.columns:  # it has no lines
-                    latest = self._latest.get("schema")
-                    return None if latest is None else connected.of_json(rdd, latest, self.mode)
-                self._latest["schema"] = frame.schema
-            return frame
-        if schema is not None and not isinstance(schema, list):
-            return connected.createDataFrame(rdd, schema)
         from headwater.sql.relations import NoRows
 
+        def read(schema: Any) -> DataFrame:
+            if self.format == "json":
+                return connected.of_json(rdd, schema, self.mode)
+            return connected.createDataFrame(rdd, schema)
+
+        schema = _schema(self.schema)
+        if schema is not None and not isinstance(schema, list):
+            return read(schema)
+        frame: DataFrame | None
         try:
-            frame = connected.createDataFrame(rdd, schema)
+            frame = read(schema)
         except NoRows:
+            frame = None
+        if frame is None or (self.format == "json" and not frame.columns):  # no records
             latest = self._latest.get("schema")
-            return None if latest is None else connected.createDataFrame(rdd, latest)
+            return None if latest is None else read(latest)
         self._latest["schema"] = frame.schema
         return frame
 

@@ -17,7 +17,8 @@ import pyarrow as pa
 import pyarrow.json as pj
 
 from headwater.sql.inference import list_of
-from headwater.sql.jsonlines import check_mode, error_of, is_blank, parse, parser, wrap
+from headwater.sql.jsonlines import error_of, is_blank, parse, parser, wrap
+from headwater.sql.jsonmodes import check_mode
 from headwater.sql.textlines import Line, chunks
 
 __all__ = ["Kind", "infer", "observed", "schema_of"]

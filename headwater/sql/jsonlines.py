@@ -24,11 +24,11 @@ import pyarrow.json as pj
 
 from headwater.formats.textfiles import text_lines
 from headwater.sql.jsonfields import Misfit, converter, has_decimal, zone_of
+from headwater.sql.jsonmodes import check_mode
 from headwater.sql.textlines import Line, chunks, text_of
 
-__all__ = ["JsonLines", "batches", "check_mode", "error_of", "is_blank", "parse", "parser", "wrap"]
+__all__ = ["JsonLines", "batches", "error_of", "is_blank", "parse", "parser", "wrap"]
 
-_MODES = ("PERMISSIVE", "DROPMALFORMED", "FAILFAST")
 _CUT_INTO = 8  # pieces of a chunk that is refused
 _LINES_MIN = 256  # of a piece that is cut: Arrow's call costs as much as some 50 lines read one by one
 _PARSED_MAX = 1 << 30  # bytes in a call: Arrow counts them in 32 bits
@@ -411,18 +411,7 @@ def is_blank(line: str | bytes) -> bool:
     return not (line.strip(b" \t\r\n") if isinstance(line, bytes) else line.strip(_SPACE))
 
 
-# ------------------------------------------------------------------------------------------------ modes
-def check_mode(mode: str) -> str:
-    """The mode in capitals.
-
-    Raises:
-        ValueError: there is none of that name.
-    """
-    if mode.upper() not in _MODES:
-        raise ValueError(f"There is no mode {mode!r} for malformed lines, but {', '.join(_MODES)}")
-    return mode.upper()
-
-
+# ------------------------------------------------------------------------------------------------ errors
 def error_of(line: str | bytes, position: int) -> ValueError:
     """What a malformed line raises where that is an error.
 

@@ -12,7 +12,8 @@ from headwater.errors import IllegalArgumentException
 from headwater.rdd import RDD
 from headwater.rdd.checks import check_function
 from headwater.rdd.sources import Reading
-from headwater.sql.batchframes import FORMATS, MODES, BatchFrames, Query, schema_text
+from headwater.sql.batchframes import FORMATS, BatchFrames, Query, schema_text
+from headwater.sql.jsonmodes import check_mode
 from headwater.sql.parts import rows_of_stream
 from headwater.streaming.dstream import DStream
 from headwater.streaming.graph.mapped import Transformed
@@ -201,11 +202,9 @@ def frames_of(stream: DStream[Any], schema: Any, format: str, mode: str) -> Fram
     """A stream's batches as DataFrames; see `DStream.toDF`."""
     if format not in FORMATS:
         raise IllegalArgumentException(f"toDF: format must be one of {', '.join(FORMATS)}, not {format!r}")
-    if mode not in MODES:
-        raise IllegalArgumentException(f"toDF: mode must be one of {', '.join(MODES)}, not {mode!r}")
     if schema is not None and format == "text":
         raise IllegalArgumentException("toDF: lines of text have one column, value: no schema can be given")
-    return FrameStream(stream, BatchFrames(schema_text(schema), format, mode))  # type: ignore[arg-type]
+    return FrameStream(stream, BatchFrames(schema_text(schema), format, check_mode(mode)))  # type: ignore[arg-type]
 
 
 def query_over(stream: DStream[Any], query: str, schema: Any, name: str, tables: Any) -> FrameStream:

@@ -206,6 +206,25 @@ def test_an_empty_batch_has_the_schema_that_was_given_or_inferred_before(harness
     ] * 3  # of the first batch nothing is known
 
 
+def test_a_batch_without_lines_of_json_has_the_schema_that_was_inferred_before(harness: StreamHarness) -> None:
+    lines = harness.stream([[], ['{"n": 1}'], [], ['{"n": 2, "s": "x"}']])
+    assert harness.results(lines.toDF(format="json")) == [[], [Row(n=1)], [], [Row(n=2, s="x")]]
+
+
+@pytest.mark.parametrize(("mode", "rows"), [("PERMISSIVE", [(1,), (None,)]), ("dropmalformed", [(1,)])])
+def test_what_becomes_of_a_line_that_is_no_json_is_said_by_a_mode(
+    harness: StreamHarness, mode: str, rows: list[Any]
+) -> None:
+    frames = harness.stream([['{"n": 1}', "no JSON"]]).toDF("n INT", format="json", mode=mode)
+    assert harness.results(frames) == [rows]
+
+
+def test_a_line_that_is_no_json_fails_its_batch_where_the_mode_says_so(harness: StreamHarness) -> None:
+    frames = harness.stream([['{"n": 1}', "no JSON"]]).toDF("n INT", format="json", mode="failfast")
+    with pytest.raises(ValueError, match="of the partition is 'no JSON'"):
+        harness.results(frames)
+
+
 def test_sql_over_a_window_sees_the_windows_batches(harness: StreamHarness) -> None:
     words = harness.stream([["a"], ["b", "a"], ["a"], []]).map(lambda word: (word,))
     counts = words.window(2, 1).sql(COUNT, "word STRING")

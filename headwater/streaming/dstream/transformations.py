@@ -161,8 +161,8 @@ class Transformations(StreamCore[T_co]):
             format: what the records are. `"rows"`: `Row`, tuples, dicts and so on, as for
                 `SparkSession.createDataFrame`. `"json"`: lines of JSON, str or bytes, which become columns in the
                 workers, without a Python object for each. `"text"`: lines, as a column `value`.
-            mode: what becomes of a line that isn't JSON. `"PERMISSIVE"`: a row of nulls. `"DROPMALFORMED"`: it is
-                left out. `"FAILFAST"`: the batch fails.
+            mode: what becomes of a line that isn't JSON, in any case of letters. `"PERMISSIVE"`: a row of nulls.
+                `"DROPMALFORMED"`: it is left out. `"FAILFAST"`: the batch fails.
 
         Raises:
             IllegalArgumentException: `format` or `mode` is none of these; or text has a schema.
