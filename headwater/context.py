@@ -38,6 +38,7 @@ from headwater.files import SparkFiles
 from headwater.profiler import BasicProfiler, Profiler, ProfilerCollector
 from headwater.rdd import RDD as RDD
 from headwater.rdd.checks import check_function, check_int, check_positive
+from headwater.rdd.filereading import WithFileInput
 from headwater.rdd.hadoopreading import WithHadoopInput
 from headwater.status import StatusTracker
 from headwater.storagelevel import StorageLevel as StorageLevel
@@ -58,7 +59,7 @@ T = TypeVar("T")
 _PACKAGES = (".zip", ".egg", ".whl")
 
 
-class SparkContext(WithJobProperties, WithHadoopInput):
+class SparkContext(WithJobProperties, WithFileInput, WithHadoopInput):
     """Starts an application; makes RDDs, broadcasts and accumulators in it.
 
     Args:
@@ -359,62 +360,6 @@ class SparkContext(WithJobProperties, WithHadoopInput):
         for rdd in rdds:
             rdds[0]._check_same_context(rdd, "union")
         return rdds[0]._union(rdds)
-
-    def textFile(self, name: str, minPartitions: int | None = None, use_unicode: bool = True) -> RDD[str]:
-        """The lines of text files.
-
-        Args:
-            name: files, directories and globs, separated by commas. .gz, .bz2 and .zst files are decompressed.
-            minPartitions: at least this many partitions, if the files can be split; None is `defaultMinPartitions`.
-            use_unicode: give str; otherwise bytes.
-
-        Raises:
-            InvalidInputException: by actions, if there is no such file.
-        """
-        from headwater.rdd import sources
-
-        return sources.of_text(self, name, self._min_partitions(minPartitions), use_unicode)
-
-    def wholeTextFiles(
-        self, path: str, minPartitions: int | None = None, use_unicode: bool = True
-    ) -> RDD[tuple[str, str]]:
-        """(URI, content) of each text file; see `textFile`."""
-        from headwater.rdd import sources
-
-        return sources.of_whole_text(self, path, self._min_partitions(minPartitions), use_unicode)
-
-    def binaryFiles(self, path: str, minPartitions: int | None = None) -> RDD[tuple[str, bytes]]:
-        """(URI, content) of each file, as bytes."""
-        from headwater.rdd import sources
-
-        return sources.of_binary_files(self, path, self._min_partitions(minPartitions))
-
-    def binaryRecords(self, path: str, recordLength: int) -> RDD[bytes]:
-        """The records of binary files, each `recordLength` bytes long.
-
-        Raises:
-            SparkException: a file ends within a record.
-        """
-        from headwater.rdd import sources
-
-        check_positive("recordLength", recordLength)
-        return sources.of_binary_records(self, path, recordLength)
-
-    def pickleFile(self, name: str, minPartitions: int | None = None) -> RDD[Any]:
-        """The records that `RDD.saveAsPickleFile` wrote, a partition a file.
-
-        Args:
-            minPartitions: accepted for PySpark's sake: a pickle file isn't split.
-        """
-        from headwater.rdd import sources
-
-        return sources.of_pickle_files(self, name)
-
-    def _min_partitions(self, number: int | None) -> int:
-        if number is None:
-            return self.defaultMinPartitions
-        check_int("minPartitions", number)
-        return max(number, 1)
 
     # ----------------------------------------------------------------------------------- shared variables, files
     def broadcast(self, value: T) -> Broadcast[T]:
