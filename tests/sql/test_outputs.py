@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -25,13 +22,12 @@ from headwater.errors import IllegalArgumentException, UnsupportedOperationExcep
 from headwater.filesystem import LocalFileSystem
 from headwater.sql import SparkSession
 from headwater.sql.outputs import FilesOutput, TableOutput
-from headwater.streaming import OutputBatch, StreamingContext
+from headwater.streaming import OutputBatch
 from headwater.testing import StreamHarness
 from tests.conftest import stop_active_context
 from tests.sql.stores import Store, new_store
-from tests.streaming.recovery.driving import START_MS, Driver, put
+from tests.streaming.outputs.killing import KILLED_MS, LINES, copy_lines, kill_at, put_lines, run_at_each
 
-PATIENCE_SECONDS = 120.0
 DAY_MS = 86_400_000
 SCHEMA = "n INT, s STRING"
 
@@ -298,16 +294,6 @@ def test_frames_that_do_not_fit_a_table_are_refused(
 # ------------------------------------------------------------------------------------------------ kills
 STEPS_OF_FILES = ["frame made", "before the note", "noted", "one file moved", "all moved", "staging removed", "written"]
 STEPS_OF_TABLES = ["frame made", "inserted", "committed", "written"]
-KILLED_MS = START_MS + 1000
-
-
-def kill_at(root: str, step: str, time_ms: int = KILLED_MS) -> None:
-    """Kill the driver if this is the step that this run was given, and don't go on before that has ended us."""
-    if step == Path(root, "step").read_text() and time_ms == KILLED_MS:
-        pid = int(Path(root, "driver").read_text())
-        os.kill(pid, signal.SIGKILL)
-        while pid != os.getpid():
-            signal.pause()
 
 
 def lines_frame(root: str, rdd: Any) -> Any:
@@ -327,7 +313,8 @@ class KilledFiles(FilesOutput):
 
     def write(self, batch: OutputBatch, rdd: Any) -> None:
         super().write(batch, rdd)
-        kill_at(self.root, "written", batch.time_ms)
+        if batch.time_ms == KILLED_MS:
+            kill_at(self.root, "written")
 
 
 def watch_files(root: str) -> None:
@@ -373,7 +360,8 @@ class KilledTable(TableOutput):
 
     def write(self, batch: OutputBatch, rdd: Any) -> None:
         super().write(batch, rdd)
-        kill_at(self.root, "written", batch.time_ms)
+        if batch.time_ms == KILLED_MS:
+            kill_at(self.root, "written")
 
 
 def connect(root: str, store: Store) -> Any:
@@ -392,56 +380,24 @@ def connect(root: str, store: Store) -> Any:
     return sqlite3.connect(store.place, timeout=60, check_same_thread=False, factory=Told)
 
 
-def copy(kind: str, root: str, step: str, after_ms: int) -> None:
-    """The program: lines of files into files or a table, until the batch of second 3 is done."""
-    Path(root, "driver").write_text(str(os.getpid()))
-    Path(root, "step").write_text(step)
-    settings = {
-        "spark.streaming.clock": "ManualClock",
-        "spark.streaming.fileStream.minRememberDuration": "2s",
-        "headwater.streaming.fileStream.stabilityDuration": "0",
-    }
-    conf = SparkConf(loadDefaults=False).setMaster("local[2]").setAppName("lines").setAll(settings.items())
-    make: dict[str, Callable[[], Any]] = {
-        "files": lambda: KilledFiles(root),
-        "table": lambda: KilledTable(root, Store("sqlite", f"{root}/out.db")),
-    }
-
-    def define(ssc: StreamingContext) -> None:
-        ssc.textFileStream(f"{root}/in").output(make[kind]())
-
-    if kind == "files":
-        watch_files(root)
-    with SparkContext(conf=conf):
-        driver = Driver(Path(root, "checkpoints"), define)
-        driver.start(after_ms).until(3)
-        driver.stop()
+def copy_to_files(root: str, step: str, after_ms: str) -> None:
+    watch_files(root)
+    copy_lines(root, step, after_ms, lambda: KilledFiles(root))
 
 
-def run_copy(kind: str, root: Path, step: str, after_ms: int) -> int:
-    program = "import sys; from tests.sql.test_outputs import copy; copy(*sys.argv[1:4], int(sys.argv[4]))"
-    ended = subprocess.run(
-        [sys.executable, "-c", program, kind, str(root), step, str(after_ms)],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_SECONDS,
-        cwd=Path(__file__).parents[2],
-    )
-    assert ended.returncode in (0, -signal.SIGKILL), ended.stderr
-    return ended.returncode
+def copy_to_table(root: str, step: str, after_ms: str) -> None:
+    copy_lines(root, step, after_ms, lambda: KilledTable(root, Store("sqlite", f"{root}/out.db")))
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Two files for each of the batches 0 to 3, of two lines each, and a table that takes a line twice."""
-    for second in range(4):
-        for name in "ab":
-            put(tmp_path / "in", f"{name}{second}", f"{name}{second}\n{name}{second} again\n", 1000 * second - 100)
+    """Files of lines, and a table that takes a line twice."""
+    put_lines(tmp_path)
     Store("sqlite", str(tmp_path / "out.db")).execute("CREATE TABLE t (letter TEXT, line TEXT)")
     return tmp_path
 
 
-LINES = sorted((name, f"{name}{second}{more}") for second in range(4) for name in "ab" for more in ("", " again"))
+ROWS = sorted((line[0], line) for line in LINES)
 
 
 def lines_of_files(root: Path) -> list[Any]:
@@ -452,21 +408,19 @@ def lines_of_files(root: Path) -> list[Any]:
 @pytest.mark.timeout(900)  # a driver for each step, one after the other
 def test_every_row_is_in_files_once_when_the_driver_is_killed_at_each_step_of_a_batch_in_turn(root: Path) -> None:
     before: set[Any] = set()
-    for attempt, step in enumerate(STEPS_OF_FILES):
-        assert run_copy("files", root, step, 1500 if attempt else -500) == -signal.SIGKILL, step
+
+    def look() -> None:
         rows = lines_of_files(root)
-        assert before <= set(rows) <= set(LINES)  # none goes away that readers have seen
+        assert before <= set(rows) <= set(ROWS)  # none goes away that readers have seen
         assert len(rows) == len(set(rows))
-        before = set(rows)
-    assert run_copy("files", root, "", 1500) == 0
-    assert lines_of_files(root) == LINES
+        before.update(rows)
+
+    run_at_each(STEPS_OF_FILES, copy_to_files, str(root), died=look)
+    assert lines_of_files(root) == ROWS
     assert not os.listdir(root / "out" / "_staging")
 
 
 @pytest.mark.timeout(900)
 def test_every_row_is_in_a_table_once_when_the_driver_is_killed_at_each_step_of_a_batch_in_turn(root: Path) -> None:
-    store = Store("sqlite", str(root / "out.db"))
-    for attempt, step in enumerate(STEPS_OF_TABLES):
-        assert run_copy("table", root, step, 1500 if attempt else -500) == -signal.SIGKILL, step
-    assert run_copy("table", root, "", 1500) == 0
-    assert sorted(store.rows("SELECT letter, line FROM t")) == LINES
+    run_at_each(STEPS_OF_TABLES, copy_to_table, str(root))
+    assert sorted(Store("sqlite", str(root / "out.db")).rows("SELECT letter, line FROM t")) == ROWS

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import pickle
-import signal
 import sqlite3
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from contextlib import closing
@@ -19,14 +15,22 @@ import pytest
 
 from headwater import SparkConf, SparkContext, TaskContext
 from headwater.errors import IllegalArgumentException
-from headwater.streaming import BatchOutput, OutputBatch, StreamingContext
+from headwater.streaming import BatchOutput, OutputBatch
 from headwater.streaming.durations import local_datetime
 from headwater.streaming.outputs.batchoutput import FunctionOutput
 from headwater.testing import StreamHarness
-from tests.streaming.recovery.driving import START_MS, Driver, put
+from tests.streaming.outputs.killing import (
+    KILLED_MS,
+    LINES,
+    PATIENCE_SECONDS,
+    copy_lines,
+    kill_at,
+    put_lines,
+    run_at_each,
+)
+from tests.streaming.recovery.driving import START_MS
 
 FIRST_MS = 1_000_000_000
-PATIENCE_SECONDS = 120.0
 
 
 class Noted(BatchOutput):
@@ -190,7 +194,7 @@ class Rows(BatchOutput):
 
     def write(self, batch: OutputBatch, rdd: Any) -> None:
         rdd.foreachPartition(partial(self.write_partition, batch))
-        if batch.time_ms == START_MS + 1000:
+        if batch.time_ms == KILLED_MS:
             self.kill_at("all written")
         with closing(sqlite3.connect(self.path, timeout=60)) as connection, connection:
             connection.execute("DELETE FROM notes WHERE batch_ms < ?", (batch.oldest_pending_ms,))
@@ -200,7 +204,7 @@ class Rows(BatchOutput):
         task = TaskContext.get()
         assert task is not None
         note = (*batch.identity, task.partitionId())
-        kill_at = self.kill_at if (START_MS + 1000, "b1") in rows else lambda step: None
+        kill_at = self.kill_at if (KILLED_MS, "b1") in rows else lambda step: None
         with closing(sqlite3.connect(self.path, timeout=60)) as connection:
             try:
                 connection.execute("INSERT INTO notes VALUES (?, ?, ?)", note)
@@ -213,56 +217,14 @@ class Rows(BatchOutput):
             kill_at("committed")
 
 
-def kill_at(root: str, step: str) -> None:
-    """Kill the driver at the step that this run was given, and don't go on before that has ended us."""
-    if step == Path(root, "step").read_text():
-        pid = int(Path(root, "driver").read_text())
-        os.kill(pid, signal.SIGKILL)
-        while pid != os.getpid():
-            signal.pause()
-
-
-def copy(root: str, step: str, after_ms: int) -> None:
-    """The program: lines of files into the database, until the batch of second 3 is done. A checkpoint has it, too."""
-    Path(root, "driver").write_text(str(os.getpid()))
-    Path(root, "step").write_text(step)
-    settings = {
-        "spark.streaming.clock": "ManualClock",
-        "spark.streaming.fileStream.minRememberDuration": "2s",
-        "headwater.streaming.fileStream.stabilityDuration": "0",
-    }
-    conf = SparkConf(loadDefaults=False).setMaster("local[2]").setAppName("rows").setAll(settings.items())
-
-    def define(ssc: StreamingContext) -> None:
-        ssc.textFileStream(f"{root}/in").output(Rows(f"{root}/out.db", partial(kill_at, root)))
-
-    with SparkContext(conf=conf):
-        driver = Driver(Path(root, "checkpoints"), define)
-        driver.start(after_ms).until(3)
-        driver.stop()
-
-
-def run_copy(root: Path, step: str, after_ms: int) -> int:
-    program = (
-        "import sys; from tests.streaming.outputs.test_batchoutput import copy; copy(*sys.argv[1:3], int(sys.argv[3]))"
-    )
-    ended = subprocess.run(
-        [sys.executable, "-c", program, str(root), step, str(after_ms)],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_SECONDS,
-        cwd=Path(__file__).parents[3],
-    )
-    assert ended.returncode in (0, -signal.SIGKILL), ended.stderr
-    return ended.returncode
+def copy(root: str, step: str, after_ms: str) -> None:
+    copy_lines(root, step, after_ms, lambda: Rows(f"{root}/out.db", partial(kill_at, root)))
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Two files for each of the batches 0 to 3, of two lines each, and an empty database."""
-    for batch in range(4):
-        for name in "ab":
-            put(tmp_path / "in", f"{name}{batch}", f"{name}{batch}\n{name}{batch} again\n", 1000 * batch - 100)
+    """Files of lines, and an empty database."""
+    put_lines(tmp_path)
     with closing(sqlite3.connect(tmp_path / "out.db")) as connection, connection:
         connection.execute("CREATE TABLE written (batch_ms INTEGER, line TEXT)")  # what is written twice is there twice
         connection.execute(
@@ -273,12 +235,9 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.mark.timeout(600)  # four drivers, one after the other
 def test_every_record_is_written_once_when_the_driver_is_killed_at_each_step_of_a_batch_in_turn(root: Path) -> None:
-    for attempt, step in enumerate(["half written", "committed", "all written"]):
-        assert run_copy(root, step, 1500 if attempt else -500) == -signal.SIGKILL
-    assert run_copy(root, "", 1500) == 0
+    run_at_each(["half written", "committed", "all written"], copy, str(root))
     with closing(sqlite3.connect(root / "out.db")) as connection:
         written = connection.execute("SELECT batch_ms, line FROM written ORDER BY batch_ms, line").fetchall()
         noted = connection.execute("SELECT DISTINCT output, batch_ms - ? FROM notes", (START_MS,)).fetchall()
-    lines = [(b, f"{name}{b}{more}") for b in range(4) for name in "ab" for more in ("", " again")]
-    assert written == [(START_MS + 1000 * b, line) for b, line in lines]
+    assert written == [(START_MS + 1000 * int(line[1]), line) for line in LINES]
     assert {("rows", 3000)} <= set(noted) <= {("rows", 2000), ("rows", 3000)}
