@@ -8,8 +8,12 @@
 from __future__ import annotations
 
 import glob
+import inspect
+import operator
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
+from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote, urlsplit
 
@@ -20,6 +24,7 @@ from pyspark.sql.connect.readwriter import DataFrameReader, DataFrameWriter, Dat
 from headwater.errors import UnsupportedOperationException
 from headwater.rdd import RDD
 from headwater.sql.directories import has_files, name_as_parts, partition_types, with_names_of_directories, with_values
+from headwater.sql.fileoptions import refuse_unheard
 from headwater.sql.statements import quoted_part
 
 if TYPE_CHECKING:
@@ -49,6 +54,7 @@ class Reader(DataFrameReader):
             return cast("DataFrame", databases.read(self._session, self._options))
         if kind not in _FORMATS_OF_FILES:
             return super().load(path, kind, schema)
+        refuse_unheard("read", kind, self._options)
         given = path if path is not None else self._options.get("path")
         paths = [given] if isinstance(given, str) else list(given or ())
         known = schema is not None or bool(self._schema)
@@ -58,29 +64,45 @@ class Reader(DataFrameReader):
         return frame if known else _as_spark_infers(frame, kind, paths)
 
     def json(self, path: Any, schema: Any = None, *arguments: Any, **options: Any) -> DataFrame:
-        mode = options.get("mode") or self._options.get("mode")
+        self._take(super().json, path, schema, *arguments, **options)
+        mode = self._option("mode")
         if isinstance(path, RDD):
-            return self._session.of_json(path, schema, mode or "PERMISSIVE", self._corrupt_column(options))
+            return self._of_json_lines(path, mode or "PERMISSIVE", of_rdd=True)
         if mode is None or not isinstance(path, (str, list)):
-            return super().json(path, schema, *arguments, **options)
+            return super().json(path)
         paths = [path] if isinstance(path, str) else path  # the engine has no modes: an error is all that it knows
         for each in paths:
             _check_there(each, "json", needs_files=False)
-        lines = self._session.facade.sparkContext.textFile(",".join(paths))
-        return self._session.of_json(lines, schema or self._schema or None, mode, self._corrupt_column(options))
+        return self._of_json_lines(self._session.facade.sparkContext.textFile(",".join(paths)), mode, of_rdd=False)
 
-    def _corrupt_column(self, options: Mapping[str, Any]) -> str:
-        key = "columnNameOfCorruptRecord"
-        return str(options.get(key) or self._options.get(key) or "_corrupt_record")
+    def _of_json_lines(self, lines: RDD[Any], mode: str, *, of_rdd: bool) -> DataFrame:
+        refuse_unheard("read", "json", self._options, of_rdd=of_rdd)
+        corrupt_column = self._option("columnNameOfCorruptRecord") or "_corrupt_record"
+        return self._session.of_json(lines, self._schema or None, mode, corrupt_column)
 
     def csv(self, path: Any, schema: Any = None, *arguments: Any, **options: Any) -> DataFrame:
+        self._take(super().csv, path, schema, *arguments, **options)
         if not isinstance(path, RDD):
-            return super().csv(path, schema, *arguments, **options)
+            return super().csv(path)
+        lines = path.filter(str.strip)  # blank ones are none, which the engine doesn't know
+        if (self._option("header") or "").lower() == "true":
+            lines = _with_headers(lines)
         directory = self._session.directory()  # the engine parses files alone
-        path.saveAsTextFile(directory.path)
-        frame = super().csv(directory.path, schema, *arguments, **options)
+        lines.saveAsTextFile(directory.path)
+        frame = super().csv(directory.path)
         frame._plan.directory = directory  # type: ignore[attr-defined] # it stays as long as the plan
         return frame
+
+    def _take(self, method: Callable[..., DataFrame], *arguments: Any, **options: Any) -> None:
+        """Keep what a method was told, as if it had been told before."""
+        given = inspect.signature(method).bind(*arguments, **options).arguments
+        given.pop("path")
+        self._set_opts(**given)
+
+    def _option(self, name: str) -> str | None:
+        """An option's value, whatever case its name was given in; the last one."""
+        found = [value for key, value in self._options.items() if key.lower() == name.lower()]
+        return found[-1] if found else None
 
     def jdbc(
         self,
@@ -133,8 +155,10 @@ class Writer(DataFrameWriter):
             return
         if kind in _NOT_READ:
             raise UnsupportedOperationException(f"The engine writes no {kind} files: write Parquet")
+        self.options(**options)
+        refuse_unheard("written", kind, self._write.options)
         self._name_partitions(partitionBy)
-        super().save(path, kind, mode, partitionBy, **options)
+        super().save(path, kind, mode, partitionBy)
         local = _local(path or self._write.options.get("path") or "")
         if local is not None and os.path.isdir(local):
             name_as_parts(local)
@@ -145,6 +169,12 @@ class Writer(DataFrameWriter):
         given = [columns] if isinstance(columns, str) else columns
         if names := given or self._write.partitioning_cols:
             self._write._child = cast("DataFrame", with_names_of_directories(self._frame, names))._plan
+
+
+def _with_headers(lines: RDD[str]) -> RDD[str]:
+    """Each partition will be a file, with a header: the first line, which is no row wherever it stands, as in Spark."""
+    first = lines.take(1)
+    return lines.filter(partial(operator.ne, *first)).mapPartitions(partial(chain, first)) if first else lines
 
 
 def _local(path: str) -> str | None:

@@ -191,7 +191,7 @@ class Journal:
                 logger.exception("The journal in %s: what was to follow %r failed", self._directory, entry)
 
     def _look_for_removed(self) -> None:
-        """Whether a restart would not find all that it needs; where a look takes a network, that's left to images."""
+        """See whether a restart would find all that it needs; where a look takes a network, that's left to images."""
         if self._removed or self._log is None or not filesystem.is_local(self._directory):
             return
         self._removed = not (self._log.is_whole() and all(map(filesystem.exists, self._files)))
