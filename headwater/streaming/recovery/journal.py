@@ -220,11 +220,13 @@ class Journal:
         number = self._number + 1
         log = self._open_log(f"{self._directory}/{LOGS}/{number}")
         try:
+            self._look_for_removed()  # the program may be gone, which will be there again
+            known = self._removed
             for entry in self._renew(self._ledger):
                 self._ledger.apply(entry)
             described = self._describe(self._ledger, number)
             name = checkpoint.write(self._directory, described, self._cipher)
-            self._look_for_removed()  # since the last commit: it has just been written anew, which is to be known
+            self._look_for_removed()  # the old log may be gone, which nobody will look for again
         except BaseException:
             log.close()
             raise
@@ -234,7 +236,8 @@ class Journal:
         self._files = [f"{self._directory}/{name}", f"{self._directory}/{described.program}"]
         if self._behind:
             logger.warning("The journal in %s can be written again: nothing is missing in it", self._directory)
-        self._log_bytes, self._imaged_ms, self._behind, self._removed = 0, self._clock.now_ms(), False, False
+        self._log_bytes, self._imaged_ms, self._behind = 0, self._clock.now_ms(), False
+        self._removed = self._removed and not known  # what went meanwhile may have taken parts of this image along
         self._clean()
 
     def _clean(self) -> None:

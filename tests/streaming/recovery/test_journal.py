@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import queue
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -43,13 +42,18 @@ class Disk:
         self.check()
         return Checkpoint(number, "app", "local", {}, "program-1", ledger, {})
 
+    def renew(self, _ledger: Ledger) -> Iterable[Entry]:
+        if not Path(self.directory, "program-1").exists():
+            checkpoint.write_program(self.directory, 1, b"program")
+        return ()
+
     def journal(self, interval_ms: int = 3_600_000, clock: Clock | None = None) -> Journal:
         return Journal(
             self.directory,
             Ledger(1000, 0),
             0,
             describe=self.describe,
-            renew=lambda ledger: (),
+            renew=self.renew,
             open_log=self.open_log,
             interval_ms=interval_ms,
             clock=clock or SystemClock(),
@@ -266,17 +270,41 @@ def test_logs_go_with_the_checkpoints_that_they_follow(disk: Disk, start: Callab
     assert min(number for number, _ in log_directories(disk.directory)) >= oldest > 1
 
 
+@pytest.mark.parametrize("removed", ["program-1", LOGS])
 def test_what_was_removed_between_an_entry_and_an_image_is_said_once(
-    disk: Disk, start: Callable[[Journal], Answers], caplog: pytest.LogCaptureFixture
+    disk: Disk, start: Callable[[Journal], Answers], caplog: pytest.LogCaptureFixture, removed: str
 ) -> None:
     journal = disk.journal(interval_ms=0)
     answers = start(journal)
     with caplog.at_level(logging.ERROR):
-        journal.post(begun(1000), lambda _: shutil.rmtree(Path(disk.directory, LOGS)))
+        journal.post(begun(1000), lambda _: Path(disk.directory, removed).rename(Path(disk.directory, "removed")))
         assert answers.of(begun(2000)) is None
         assert answers.of(None) is None
     assert caplog.text.count("was removed while the application runs") == 1
     assert [*disk.ledger().pending] == [1000, 2000]
+
+
+def test_what_is_removed_while_an_image_is_written_is_said_once_and_written_again(
+    disk: Disk, start: Callable[[Journal], Answers], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = ManualClock(1_000_000)
+    answers = start(disk.journal(interval_ms=10_000, clock=clock))
+    write = checkpoint.write
+
+    def write_and_lose(*arguments: Any) -> str:
+        monkeypatch.setattr(checkpoint, "write", write)
+        name = write(*arguments)
+        Path(disk.directory, LOGS).rename(Path(disk.directory, "removed"))
+        return name
+
+    monkeypatch.setattr(checkpoint, "write", write_and_lose)
+    clock.advance(10_000)
+    with caplog.at_level(logging.ERROR):
+        for time_ms in (1000, 2000, 3000):
+            assert answers.of(begun(time_ms)) is None
+    assert caplog.text.count("was removed while the application runs") == 1
+    assert len(checkpoint.names(disk.directory)) == 3  # the first, the one that lost its log, and the one after it
+    assert [*disk.ledger().pending] == [1000, 2000, 3000]
 
 
 def test_others_are_told_when_what_follows_an_entry_fails(
