@@ -6,6 +6,7 @@
   them, but none is planned while a view is being replaced (`planning.py`).
 - A query whose engine dies before it has answered runs again on another, and nobody notices. What may have written
   something, or was answered in part, is an error that says so.
+- An engine whose answer can't be read has lost its mind, and counts as dead.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 
 import grpc
 import pyspark.sql.connect.proto as pb2
+from google.protobuf.message import DecodeError
 
 from headwater.errors import SparkException, see
 from headwater.sql.catalogue import Catalogue, Table, described_table
@@ -33,6 +35,7 @@ logger = logging.getLogger(__name__)
 
 USER = "headwater"  # of all sessions, to the engine
 _TRIES = 3  # of what can be repeated
+_BYTES_SHOWN = 16  # of an answer that can't be read: its head, and no data
 _EXECUTE = "/spark.connect.SparkConnectService/ExecutePlan"
 _CONFIG = "/spark.connect.SparkConnectService/Config"
 
@@ -105,7 +108,8 @@ class SessionConnection:
     # -------------------------------------------------------------------------------------------- calls
     def _call(self, shape: str, method: str, serialize: Any, deserialize: Any, request: Any, **options: Any) -> Any:
         def call(lease: Lease) -> Any:
-            return getattr(lease.engine.channel, shape)(method, serialize, deserialize)(request, **options)
+            answer = getattr(lease.engine.channel, shape)(method, serialize)(request, **options)
+            return _read(answer, deserialize, method)
 
         if method == _CONFIG and request.operation.WhichOneof("op_type") in ("set", "unset"):
             with self._changing:
@@ -121,7 +125,7 @@ class SessionConnection:
                 try:
                     self._tell(lease)
                     return call(lease)
-                except grpc.RpcError as error:
+                except (grpc.RpcError, DecodeError) as error:
                     if not lease.has_lost(error):
                         raise
                     self._engines.give_up(lease)
@@ -130,10 +134,8 @@ class SessionConnection:
 
     def _stream(self, method: str, serialize: Any, deserialize: Any, request: Any, **options: Any) -> Iterator[Any]:
         def call(lease: Lease) -> Iterator[Any]:
-            answers: Iterator[Any] = lease.engine.channel.unary_stream(method, serialize, deserialize)(
-                request, **options
-            )
-            return answers
+            for answer in lease.engine.channel.unary_stream(method, serialize)(request, **options):
+                yield _read(answer, deserialize, method)
 
         change = change_in(request) if method == _EXECUTE else None
         if change is None:
@@ -167,7 +169,7 @@ class SessionConnection:
                         yield answer
                         came = True
                     return
-                except grpc.RpcError as error:
+                except (grpc.RpcError, DecodeError) as error:
                     if not lease.has_lost(error):
                         raise
                     self._engines.give_up(lease)
@@ -194,17 +196,14 @@ class SessionConnection:
 
     def _send(self, lease: Lease, request: Any) -> None:
         if isinstance(request, pb2.ConfigRequest):
-            lease.engine.channel.unary_unary(
-                _CONFIG, pb2.ConfigRequest.SerializeToString, pb2.ConfigResponse.FromString
-            )(request)
+            answer = lease.engine.channel.unary_unary(_CONFIG, pb2.ConfigRequest.SerializeToString)(request)
+            _read(answer, pb2.ConfigResponse.FromString, _CONFIG)
         else:
             self._run(lease, request)
 
     def _run(self, lease: Lease, request: Any) -> list[Any]:
-        call = lease.engine.channel.unary_stream(
-            _EXECUTE, pb2.ExecutePlanRequest.SerializeToString, pb2.ExecutePlanResponse.FromString
-        )
-        return list(call(request))
+        call = lease.engine.channel.unary_stream(_EXECUTE, pb2.ExecutePlanRequest.SerializeToString)
+        return [_read(answer, pb2.ExecutePlanResponse.FromString, _EXECUTE) for answer in call(request)]
 
     def _of_sql(self, statement: str) -> Any:
         request = pb2.ExecutePlanRequest(session_id=self._session_id)
@@ -259,6 +258,24 @@ class SessionConnection:
         request.plan.root.sql.query = query
         batches = [answer.arrow_batch.data for answer in self._run(lease, request) if answer.HasField("arrow_batch")]
         return [row for data in batches for row in ipc.open_stream(data).read_all().to_pylist()]
+
+
+def _read(answer: bytes, deserialize: Callable[[bytes], Any], method: str) -> Any:
+    """An answer's message. gRPC isn't asked to make it: it would hide what is wrong with the answer.
+
+    Raises:
+        DecodeError: it is none.
+    """
+    try:
+        return deserialize(answer)
+    except DecodeError:
+        logger.warning(
+            "The SQL engine has answered %s with what can't be read: %d bytes that begin with %s",
+            method,
+            len(answer),
+            answer[:_BYTES_SHOWN].hex(),
+        )
+        raise
 
 
 def _can_repeat(request: Any) -> bool:

@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from headwater.base.daemonpool import DaemonPool
 from headwater.errors import IllegalStateException
@@ -36,9 +37,11 @@ class Lease:
         self.users = 0
         self.leases = 0
 
-    def has_lost(self, error: grpc.RpcError) -> bool:
-        """Whether a call has failed because the engine is gone, or can't be reached any more, which is the same."""
-        return not self.engine.is_alive() or error.code() is grpc.StatusCode.UNAVAILABLE
+    def has_lost(self, error: grpc.RpcError | DecodeError) -> bool:
+        """Whether a call has failed because the engine is gone, can't be reached any more, or can't be understood."""
+        if isinstance(error, DecodeError) or not self.engine.is_alive():
+            return True
+        return bool(error.code() is grpc.StatusCode.UNAVAILABLE)
 
 
 class Engines:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import grpc
 import pytest
@@ -178,6 +179,90 @@ def test_a_write_whose_engine_is_killed_is_an_error_and_not_run_twice(
         frame.write.parquet(str(tmp_path / "out"))
     assert begun.read_text() == "x"
     assert spark.range(3).count() == 3
+
+
+# ------------------------------------------------------------------------------------------------ garbled answers
+class Garbling:
+    """A channel whose answers to a method can't be read, from the one with a number on."""
+
+    def __init__(self, channel: Any, method: str, first: int) -> None:
+        self.channel = channel
+        self.method = method
+        self.first = first
+
+    def unary_unary(self, method: str, *arguments: Any) -> Any:
+        call = self.channel.unary_unary(method, *arguments)
+        if not method.endswith(self.method):
+            return call
+        return lambda request, **options: GARBLED if call(request, **options) else None
+
+    def unary_stream(self, method: str, *arguments: Any) -> Any:
+        call = self.channel.unary_stream(method, *arguments)
+        if not method.endswith(self.method):
+            return call
+        return lambda request, **options: (
+            GARBLED if n >= self.first else answer for n, answer in enumerate(call(request, **options))
+        )
+
+    def close(self) -> None:
+        self.channel.close()
+
+
+GARBLED = b"\xff" * 40  # of a type of field that there isn't
+
+
+@contextmanager
+def garbled(engines: Engines, method: str, first: int = 0) -> Iterator[None]:
+    """The engine that there is answers a method with nonsense; after the block it's another engine."""
+    pid = pid_of(engines)
+    with engines.lease() as lease:
+        assert isinstance(lease.engine, SailEngine)
+        lease.engine.channel = cast(grpc.Channel, Garbling(lease.engine.channel, method, first))
+        yield
+    assert pid_of(engines) != pid
+    wait_for(lambda: not alive([pid]), "the engine's end, with its last lease")
+
+
+def test_a_setting_whose_answer_cannot_be_read_is_set_on_another_engine(
+    spark: SparkSession, engines: Engines, caplog: pytest.LogCaptureFixture
+) -> None:
+    spark.range(3).createOrReplaceTempView("kept")
+    with garbled(engines, "/Config"):
+        spark.conf.set("spark.sql.session.timeZone", "Asia/Tokyo")
+    assert spark.conf.get("spark.sql.session.timeZone") == "Asia/Tokyo"
+    assert spark.sql("SELECT from_unixtime(0) AS time").collect() == [("1970-01-01 09:00:00",)]
+    assert spark.table("kept").count() == 3
+    assert "answered /spark.connect.SparkConnectService/Config with what can't be read: 40 bytes" in caplog.text
+
+
+def test_a_query_whose_answer_cannot_be_read_runs_on_another_engine(spark: SparkSession, engines: Engines) -> None:
+    with garbled(engines, "/ExecutePlan"):
+        assert spark.range(3).collect() == [(0,), (1,), (2,)]
+
+
+def test_a_query_whose_later_answers_cannot_be_read_gives_its_rows_all_the_same(
+    spark: SparkSession, engines: Engines
+) -> None:
+    with garbled(engines, "/ExecutePlan", first=1):
+        assert spark.range(3).collect() == [(0,), (1,), (2,)]
+
+
+def test_a_session_that_cannot_be_told_for_answers_that_cannot_be_read_is_told_on_another_engine(
+    spark: SparkSession, engines: Engines
+) -> None:
+    other = spark.newSession()
+    with garbled(engines, "/ExecutePlan"):
+        assert other.sql("SELECT 1 AS one").collect() == [(1,)]
+
+
+def test_a_write_whose_answer_cannot_be_read_is_an_error_and_not_run_twice(
+    spark: SparkSession, engines: Engines, tmp_path: Path
+) -> None:
+    spark.sql(f"CREATE TABLE numbers (n BIGINT) USING parquet LOCATION '{tmp_path}/out'")
+    with garbled(engines, "/ExecutePlan"), pytest.raises(EngineLost, match="may have written a part of its output"):
+        spark.sql("INSERT INTO numbers SELECT id FROM range(3)")
+    assert spark.table("numbers").count() == 3  # only the answer was lost
+    spark.sql("DROP TABLE numbers")
 
 
 # ------------------------------------------------------------------------------------------------ growth
