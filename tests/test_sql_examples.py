@@ -41,6 +41,10 @@ def running(example: str, *arguments: object) -> Iterator[subprocess.Popen[str]]
     with started(example, *arguments) as process:
         try:
             yield process
+        except BaseException:
+            process.kill()
+            print(process.communicate()[1])  # what it complained of, for the report of the failure
+            raise
         finally:
             process.kill()
 
