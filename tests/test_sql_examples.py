@@ -43,7 +43,9 @@ def running(example: str, *arguments: object) -> Iterator[subprocess.Popen[str]]
             yield process
         except BaseException:
             process.kill()
-            print(process.communicate()[1])  # what it complained of, for the report of the failure
+            print(
+                process.communicate(timeout=PATIENCE_SECONDS)[1]
+            )  # what it complained of, for the report of the failure
             raise
         finally:
             process.kill()

@@ -236,8 +236,8 @@ class SessionConnection:
     # -------------------------------------------------------------------------------------------- tables
     def _keep_table(self, change: Change, request: Any) -> None:
         """Enter into the catalogue what has just been made or dropped."""
-        with self._engines.lease() as lease:
-            self._tell(lease)
+
+        def keep(lease: Lease) -> None:
             name = change.name
             if change.kind == "table" and "." not in name:
                 name = f"{self._rows(lease, 'SELECT current_database() AS name')[0]['name']}.{name}"
@@ -250,6 +250,8 @@ class SessionConnection:
                 seen = self._catalogue.add(described_table(name, described, options_in(request)))
             if seen == self._catalogue_seen + 1:  # else another session has changed something, too
                 self._catalogue_seen = seen
+
+        self._repeated(keep, tries=1)  # another engine doesn't know what this one has just made
 
     def _rows(self, lease: Lease, query: str) -> list[dict[str, Any]]:
         from pyarrow import ipc

@@ -192,17 +192,21 @@ class Garbling:
 
     def unary_unary(self, method: str, *arguments: Any) -> Any:
         call = self.channel.unary_unary(method, *arguments)
-        if not method.endswith(self.method):
-            return call
-        return lambda request, **options: GARBLED if call(request, **options) else None
+
+        def garbled(request: Any, **options: Any) -> bytes:
+            call(request, **options)
+            return GARBLED
+
+        return garbled if method.endswith(self.method) else call
 
     def unary_stream(self, method: str, *arguments: Any) -> Any:
         call = self.channel.unary_stream(method, *arguments)
-        if not method.endswith(self.method):
-            return call
-        return lambda request, **options: (
-            GARBLED if n >= self.first else answer for n, answer in enumerate(call(request, **options))
-        )
+
+        def garbled(request: Any, **options: Any) -> Iterator[bytes]:
+            for n, answer in enumerate(call(request, **options)):
+                yield answer if n < self.first else GARBLED
+
+        return garbled if method.endswith(self.method) else call
 
     def close(self) -> None:
         self.channel.close()
@@ -263,6 +267,17 @@ def test_a_write_whose_answer_cannot_be_read_is_an_error_and_not_run_twice(
         spark.sql("INSERT INTO numbers SELECT id FROM range(3)")
     assert spark.table("numbers").count() == 3  # only the answer was lost
     spark.sql("DROP TABLE numbers")
+
+
+def test_a_table_of_which_nothing_can_be_read_once_it_is_made_is_an_error(
+    spark: SparkSession, engines: Engines
+) -> None:
+    with garbled(engines, "/ExecutePlan"), pytest.raises(EngineLost):
+        spark.range(3).write.mode("overwrite").saveAsTable("unknown")
+    assert not spark.catalog.tableExists("unknown")
+    spark.range(3).write.mode("overwrite").saveAsTable("unknown")
+    assert spark.table("unknown").count() == 3
+    spark.sql("DROP TABLE unknown")
 
 
 # ------------------------------------------------------------------------------------------------ growth

@@ -79,6 +79,11 @@ def run_at_each(
 
 def _run(program: Callable[..., None], *arguments: str) -> int:
     code = f"import sys; from {program.__module__} import {program.__name__} as program; program(*sys.argv[1:])"
+    return run_code(code, *arguments)
+
+
+def run_code(code: str, *arguments: str) -> int:
+    """Run a Python program; returns its exit code, which is 0 or that of kill -9."""
     ended = subprocess.run(
         [sys.executable, "-c", code, *arguments],
         capture_output=True,

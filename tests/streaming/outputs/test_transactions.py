@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import sqlite3
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from headwater.streaming import ConnectionPool
 from headwater.streaming.durations import local_datetime
 from headwater.streaming.outputs.transactions import Note, Notes, bind
 from headwater.testing import StreamHarness
+from tests.streaming.outputs.killing import run_code
 from tests.waiting import wait_for
 
 FIRST_MS = 1_000_000_000
@@ -239,15 +239,7 @@ STEPS = ["before begin", "begun", "half written", "written", "before commit", "a
 
 def program(database: Database, victim: str = "", step: str = "", once: str = "") -> int:
     """Run the program that writes one batch, with somebody killed at a step; returns its exit code."""
-    ended = subprocess.run(
-        [sys.executable, "-c", PROGRAM, *database, victim, step, once],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_SECONDS,
-        cwd=Path(__file__).parents[3],
-    )
-    assert ended.returncode in (0, -signal.SIGKILL), ended.stderr
-    return ended.returncode
+    return run_code(PROGRAM, *database, victim, step, once)
 
 
 @pytest.mark.parametrize("step", STEPS)
